@@ -1,0 +1,70 @@
+# Two commands matter: `make run` and `make test`. Both need Python 3.11 and make, nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check-tariffs lint types docs lock clean
+
+# Arguments for the command or the tests: make run ARGS="--port 9000", make test ARGS="tests/core -n 0".
+ARGS ?=
+# The first interpreter that really runs and is new enough; a name on PATH may be a shim with nothing behind it.
+PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
+
+help:  ## Print this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+run: .venv/runtime.stamp  ## Start an example city on its own PostgreSQL and serve it; Ctrl-C stops everything.
+	.venv/bin/faregate run $(ARGS)
+
+demo: .venv/runtime.stamp  ## Replay a small morning, settle it and audit it; finite.
+	.venv/bin/faregate demo $(ARGS)
+
+# Two cores carry two workers and their PostgreSQL servers; stealing evens out the slow tests at the end.
+test: .venv/dev.stamp  ## Run every test on a real PostgreSQL.
+	.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+
+check-tariffs: .venv/runtime.stamp  ## Check every tariff and run its examples.
+	.venv/bin/faregate tariffs check $(ARGS)
+
+lint: .venv/dev.stamp  ## Check style, import arrows, dependencies, spelling, SQL, container and shell files.
+	.venv/bin/ruff check .
+	.venv/bin/lint-imports
+	.venv/bin/deptry .
+	.venv/bin/codespell
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	.venv/bin/squawk gateway/sql/migrations/*.sql
+	.venv/bin/shellcheck .ci/run
+
+types: .venv/dev.stamp  ## Check types: strict in fare_rules and gateway.core.
+	.venv/bin/mypy
+
+docs: .venv/runtime.stamp  ## Write the pages that are made from the code; a test keeps them true.
+	.venv/bin/python -c 'from gateway.shell.settings import settings_page as page; print(page(), end="")' \
+		> gateway/SETTINGS.md
+
+# The universal locks hold hashes and no address, so any index or mirror can serve them.
+LOCK := .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --extra embedded --group build
+lock: .venv/dev.stamp  ## Resolve both locks anew; the smaller takes its versions from the larger.
+	$(LOCK) --upgrade --group test --group lint --group load --group lock -o requirements-dev.lock
+	$(LOCK) --upgrade --constraint requirements-dev.lock -o requirements.lock
+
+clean:  ## Remove the environment and every cache; the data folder stays.
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find gateway fare_rules tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A changed lock makes the environment anew: installing over the old one would leave dropped packages behind.
+.venv/runtime.stamp: requirements.lock
+	@test -n "$(PYTHON)" || { echo "faregate needs Python 3.11 or newer. Install it, or name it:" \
+		"make PYTHON=/path/to/python3.11" >&2; exit 3; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
+		"On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 3; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/runtime.stamp requirements-dev.lock
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

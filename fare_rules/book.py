@@ -1,0 +1,96 @@
+"""All the tariffs of one operator, and which of them is in force."""
+
+import hashlib
+from bisect import bisect_right
+from datetime import date, datetime
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from fare_rules.compiled import CompiledTariff
+from fare_rules.faults import FaultCode, TariffFault, TariffFaults
+from fare_rules.load import read_tariff
+from fare_rules.service_day import service_day_of, service_day_starts_at
+from fare_rules.source import Document
+
+EXAMPLES_FILE = "examples.yaml"
+
+
+class TariffBook(Struct, frozen=True):
+    """Tariffs in the order of their days."""
+
+    tariffs: tuple[CompiledTariff, ...]
+    # The instant, in UTC, from which each is in force.
+    in_force_from: tuple[datetime, ...]
+    timezone: ZoneInfo
+    # SHA-256 of all the files, so that a process can say which tariffs it runs.
+    digest: str
+
+    def tariff_at(self, instant: datetime) -> CompiledTariff | None:
+        """Find the tariff of an instant's service day; None before the first one's day."""
+        following = bisect_right(self.in_force_from, instant)
+        return self.tariffs[following - 1] if following else None
+
+    def service_day_of(self, instant: datetime) -> date:
+        """Find the service day of an instant; before the first tariff, days start as its do."""
+        tariff = self.tariff_at(instant) or self.tariffs[0]
+        return service_day_of(instant, self.timezone, tariff.service_day_starts)
+
+
+def load_book(folder: Path) -> TariffBook:
+    """Read every tariff of a folder.
+
+    Raises: TariffFaults, with the faults of all its files.
+    """
+    paths = sorted(path for path in folder.glob("*.yaml") if path.name != EXAMPLES_FILE)
+    if not paths:
+        code, message = FaultCode.NO_TARIFF, "There is no tariff in this folder"
+        remedy = "Add one, named for the day from which it is in force"
+        raise TariffFaults([TariffFault(str(folder), 1, 1, code, message, remedy)])
+    read = [read_tariff(path) for path in paths]
+    pages = [(tariff, document) for tariff, document in read if tariff]
+    pages.sort(key=lambda page: page[0].effective_from)
+    faults = [fault for _, document in read for fault in document.faults] + _book_faults(pages)
+    if faults:
+        raise TariffFaults(faults)
+    tariffs = tuple(tariff for tariff, _ in pages)
+    return TariffBook(
+        tariffs=tariffs,
+        in_force_from=tuple(
+            service_day_starts_at(t.effective_from, t.timezone, t.service_day_starts)
+            for t in tariffs
+        ),
+        timezone=tariffs[0].timezone,
+        digest=_digest([*paths, *folder.glob("*.csv")]),
+    )
+
+
+def _book_faults(pages: list[tuple[CompiledTariff, Document]]) -> list[TariffFault]:
+    faults = []
+    for (earlier, first), (later, second) in pairwise(pages):
+        if earlier.effective_from == later.effective_from:
+            code, message = FaultCode.SAME_DATE, f"{first.path.name} is in force from the same day"
+            remedy = "Keep one of the two"
+            faults.append(second.fault(("effective_from",), code, message, remedy))
+        for key, said_first, said_now in (
+            ("tariff", earlier.name, later.name),
+            ("timezone", earlier.timezone.key, later.timezone.key),
+        ):
+            if said_first != said_now:
+                code = FaultCode.NOT_THE_SAME_BOOK
+                message = f"{key} is '{said_now}' here, but '{said_first}' in {first.path.name}"
+                remedy = "Keep each tariff, and each time zone, in a folder of its own"
+                faults.append(second.fault((key,), code, message, remedy))
+    return faults
+
+
+def _digest(paths: list[Path]) -> str:
+    # The length keeps the end of one file from passing for the start of the next.
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()

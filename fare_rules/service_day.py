@@ -1,0 +1,26 @@
+"""The operating day: with a start at 04:00, half past one on Tuesday is still Monday's service."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+_ONE_DAY = timedelta(days=1)
+
+
+@lru_cache(maxsize=1024)
+def service_day_starts_at(day: date, timezone: ZoneInfo, starts: time) -> datetime:
+    """Find the instant, in UTC, at which a service day starts."""
+    return datetime.combine(day, starts, tzinfo=timezone).astimezone(UTC)
+
+
+def service_day_of(instant: datetime, timezone: ZoneInfo, starts: time) -> date:
+    """Find the operating day an instant belongs to.
+
+    Units:  the instant is aware, in any zone; the day is the operator's own.
+
+    Instants are compared, not wall clocks: on the night the clocks go back an hour strikes twice,
+    and a day that has started must not be yesterday again.
+    """
+    assert instant.tzinfo is not None, "a naive datetime is not an instant"
+    day = instant.astimezone(timezone).date()
+    return day if instant >= service_day_starts_at(day, timezone, starts) else day - _ONE_DAY

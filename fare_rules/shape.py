@@ -1,0 +1,145 @@
+"""Whether data has the shape of a type: every key known, every value of its kind and in its range.
+
+msgspec stops at the first fault, so the JSON Schema of the same type is asked for all of them.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+from jsonschema_rs import ValidationErrorKind as Kind
+
+from fare_rules.faults import FaultCode, TariffFault
+from fare_rules.source import Document, Place
+
+_KINDS = {
+    "array": ("a list", "Write it as [one, two], or as lines that begin with a dash"),
+    "boolean": ("true or false", "Write true or false"),
+    "integer": ("a whole number", "Money counts minor units: 2.50 is written 250"),
+    "object": ("a group of keys", "Write its keys below it, indented, or in braces"),
+    "string": ("text", "Put it in quotes"),
+}
+
+
+def shape_faults(document: Document, shape: type) -> list[TariffFault]:
+    """List every way in which a document's data differs from a type."""
+    errors = _validator(shape).iter_errors(document.data)
+    return [fault for error in errors for fault in _faults_of(error, document, schema_of(shape))]
+
+
+@cache
+def schema_of(shape: type) -> dict[str, Any]:
+    """Describe a type as JSON Schema in which each error concerns one key.
+
+    A tagged union becomes a condition per tag, and an optional key may be left out but not be null:
+    said with `anyOf`, a slip in either would only be reported as fitting none of the alternatives.
+    """
+    schema: dict[str, Any] = _without_any_of(msgspec.json.schema(shape))
+    return schema
+
+
+def remedy_for_name(wrong: str, known: Iterable[str]) -> str:
+    """Name the word that was probably meant, or else all that would do."""
+    names = sorted(known)
+    near = difflib.get_close_matches(wrong, names, n=1)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return f"Use one of: {', '.join(names)}" if names else "The file has none yet; add it"
+
+
+@cache
+def _validator(shape: type) -> Any:
+    return jsonschema_rs.validator_for(schema_of(shape), validate_formats=True)
+
+
+def _without_any_of(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_any_of(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _without_any_of(part) for key, part in schema.items()}
+    match schema:
+        case {"discriminator": {"propertyName": tag, "mapping": mapping}}:
+            return {
+                "type": "object",
+                "required": [tag],
+                "properties": {tag: {"enum": list(mapping)}},
+                "allOf": [_when(tag, name, shape) for name, shape in mapping.items()],
+            }
+        case {"anyOf": [value, {"type": "null"}]}:
+            return value
+    return schema
+
+
+def _when(tag: str, name: str, shape: str) -> dict[str, Any]:
+    is_named = {"properties": {tag: {"const": name}}, "required": [tag]}
+    return {"if": is_named, "then": {"$ref": shape}}
+
+
+def _faults_of(
+    error: jsonschema_rs.ValidationError, document: Document, schema: dict[str, Any]
+) -> Iterator[TariffFault]:
+    place = tuple(error.instance_path)
+    name, said = _name_of(place), _shown(error.instance)
+    around: Any = schema
+    for part in error.schema_path[:-1]:
+        around = around[part]
+    match error.kind:
+        case Kind.AdditionalProperties(unexpected=unknown):
+            for key in unknown:
+                code, message = FaultCode.UNKNOWN_KEY, f"{name} has no key '{key}'"
+                remedy = remedy_for_name(key, around["properties"])
+                yield document.fault((*place, key), code, message, remedy, at_key=True)
+            return
+        case Kind.Required(property=key):
+            code, message, remedy = FaultCode.MISSING_KEY, f"{name} lacks '{key}'", "Add it"
+        case Kind.Type():
+            wanted, remedy = _KINDS[around["type"]]
+            code, message = FaultCode.WRONG_TYPE, f"{name} is {said}, not {wanted}"
+            if error.instance is None:
+                remedy = "Write something, or take the key out"
+        case Kind.Enum(options=options):
+            code, message = FaultCode.NOT_A_CHOICE, f"{name} is {said}, which is not a choice"
+            remedy = remedy_for_name(str(error.instance), map(str, options))
+        case Kind.Minimum(limit=limit):
+            code, message = FaultCode.OUT_OF_RANGE, f"{name} is {said}, which is too little"
+            remedy = f"Write {limit} or more"
+        case Kind.Maximum(limit=limit):
+            code, message = FaultCode.OUT_OF_RANGE, f"{name} is {said}, which is too much"
+            remedy = f"Write {limit} or less"
+        case Kind.MinItems():
+            code, message, remedy = FaultCode.EMPTY, f"{name} is empty", "Write at least one"
+        case Kind.Format():
+            code, message = FaultCode.BAD_TEXT, f"{name} is {said}, not a day of the calendar"
+            remedy = "Write year-month-day, such as 2018-08-01"
+        case Kind.Pattern():
+            code, message = FaultCode.BAD_TEXT, f"{name} is {said}, which does not fit"
+            remedy = f"Write {around['description']}"
+        case _:
+            raise AssertionError(f"the schema asks for {error.kind.name}, which has no words yet")
+    yield document.fault(place, code, message, remedy)
+
+
+def _name_of(place: Place) -> str:
+    """Write a place as a path: fare_products[0].pricing."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return "".join(steps).removeprefix(".") or "The file"
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "left empty"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"'{value}'"
+        case dict():
+            return "a group of keys"
+        case list():
+            return "a list"
+        case _:
+            return str(value)

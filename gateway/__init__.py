@@ -1,0 +1,1 @@
+"""The fare gateway: taps in, verdicts out, operators paid."""

@@ -1,0 +1,97 @@
+"""Double entry: postings that sum to zero and happen together, written once and never edited.
+
+An entry is about one wallet at most. In it the accounts `purse` (what the rider holds) and `debt` (what
+the rider owes, below zero) are that wallet's; all others are named in full: `operator:metro_1`, `bank`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from gateway.core.days import Charge
+from gateway.core.wallets import Wallet
+
+PURSE = "purse"
+DEBT = "debt"
+BANK = "bank"
+POSTINGS_MAX = 6
+
+
+class Posting(Struct, frozen=True):
+    """Fen added to one account."""
+
+    account: str
+    amount_fen: int
+
+
+class JournalEntry(Struct, frozen=True):
+    """Postings that sum to zero.
+
+    `tap_id` is the tap that is charged, `cause_id` the tap or request that made us post: they differ
+    when a late tap corrects an earlier one. `ride_count` is 1 for a ride, 0 for a changed amount, -1
+    for a ride that turned out to be another.
+    """
+
+    entry_id: UUID
+    kind: str
+    cause_id: UUID
+    wallet_id: UUID
+    wallet_version: int
+    effective_at: datetime
+    service_day: date
+    settlement_day: date
+    postings: tuple[Posting, ...]
+    tap_id: UUID | None = None
+    operator_id: str | None = None
+    product_id: str | None = None
+    ride_count: int = 0
+
+    def __post_init__(self) -> None:
+        assert 2 <= len(self.postings) <= POSTINGS_MAX, self.postings
+        assert sum(posting.amount_fen for posting in self.postings) == 0, self.postings
+
+    @property
+    def operator_fen(self) -> int:
+        return sum(
+            posting.amount_fen
+            for posting in self.postings
+            if posting.account.startswith("operator:")
+        )
+
+
+class Change(Struct, frozen=True):
+    """The difference between what a tap has been charged and what it costs now."""
+
+    charge: Charge
+    difference_fen: int
+    ride_count: int
+
+
+def changes(
+    before: dict[tuple[UUID, str], Charge], after: dict[tuple[UUID, str], Charge]
+) -> list[Change]:
+    """What must be posted so that `after` is charged instead of `before`.
+
+    Shape:  vanished charges first, so that money is given back before it is asked for; a ride that
+            costs nothing is still posted, because its operator carried a rider.
+    """
+    vanished = [
+        Change(charge, -charge.fare_fen, -1) for key, charge in before.items() if key not in after
+    ]
+    found: list[Change] = []
+    for key, charge in after.items():
+        if key not in before:
+            found.append(Change(charge, charge.fare_fen, 1))
+        elif difference_fen := charge.fare_fen - before[key].fare_fen:
+            found.append(Change(charge, difference_fen, 0))
+    return vanished + found
+
+
+def rider_postings(before: Wallet, after: Wallet) -> tuple[Posting, ...]:
+    """The rider's side of a move from one wallet state to the next: the purse, and any debt."""
+    purse = Posting(PURSE, after.balance_fen - before.balance_fen)
+    debt = Posting(DEBT, before.owed_fen - after.owed_fen)
+    return (purse, debt) if debt.amount_fen else (purse,)
