@@ -13,7 +13,8 @@ cost the same. Each charge hangs on one tap, and that tap's operator is paid it:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -61,7 +62,7 @@ def day_tap(
         tap_id=tap.tap_id,
         gate_id=tap.gate_id,
         sequence=tap.sequence,
-        tapped_at=tap.tapped_at,
+        tapped_at=tap.tapped_at.astimezone(UTC),
         media_token=tap.media_token,
         action=tap.action,
         network=network,
@@ -138,11 +139,14 @@ def fold_day(taps: Iterable[DayTap], book: TariffBook, *, day_is_over: bool = Fa
             if isinstance(price, FareRefusal):
                 refused[ride.charged.tap_id] = price
                 continue
-            charge = Charge(ride.charged.tap_id, ride.charged.operator_id, ride.charged.tapped_at, price)
-            charges[charge.key] = charge
-            joins = price.is_transfer and previous_journey is not None
-            previous_journey = previous_journey if joins else own_journey
-            journeys[ride.opening.tap_id] = journeys[ride.charged.tap_id] = previous_journey
+            charged = ride.charged
+            charge = Charge(charged.tap_id, charged.operator_id, charged.tapped_at, price)
+            # A leg never closed that costs nothing is no sale; a free ride is one.
+            if charge.fare_fen or leg.missing != "exit":
+                charges[charge.key] = charge
+            if previous_journey is None or not price.is_transfer:
+                previous_journey = own_journey
+            journeys[ride.opening.tap_id] = journeys[charged.tap_id] = previous_journey
             # A leg never closed has no known end, so nothing can be shown to follow it in time.
             previous = None if leg.missing == "exit" else leg
     return Day(charges, journeys, frozenset(double_beeps), refused, has_open_leg)
@@ -162,7 +166,7 @@ class _Ride(Struct, frozen=True):
 
     def leg(self) -> Leg:
         first, last = self.opening, self.charged
-        missing = "entry" if self.entry_is_missing else None
+        missing: Literal["entry", "exit"] | None = "entry" if self.entry_is_missing else None
         if self.is_unclosed or self.is_open:
             missing = "exit"
         named_fare = last.full_fare if last.full_fare is not None else first.full_fare

@@ -143,7 +143,7 @@ class _Batch:
             self._taps_of(wallet, day),
             book=self.book,
             day=day,
-            settlement_day=settlement_day(day, self.snapshot.closed_through),
+            closed_through=self.snapshot.closed_through,
         )
         outcome = _verdict(tap, wallet, ride, _network(self.book, facts))
         if not outcome.is_let_through:
@@ -151,7 +151,7 @@ class _Batch:
             return KeptTap(
                 tap, result, self.snapshot.received_at, wallet.wallet_id, wallet.version, day, facts
             )
-        self._take(wallet, ride, day, facts)
+        self._take(wallet, ride, day)
         result = ride_result(tap, outcome, ride)
         return KeptTap(
             tap,
@@ -201,11 +201,10 @@ class _Batch:
             return wallet.day_taps
         return self.earlier_days.get((wallet.wallet_id, day), ())
 
-    def _take(self, wallet: Wallet, ride: Ride, day: date, facts: DayTap) -> None:
-        if wallet.day is None or day > wallet.day:
-            if wallet.day is not None:
-                self.earlier_days[wallet.wallet_id, wallet.day] = wallet.day_taps
-        elif day < wallet.day:
+    def _take(self, wallet: Wallet, ride: Ride, day: date) -> None:
+        if wallet.day is not None and day > wallet.day:
+            self.earlier_days[wallet.wallet_id, wallet.day] = wallet.day_taps
+        elif wallet.day is not None and day < wallet.day:
             self.earlier_days[wallet.wallet_id, day] = ride.day_taps
         self.wallets[wallet.wallet_id] = ride.wallet
         self.changed[wallet.wallet_id] = None
@@ -240,33 +239,68 @@ def take_ride(
     *,
     book: TariffBook,
     day: date,
-    settlement_day: date,
+    closed_through: date | None,
 ) -> Ride:
     """Fold one more tap into a day and post the difference.
 
     The live gate, the late tap and the auditor all come through here.
     """
-    before = fold_day(day_taps, book)
+    moved, ended = wallet, ()
+    if wallet.day is not None and day > wallet.day:
+        moved, ended = end_day(wallet, tap.tap_id, book, closed_through)
+    is_over = wallet.day is not None and (
+        day < wallet.day or (day == wallet.day and wallet.day_is_over)
+    )
     taps = (*day_taps, tap)
-    after = fold_day(taps, book)
+    folded = fold_day(taps, book, day_is_over=is_over)
+    before = fold_day(day_taps, book, day_is_over=is_over)
     moved, entries = post(
-        wallet,
-        changes(before.charges, after.charges),
+        moved,
+        changes(before.charges, folded.charges),
         cause_id=tap.tap_id,
         day=day,
-        settlement_day=settlement_day,
+        closed_through=closed_through,
     )
     if moved.version == wallet.version:
         moved = moved.moved(0)
     if wallet.day is None or day >= wallet.day:
         moved = structs.replace(
-            moved, day=day, day_taps=taps, open_leg_day=day if after.has_open_leg else None
+            moved,
+            day=day,
+            day_taps=taps,
+            day_is_over=is_over,
+            open_leg_day=day if folded.has_open_leg else None,
         )
-    return Ride(moved, taps, after, entries, tap.tap_id)
+    return Ride(moved, taps, folded, ended + entries, tap.tap_id)
+
+
+def end_day(
+    wallet: Wallet, cause_id: UUID, book: TariffBook, closed_through: date | None
+) -> tuple[Wallet, tuple[JournalEntry, ...]]:
+    """Charge the legs that nobody can close any more, because the wallet's newest day is over."""
+    if wallet.open_leg_day is None:
+        return structs.replace(wallet, day_is_over=True), ()
+    before = fold_day(wallet.day_taps, book)
+    over = fold_day(wallet.day_taps, book, day_is_over=True)
+    moved, entries = post(
+        wallet,
+        changes(before.charges, over.charges),
+        cause_id=cause_id,
+        day=wallet.open_leg_day,
+        closed_through=closed_through,
+    )
+    if moved.version == wallet.version:
+        moved = moved.moved(0)
+    return structs.replace(moved, day_is_over=True, open_leg_day=None), entries
 
 
 def post(
-    wallet: Wallet, found: Sequence[Change], *, cause_id: UUID, day: date, settlement_day: date
+    wallet: Wallet,
+    found: Sequence[Change],
+    *,
+    cause_id: UUID,
+    day: date,
+    closed_through: date | None,
 ) -> tuple[Wallet, tuple[JournalEntry, ...]]:
     """Turn changed charges into entries, one a change, and the wallet they leave."""
     entries: list[JournalEntry] = []
@@ -283,7 +317,7 @@ def post(
                 wallet_version=moved.version,
                 effective_at=charge.effective_at,
                 service_day=day,
-                settlement_day=settlement_day,
+                settlement_day=settlement_day(day, closed_through),
                 postings=(*rider_postings(wallet, moved), operator),
                 tap_id=charge.tap_id,
                 operator_id=charge.operator_id,

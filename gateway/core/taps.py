@@ -18,7 +18,7 @@ Name = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=64,
+        max_length=255,
         pattern=r"^[^\x00-\x1f\x7f]+$",
         description="an identifier in the operator's own words, without control characters",
     ),

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from gateway.core.days import DayTap
-from gateway.core.taps import Name
 
 
 class WalletStatus(StrEnum):
@@ -39,6 +37,7 @@ class Wallet(Struct, frozen=True):
     version: int = 0
     day: date | None = None
     day_taps: tuple[DayTap, ...] = ()
+    day_is_over: bool = False
     open_leg_day: date | None = None
 
     @property
@@ -64,64 +63,3 @@ class Media(Struct, frozen=True):
     rider_category: str
     fare_media: str
     is_blocked: bool = False
-
-
-class WalletRefusal(StrEnum):
-    """Why a wallet cannot do what was asked. Ordered by precedence."""
-
-    UNKNOWN_WALLET = "unknown_wallet"
-    TOP_UP_ID_REUSED = "top_up_id_reused"
-    WALLET_DIFFERS = "wallet_differs"
-    WALLET_CLOSED = "wallet_closed"
-    WALLET_OWES = "wallet_owes"
-    MEDIA_BOUND_ELSEWHERE = "media_bound_elsewhere"
-    UNKNOWN_MEDIA = "unknown_media"
-    BALANCE_ABOVE_MAX = "balance_above_max"
-
-
-Amount = Annotated[int, Meta(ge=1, le=100_000_000, description="minor units; more than nothing")]
-
-
-class OpenWallet(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The wish to open a wallet. The caller chooses the id, so asking twice opens one."""
-
-    issuer_id: Name | None = None
-    floor_fen: Annotated[int, Meta(ge=-100_000, le=0)] | None = None
-
-
-class BindMedia(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The wish to let a card or phone pay from a wallet."""
-
-    rider_category: Name | None = None
-    fare_media: Name = "card"
-    is_blocked: bool = False
-
-
-class TopUp(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Money paid in. The caller chooses the id, so sending twice pays once."""
-
-    top_up_id: UUID
-    amount_fen: Amount
-    reference: Name | None = None
-
-
-class WalletView(Struct, frozen=True, omit_defaults=True):
-    """A wallet as people are shown it."""
-
-    wallet_id: UUID
-    status: WalletStatus
-    balance_fen: int
-    owed_fen: int
-    floor_fen: int
-    issuer_id: str | None = None
-
-
-def view(wallet: Wallet) -> WalletView:
-    return WalletView(
-        wallet_id=wallet.wallet_id,
-        status=wallet.status,
-        balance_fen=wallet.balance_fen,
-        owed_fen=wallet.owed_fen,
-        floor_fen=wallet.floor_fen,
-        issuer_id=wallet.issuer_id,
-    )

@@ -49,6 +49,7 @@ CREATE TABLE wallet (
     version bigint NOT NULL,
     day date,
     day_taps bytea NOT NULL,
+    day_is_over boolean NOT NULL DEFAULT false,
     open_leg_day date,
     opened_at timestamptz NOT NULL,
     CONSTRAINT balance_above_floor CHECK (balance_fen >= floor_fen),

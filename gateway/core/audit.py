@@ -1,0 +1,176 @@
+"""The auditor's re-computation: the same fold over the tap log, held against what was posted.
+
+For one wallet it replays every tap that was let through, in the order in which the wallet took them, and
+every top-up in between; each answer, each entry and the wallet's row must come out as they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from itertools import groupby
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from fare_rules import TariffBook
+from gateway.core.days import DayTap, fold_day
+from gateway.core.decide import KeptTap, ride_result, take_ride
+from gateway.core.ledger import DEBT, PURSE, JournalEntry
+from gateway.core.wallets import Wallet
+
+
+class Break(Struct, frozen=True):
+    """One thing that is not as it should be."""
+
+    kind: str
+    subject: str
+    fault: str
+
+
+class WalletBooks(Struct, frozen=True):
+    """All that is kept of one wallet."""
+
+    wallet: Wallet
+    taps: tuple[KeptTap, ...]
+    entries: tuple[JournalEntry, ...]
+
+
+class _Step(NamedTuple):
+    version: int
+    tap: KeptTap | None
+    entries: tuple[JournalEntry, ...]
+
+
+def audit_wallet(books: WalletBooks, book: TariffBook) -> list[Break]:
+    """Find everything in one wallet's books that the pure functions would have done otherwise."""
+    wallet = books.wallet
+    subject = f"wallet {wallet.wallet_id}"
+    breaks = [
+        Break("entry_unbalanced", f"entry {entry.entry_id}", "its postings do not sum to zero")
+        for entry in books.entries
+        if sum(posting.amount_fen for posting in entry.postings)
+    ]
+    purse_fen = _sum(books.entries, PURSE)
+    owed_fen = -_sum(books.entries, DEBT)
+    if (purse_fen, owed_fen) != (wallet.balance_fen, wallet.owed_fen):
+        fault = (
+            f"holds {wallet.balance_fen} and owes {wallet.owed_fen}, "
+            f"but its postings say {purse_fen} and {owed_fen}"
+        )
+        breaks.append(Break("balance_differs", subject, fault))
+    return breaks + _audit_charges(books, book) + _audit_answers(books, book)
+
+
+def _sum(entries: Iterable[JournalEntry], account: str) -> int:
+    return sum(
+        posting.amount_fen
+        for entry in entries
+        for posting in entry.postings
+        if posting.account == account
+    )
+
+
+def _let_through(books: WalletBooks) -> list[KeptTap]:
+    return [kept for kept in books.taps if kept.result.outcome.is_let_through]
+
+
+def _facts(kept: KeptTap) -> DayTap:
+    assert kept.facts is not None
+    return kept.facts
+
+
+def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
+    """Each day's taps, folded afresh, must cost exactly what has been posted for them."""
+    posted: dict[tuple[UUID, str], tuple[int, int]] = {}
+    for entry in books.entries:
+        if entry.tap_id and entry.product_id:
+            key = (entry.tap_id, entry.product_id)
+            amount_fen, count = posted.get(key, (0, 0))
+            posted[key] = (amount_fen + entry.operator_fen, count + entry.ride_count)
+    due: dict[tuple[UUID, str], tuple[int, int]] = {}
+    by_day: dict[date, list[DayTap]] = {}
+    for kept in _let_through(books):
+        assert kept.service_day is not None
+        by_day.setdefault(kept.service_day, []).append(_facts(kept))
+    for day, taps in by_day.items():
+        newest = books.wallet.day
+        is_over = newest is None or day < newest or books.wallet.day_is_over
+        folded = fold_day(taps, book, day_is_over=is_over)
+        due |= {key: (charge.fare_fen, 1) for key, charge in folded.charges.items()}
+    return [
+        Break(
+            "charge_differs",
+            f"tap {tap_id}",
+            f"{product_id}: posted {posted.get((tap_id, product_id), (0, 0))[0]}, "
+            f"due {due.get((tap_id, product_id), (0, 0))[0]}",
+        )
+        for tap_id, product_id in sorted(posted.keys() | due.keys(), key=str)
+        if posted.get((tap_id, product_id), (0, 0)) != due.get((tap_id, product_id), (0, 0))
+    ]
+
+
+def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
+    """Replayed in the order the wallet took them, the taps must be answered as they were."""
+    by_tap = {
+        cause_id: tuple(entries)
+        for cause_id, entries in groupby(
+            sorted(books.entries, key=lambda entry: (str(entry.cause_id), entry.wallet_version)),
+            key=lambda entry: entry.cause_id,
+        )
+    }
+    taken = {kept.tap.tap_id for kept in books.taps}
+    steps = [_Step(kept.wallet_version or 0, kept, ()) for kept in _let_through(books)]
+    steps += [
+        _Step(entries[-1].wallet_version, None, entries)
+        for cause_id, entries in by_tap.items()
+        if cause_id not in taken
+    ]
+    breaks: list[Break] = []
+    wallet = Wallet(books.wallet.wallet_id, floor_fen=books.wallet.floor_fen)
+    days: dict[date, tuple[DayTap, ...]] = {}
+    for step in sorted(steps, key=lambda step: step.version):
+        if step.tap is None:
+            wallet = _take_entries(wallet, step.entries)
+            continue
+        kept, facts = step.tap, _facts(step.tap)
+        day = book.service_day_of(facts.tapped_at)
+        found = by_tap.get(kept.tap.tap_id, ())
+        closed_through = _closed_through(found)
+        ride = take_ride(
+            wallet, facts, days.get(day, ()), book=book, day=day, closed_through=closed_through
+        )
+        days[day] = ride.day_taps
+        answer = ride_result(kept.tap, kept.result.outcome, ride)
+        if answer != kept.result:
+            field = next(
+                name
+                for name in answer.__struct_fields__
+                if getattr(answer, name) != getattr(kept.result, name)
+            )
+            fault = f"{field}: answered {getattr(kept.result, field)}, due {getattr(answer, field)}"
+            breaks.append(Break("answer_differs", f"tap {kept.tap.tap_id}", fault))
+        wallet = structs.replace(ride.wallet, version=step.version)
+    return breaks
+
+
+def _take_entries(wallet: Wallet, entries: Sequence[JournalEntry]) -> Wallet:
+    """A top-up, a payout, or the charge of a leg left open: the auditor takes its amount as posted."""
+    rider_fen = sum(
+        posting.amount_fen
+        for entry in entries
+        for posting in entry.postings
+        if posting.account in (PURSE, DEBT)
+    )
+    moved = wallet.moved(rider_fen)
+    if entries[-1].kind in ("fare", "correction"):
+        moved = structs.replace(moved, day_is_over=True, open_leg_day=None)
+    return moved
+
+
+def _closed_through(entries: Sequence[JournalEntry]) -> date | None:
+    late = [entry for entry in entries if entry.settlement_day > entry.service_day]
+    if not late:
+        return None
+    return date.fromordinal(late[0].settlement_day.toordinal() - 1)

@@ -1,0 +1,148 @@
+"""Rows to values and back. What is not searched by SQL is kept as compact MessagePack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+from asyncpg import Record
+from msgspec import structs
+
+from gateway.core.days import DayTap
+from gateway.core.decide import KeptTap
+from gateway.core.ledger import JournalEntry, Posting
+from gateway.core.taps import Tap, TapResult
+from gateway.core.wallets import Media, Wallet, WalletStatus
+
+# Ids and accounts hold no control characters, so this one may stand between them.
+SEPARATOR = "\x1f"
+
+_encode = msgspec.msgpack.Encoder().encode
+_hints = get_type_hints(Tap, include_extras=False)
+# tuple[...] of Tap's own types: half the size of a mapping, and decoded as strictly.
+_said_type: Any = tuple[tuple(_hints[name] for name in Tap.__struct_fields__)]  # type: ignore[misc]
+_decode_said = msgspec.msgpack.Decoder(_said_type).decode
+_decode_facts = msgspec.msgpack.Decoder(DayTap).decode
+_decode_day = msgspec.msgpack.Decoder(tuple[DayTap, ...]).decode
+_decode_result = msgspec.msgpack.Decoder(TapResult).decode
+
+
+def wallet_from_row(row: Record) -> Wallet:
+    return Wallet(
+        wallet_id=row["wallet_id"],
+        issuer_id=row["issuer_id"],
+        status=WalletStatus(row["status"]),
+        balance_fen=row["balance_fen"],
+        owed_fen=row["owed_fen"],
+        floor_fen=row["floor_fen"],
+        version=row["version"],
+        day=row["day"],
+        day_taps=_decode_day(row["day_taps"]),
+        day_is_over=row["day_is_over"],
+        open_leg_day=row["open_leg_day"],
+    )
+
+
+def wallet_columns(wallets: Sequence[Wallet]) -> list[list[Any]]:
+    return [
+        [wallet.wallet_id for wallet in wallets],
+        [str(wallet.status) for wallet in wallets],
+        [wallet.balance_fen for wallet in wallets],
+        [wallet.owed_fen for wallet in wallets],
+        [wallet.version for wallet in wallets],
+        [wallet.day for wallet in wallets],
+        [_encode(wallet.day_taps) for wallet in wallets],
+        [wallet.day_is_over for wallet in wallets],
+        [wallet.open_leg_day for wallet in wallets],
+    ]
+
+
+def media_from_row(row: Record) -> Media:
+    return Media(
+        media_token=row["media_token"],
+        wallet_id=row["wallet_id"],
+        rider_category=row["rider_category"],
+        fare_media=row["fare_media"],
+        is_blocked=row["is_blocked"],
+    )
+
+
+def kept_from_row(row: Record) -> KeptTap:
+    return KeptTap(
+        tap=Tap(*_decode_said(row["said"])),
+        result=_decode_result(row["answer"]),
+        received_at=row["received_at"],
+        wallet_id=row["wallet_id"],
+        wallet_version=row["wallet_version"],
+        service_day=row["service_day"],
+        facts=_decode_facts(row["facts"]) if row["facts"] else None,
+    )
+
+
+def facts_from_row(row: Record) -> DayTap:
+    return _decode_facts(row["facts"])
+
+
+def kept_columns(kept: Sequence[KeptTap]) -> list[list[Any]]:
+    return [
+        [one.tap.tap_id for one in kept],
+        [one.tap.gate_id for one in kept],
+        [one.tap.sequence for one in kept],
+        [one.tap.tapped_at for one in kept],
+        [one.received_at for one in kept],
+        [str(one.result.outcome) for one in kept],
+        [one.wallet_id for one in kept],
+        [one.wallet_version for one in kept],
+        [one.service_day for one in kept],
+        [_encode(structs.astuple(one.tap)) for one in kept],
+        [_encode(one.facts) if one.facts else None for one in kept],
+        [_encode(one.result) for one in kept],
+    ]
+
+
+def entry_from_row(row: Record) -> JournalEntry:
+    return JournalEntry(
+        entry_id=row["entry_id"],
+        kind=row["kind"],
+        cause_id=row["cause_id"],
+        wallet_id=row["wallet_id"],
+        wallet_version=row["wallet_version"],
+        effective_at=row["effective_at"],
+        service_day=row["service_day"],
+        settlement_day=row["settlement_day"],
+        postings=tuple(map(Posting, row["accounts"], row["amounts_fen"])),
+        tap_id=row["tap_id"],
+        operator_id=row["operator_id"],
+        product_id=row["product_id"],
+        ride_count=row["ride_count"],
+    )
+
+
+def entry_columns(entries: Sequence[JournalEntry]) -> list[list[Any]]:
+    """Columns for unnest. PostgreSQL flattens arrays of arrays, so the postings travel as text."""
+    return [
+        [entry.entry_id for entry in entries],
+        [entry.kind for entry in entries],
+        [entry.cause_id for entry in entries],
+        [entry.wallet_id for entry in entries],
+        [entry.wallet_version for entry in entries],
+        [entry.effective_at for entry in entries],
+        [entry.service_day for entry in entries],
+        [entry.settlement_day for entry in entries],
+        [entry.tap_id for entry in entries],
+        [entry.operator_id for entry in entries],
+        [entry.product_id for entry in entries],
+        [entry.ride_count for entry in entries],
+        [SEPARATOR.join(posting.account for posting in entry.postings) for entry in entries],
+        [SEPARATOR.join(str(posting.amount_fen) for posting in entry.postings) for entry in entries],
+    ]
+
+
+def uuid_bytes(value: UUID) -> bytes:
+    return value.bytes
+
+
+def uuid_from_bytes(value: bytes) -> UUID:
+    return UUID(bytes=bytes(value))

@@ -1,0 +1,408 @@
+"""PostgreSQL: every statement the gateway runs, and the transactions they run in.
+
+Round trips of one tap batch, whatever its size:
+
+    BEGIN, lock the wallets in order, read media and taps seen and the settlement clock,
+    insert taps, insert entries, update wallets, COMMIT
+
+A statement that waits for a lock still sees the other tables as they were before it waited; so what
+must be true under the lock is read by the statements after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from fare_rules import TariffBook
+from gateway.core.audit import WalletBooks
+from gateway.core.days import DayTap
+from gateway.core.decide import KeptTap, Plan, Snapshot
+from gateway.core.ledger import JournalEntry
+from gateway.core.registry import Registry
+from gateway.core.taps import Tap
+from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, Wish
+from gateway.core.wallets import Wallet
+from gateway.shell import rows
+
+# Lost connections, a server that starts, stops or is full: trying again is safe and may help.
+OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+class LostRace(Exception):
+    """Another process saved something of ours first. Load again and decide again."""
+
+
+RACES = (LostRace, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connection:
+    """Open a connection that speaks our UUIDs and is durable whatever the server's default is."""
+    connection = await asyncpg.connect(
+        dsn,
+        command_timeout=timeout_seconds,
+        server_settings={"application_name": "faregate", "synchronous_commit": "on"},
+    )
+    await _prepare(connection)
+    return connection
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "uuid",
+        schema="pg_catalog",
+        encoder=rows.uuid_bytes,
+        decoder=rows.uuid_from_bytes,
+        format="binary",
+    )
+
+
+async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
+    """Connections for everything but the hot path."""
+    pool = await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size_max,
+        init=_prepare,
+        command_timeout=60,
+        server_settings={"application_name": "faregate", "synchronous_commit": "on"},
+    )
+    assert pool is not None
+    return pool
+
+
+class TapWork:
+    """One tap batch's transaction."""
+
+    def __init__(self, connection: asyncpg.Connection, book: TariffBook) -> None:
+        self._connection = connection
+        self._book = book
+
+    async def load_snapshot(
+        self, taps: Sequence[Tap], registry: Registry, received_at: datetime
+    ) -> Snapshot:
+        tokens = list({tap.media_token for tap in taps})
+        connection = self._connection
+        locked = await connection.fetch(_LOCK_WALLETS_OF_MEDIA, tokens)
+        wallets = {row["wallet_id"]: rows.wallet_from_row(row) for row in locked}
+        media = {
+            row["media_token"]: rows.media_from_row(row)
+            for row in await connection.fetch(_READ_MEDIA, tokens)
+        }
+        if any(one.wallet_id and one.wallet_id not in wallets for one in media.values()):
+            raise LostRace("a media was bound to another wallet while we waited for the lock")
+        seen = await connection.fetch(
+            _READ_SEEN,
+            [tap.tap_id for tap in taps],
+            [tap.gate_id for tap in taps],
+            [tap.sequence for tap in taps],
+        )
+        kept = {row["tap_id"]: rows.kept_from_row(row) for row in seen}
+        return Snapshot(
+            received_at=received_at,
+            registry=registry,
+            kept=kept,
+            sequences={(one.tap.gate_id, one.tap.sequence): i for i, one in kept.items()},
+            media=media,
+            wallets=wallets,
+            earlier_days=await self._load_earlier_days(taps, media, wallets),
+            closed_through=await connection.fetchval(_READ_CLOCK),
+        )
+
+    async def _load_earlier_days(
+        self, taps: Sequence[Tap], media: dict[str, Any], wallets: dict[UUID, Wallet]
+    ) -> dict[tuple[UUID, date], tuple[DayTap, ...]]:
+        wanted: set[tuple[UUID, date]] = set()
+        for tap in taps:
+            one = media.get(tap.media_token)
+            newest = wallets[one.wallet_id].day if one and one.wallet_id else None
+            if newest and (day := self._book.service_day_of(tap.tapped_at)) < newest:
+                wanted.add((one.wallet_id, day))
+        found: dict[tuple[UUID, date], tuple[DayTap, ...]] = {}
+        if wanted:
+            ids, days = zip(*wanted, strict=True)
+            for row in await self._connection.fetch(_READ_DAYS, ids, days):
+                if rows.kept_from_row(row).result.outcome.is_let_through:
+                    key = (row["wallet_id"], row["service_day"])
+                    found[key] = (*found.get(key, ()), rows.facts_from_row(row))
+        return found
+
+    async def save_plan(self, plan: Plan, received_at: datetime) -> None:
+        """Save all of a plan. Raises LostRace when a tap of it is in the log already."""
+        if plan.kept:
+            # In one order everywhere, so that two batches with the same taps wait, not deadlock.
+            kept = sorted(plan.kept, key=lambda one: one.tap.tap_id)
+            status = await self._connection.execute(_INSERT_TAPS, *rows.kept_columns(kept))
+            if int(status.rsplit(" ", 1)[1]) != len(kept):
+                raise LostRace("a tap of this batch was saved by another process")
+        await _save_wallets_and_entries(self._connection, plan.wallets, plan.entries, received_at)
+
+
+async def _save_wallets_and_entries(
+    connection: asyncpg.Connection,
+    wallets: Sequence[Wallet],
+    entries: Sequence[JournalEntry],
+    recorded_at: datetime,
+) -> None:
+    if entries:
+        await connection.execute(_INSERT_ENTRIES, recorded_at, *rows.entry_columns(entries))
+    if wallets:
+        await connection.execute(_UPDATE_WALLETS, *rows.wallet_columns(wallets))
+
+
+@asynccontextmanager
+async def tap_work(connection: asyncpg.Connection, book: TariffBook) -> AsyncIterator[TapWork]:
+    async with connection.transaction():
+        yield TapWork(connection, book)
+
+
+class WalletWork:
+    """One transaction at the wallet desk."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def load_snapshot(
+        self, wishes: Sequence[Wish], *, now: datetime, today: date, issuers: Iterable[str]
+    ) -> WalletSnapshot:
+        tokens, top_ups = [], []
+        for wish in wishes:
+            binds = [wish.binds] if wish.binds else list(wish.opens.media) if wish.opens else []
+            tokens += [bind.media_token for bind in binds]
+            tokens += [wish.unbinds] if wish.unbinds else []
+            tokens += [wish.blocks_media[0]] if wish.blocks_media else []
+            top_up = wish.top_up or (wish.opens.top_up if wish.opens else None)
+            top_ups += [top_up.top_up_id] if top_up else []
+        connection = self._connection
+        ids = list({wish.wallet_id for wish in wishes})
+        locked = await connection.fetch(_LOCK_WALLETS, ids)
+        media = await connection.fetch(_LOCK_MEDIA, tokens)
+        return WalletSnapshot(
+            now=now,
+            today=today,
+            closed_through=await connection.fetchval(_READ_CLOCK),
+            issuers=frozenset(issuers),
+            wallets={row["wallet_id"]: rows.wallet_from_row(row) for row in locked},
+            media={row["media_token"]: rows.media_from_row(row) for row in media},
+            top_ups={
+                row["entry_id"]: (row["wallet_id"], row["amount_fen"])
+                for row in await connection.fetch(_READ_TOP_UPS, top_ups)
+            },
+        )
+
+    async def save_plan(self, plan: WalletPlan, now: datetime) -> None:
+        opened = plan.opened
+        if opened:
+            saved = await self._connection.fetch(
+                _INSERT_WALLETS,
+                now,
+                [wallet.issuer_id for wallet in opened],
+                [wallet.floor_fen for wallet in opened],
+                *rows.wallet_columns(opened),
+            )
+            if len(saved) != len(opened):
+                raise LostRace("a wallet was opened by another process")
+        if plan.media:
+            saved = await self._connection.fetch(
+                _UPSERT_MEDIA,
+                [one.media_token for one in plan.media],
+                [one.wallet_id for one in plan.media],
+                [one.rider_category for one in plan.media],
+                [one.fare_media for one in plan.media],
+                [one.is_blocked for one in plan.media],
+            )
+            if len(saved) != len(plan.media):
+                raise LostRace("a media was bound by another process")
+        await _save_wallets_and_entries(self._connection, plan.changed, plan.entries, now)
+
+
+@asynccontextmanager
+async def wallet_work(pool: asyncpg.Pool) -> AsyncIterator[WalletWork]:
+    async with pool.acquire() as connection, connection.transaction():
+        yield WalletWork(connection)
+
+
+async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
+    row = await pool.fetchrow(_READ_TAP, tap_id)
+    return rows.kept_from_row(row) if row else None
+
+
+async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
+    row = await pool.fetchrow("SELECT * FROM wallet WHERE wallet_id = $1", wallet_id)
+    return rows.wallet_from_row(row) if row else None
+
+
+async def load_media_wallet(pool: asyncpg.Pool, token: str) -> UUID | None:
+    """The wallet a media is bound to."""
+    found: UUID | None = await pool.fetchval(
+        "SELECT wallet_id FROM media WHERE media_token = $1", token
+    )
+    return found
+
+
+async def load_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[asyncpg.Record]:
+    """A wallet's newest entries first."""
+    found: list[asyncpg.Record] = await pool.fetch(_READ_STATEMENT, wallet_id, limit)
+    return found
+
+
+async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    found: list[asyncpg.Record] = await pool.fetch(_READ_CHARGES, tap_ids)
+    return found
+
+
+async def load_books(
+    connection: asyncpg.Connection, after: UUID | None, limit: int
+) -> list[WalletBooks]:
+    """All that is kept of the next wallets, in order of their ids."""
+    wallets = [
+        rows.wallet_from_row(row) for row in await connection.fetch(_READ_WALLETS, after, limit)
+    ]
+    ids = [wallet.wallet_id for wallet in wallets]
+    taps: dict[UUID, list[KeptTap]] = {}
+    for row in await connection.fetch(_READ_TAPS_OF_WALLETS, ids):
+        taps.setdefault(row["wallet_id"], []).append(rows.kept_from_row(row))
+    entries: dict[UUID, list[JournalEntry]] = {}
+    for row in await connection.fetch(_READ_ENTRIES_OF_WALLETS, ids):
+        entries.setdefault(row["wallet_id"], []).append(rows.entry_from_row(row))
+    return [
+        WalletBooks(w, tuple(taps.get(w.wallet_id, ())), tuple(entries.get(w.wallet_id, ())))
+        for w in wallets
+    ]
+
+
+_LOCK_WALLETS_OF_MEDIA = """
+SELECT * FROM wallet
+WHERE wallet_id IN (SELECT wallet_id FROM media WHERE media_token = ANY($1::text[]))
+ORDER BY wallet_id FOR UPDATE
+"""
+_LOCK_WALLETS = (
+    "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
+)
+_READ_MEDIA = "SELECT * FROM media WHERE media_token = ANY($1::text[])"
+_LOCK_MEDIA = (
+    "SELECT * FROM media WHERE media_token = ANY($1::text[]) ORDER BY media_token FOR UPDATE"
+)
+_READ_CLOCK = "SELECT closed_through FROM settlement_clock"
+_KEPT = """
+    tap.tap_id, tap.said, tap.answer, tap.facts, tap.received_at,
+    tap.wallet_id, tap.wallet_version, tap.service_day
+"""
+_READ_TAP = f"SELECT {_KEPT} FROM tap WHERE tap_id = $1"
+_READ_SEEN = f"""
+SELECT {_KEPT} FROM tap WHERE tap_id = ANY($1::uuid[])
+UNION
+SELECT {_KEPT} FROM unnest($2::text[], $3::bigint[]) AS asked (gate_id, sequence)
+JOIN tap USING (gate_id, sequence)
+WHERE tap.outcome <> 'sequence_reused'
+"""
+_READ_DAYS = f"""
+SELECT {_KEPT} FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, service_day)
+JOIN tap USING (wallet_id, service_day)
+WHERE tap.facts IS NOT NULL
+"""
+_INSERT_TAPS = """
+INSERT INTO tap (
+    tap_id, gate_id, sequence, tapped_at, received_at, outcome,
+    wallet_id, wallet_version, service_day, said, facts, answer
+)
+SELECT * FROM unnest(
+    $1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+    $7::uuid[], $8::bigint[], $9::date[], $10::bytea[], $11::bytea[], $12::bytea[]
+)
+ON CONFLICT DO NOTHING
+"""
+_INSERT_ENTRIES = f"""
+INSERT INTO journal_entry (
+    recorded_at, entry_id, kind, cause_id, wallet_id, wallet_version, effective_at, service_day,
+    settlement_day, tap_id, operator_id, product_id, ride_count, accounts, amounts_fen
+)
+SELECT
+    $1, entry_id, kind, cause_id, wallet_id, wallet_version, effective_at, service_day,
+    settlement_day, tap_id, operator_id, product_id, ride_count,
+    string_to_array(accounts, E'\\x{ord(rows.SEPARATOR):02x}'),
+    string_to_array(amounts, E'\\x{ord(rows.SEPARATOR):02x}')::bigint[]
+FROM unnest(
+    $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::timestamptz[], $8::date[],
+    $9::date[], $10::uuid[], $11::text[], $12::text[], $13::smallint[], $14::text[], $15::text[]
+) AS entry (
+    entry_id, kind, cause_id, wallet_id, wallet_version, effective_at, service_day,
+    settlement_day, tap_id, operator_id, product_id, ride_count, accounts, amounts
+)
+"""
+_WALLET_COLUMNS = """
+    $1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::date[], $7::bytea[],
+    $8::boolean[], $9::date[]
+"""
+_UPDATE_WALLETS = f"""
+UPDATE wallet SET
+    status = new.status, balance_fen = new.balance_fen, owed_fen = new.owed_fen,
+    version = new.version, day = new.day, day_taps = new.day_taps,
+    day_is_over = new.day_is_over, open_leg_day = new.open_leg_day
+FROM unnest({_WALLET_COLUMNS}) AS new (
+    wallet_id, status, balance_fen, owed_fen, version, day, day_taps, day_is_over, open_leg_day
+)
+WHERE wallet.wallet_id = new.wallet_id
+"""
+_INSERT_WALLETS = """
+INSERT INTO wallet (
+    opened_at, issuer_id, floor_fen, wallet_id, status, balance_fen, owed_fen, version, day,
+    day_taps, day_is_over, open_leg_day
+)
+SELECT $1, * FROM unnest(
+    $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::date[], $10::bytea[], $11::boolean[], $12::date[]
+)
+ON CONFLICT DO NOTHING RETURNING wallet_id
+"""
+_UPSERT_MEDIA = """
+INSERT INTO media (media_token, wallet_id, rider_category, fare_media, is_blocked)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[])
+ON CONFLICT (media_token) DO UPDATE SET
+    wallet_id = excluded.wallet_id, rider_category = excluded.rider_category,
+    fare_media = excluded.fare_media, is_blocked = excluded.is_blocked
+WHERE media.wallet_id IS NULL OR media.wallet_id = excluded.wallet_id
+    OR excluded.wallet_id IS NULL
+RETURNING media_token
+"""
+_READ_TOP_UPS = """
+SELECT entry_id, wallet_id, -amounts_fen[array_position(accounts, 'bank')] AS amount_fen
+FROM journal_entry WHERE entry_id = ANY($1::uuid[])
+"""
+_READ_STATEMENT = """
+SELECT * FROM journal_entry WHERE wallet_id = $1 ORDER BY wallet_version DESC LIMIT $2
+"""
+_READ_CHARGES = """
+SELECT
+    entry.tap_id, entry.operator_id, entry.product_id,
+    sum(entry.ride_count)::bigint AS ride_count,
+    sum(entry.amounts_fen[array_position(entry.accounts, 'operator:' || entry.operator_id)])::bigint
+        AS fare_fen
+FROM tap JOIN journal_entry AS entry USING (wallet_id, service_day)
+WHERE tap.tap_id = ANY($1::uuid[]) AND entry.tap_id = tap.tap_id
+GROUP BY entry.tap_id, entry.operator_id, entry.product_id
+HAVING sum(entry.ride_count) <> 0
+"""
+_READ_WALLETS = """
+SELECT * FROM wallet WHERE $1::uuid IS NULL OR wallet_id > $1 ORDER BY wallet_id LIMIT $2
+"""
+_READ_TAPS_OF_WALLETS = f"""
+SELECT {_KEPT} FROM tap WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
+"""
+_READ_ENTRIES_OF_WALLETS = """
+SELECT * FROM journal_entry WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
+"""

@@ -1,0 +1,40 @@
+"""THE page: one batch of taps, from the gate to the answer.
+
+Everything that waits is in `load_` and `save_`; everything that thinks is in `decide`. One tap is a
+batch of one. If the answer to COMMIT is lost, the same batch is simply run again: what was saved is
+found by its tap ids, and answered as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from fare_rules import TariffBook
+from gateway.core.decide import Limits, Plan, decide
+from gateway.core.registry import Registry
+from gateway.core.taps import Tap
+from gateway.shell.store import tap_work
+
+
+async def run_tap_batch(
+    connection: asyncpg.Connection,
+    taps: Sequence[Tap],
+    *,
+    registry: Registry,
+    book: TariffBook,
+    limits: Limits,
+    received_at: datetime,
+) -> Plan:
+    """Answer a tap batch. When this returns, everything in the plan is durable.
+
+    Raises: store.RACES when another process was first, store.OUTAGES when the database is away. Both
+            are answered by running the batch again.
+    """
+    async with tap_work(connection, book) as work:
+        snapshot = await work.load_snapshot(taps, registry, received_at)
+        plan = decide(taps, snapshot, book, limits)
+        await work.save_plan(plan, received_at)
+    return plan

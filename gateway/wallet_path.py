@@ -1,0 +1,42 @@
+"""What is done at the wallet desk: open, bind, top up, block, close."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from fare_rules import TariffBook
+from gateway.core.registry import Registry
+from gateway.core.wallet_desk import WalletPlan, WalletRefusal, Wish, grant
+from gateway.shell.store import RACES, wallet_work
+
+_TRIES_MAX = 5
+
+
+async def run_wallet_wishes(
+    pool: asyncpg.Pool,
+    wishes: Sequence[Wish],
+    *,
+    registry: Registry,
+    book: TariffBook,
+    now: datetime,
+    floor_fen: int,
+) -> WalletPlan | WalletRefusal:
+    """Grant all wishes or none; when this returns a plan, it is durable."""
+    tariff = book.tariff_at(now) or book.tariffs[-1]
+    for attempt in range(1, _TRIES_MAX + 1):
+        try:
+            async with wallet_work(pool) as work:
+                snapshot = await work.load_snapshot(
+                    wishes, now=now, today=book.service_day_of(now), issuers=registry.operators
+                )
+                plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen)
+                if isinstance(plan, WalletPlan):
+                    await work.save_plan(plan, now)
+            return plan
+        except RACES:
+            if attempt == _TRIES_MAX:
+                raise
+    raise AssertionError("unreachable")
