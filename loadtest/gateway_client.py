@@ -1,22 +1,26 @@
 """The gateway seen from outside: signed for gates, with a token for the back office.
 
-Whatever may be resent is resent: a lost answer, a dead server and a busy one all look alike to a gate.
+A lost answer, a dead server and a busy one all look alike to a gate, so it sends the same again.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 import aiohttp
 from gate_signature import GateKey, signature_headers
 from yarl import URL
 
+REQUEST_RECORDS_MAX = 1_000
 ATTEMPT_SECONDS_MAX = 30
 PATIENCE_SECONDS_MAX = 120  # long enough for a killed gateway to recover its database
 PAUSE_SECONDS_MAX = 5.0
 RESENT_STATUSES = frozenset({429, 502, 503, 504})
+
+Item = TypeVar("Item")
 
 
 class GatewayFailure(Exception):
@@ -75,6 +79,13 @@ class GatewayClient:
 
 def encode(content: object) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Cut records into as many as one request may hold."""
+    rest = iter(items)
+    while some := list(islice(rest, REQUEST_RECORDS_MAX)):
+        yield some
 
 
 def _growing_pauses() -> Iterator[float]:

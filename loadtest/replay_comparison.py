@@ -1,10 +1,9 @@
 """What the gateway made of a replay, held against the answer key."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from shenzhen_taps import StoredTap, StoredTaps
 
@@ -13,77 +12,91 @@ LET_THROUGH = frozenset({"double_beep", "leg_opened", "ride_charged", "ride_owed
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """All that the gateway said: each tap's result, and what it is charged in the end."""
+    """All that the gateway said, by tap; what is settled is by operator."""
 
-    results: Mapping[UUID, dict[str, Any]]
-    charges_fen: Mapping[UUID, int]
-    answered_otherwise: frozenset[UUID] = frozenset()  # a later copy, not byte for byte
+    results: Mapping[str, Mapping[str, Any]]
+    charges_fen: Mapping[str, int]  # in the end: a later tap may have corrected an answer
+    answered_otherwise: frozenset[str] = frozenset()  # a later copy, not byte for byte
+    settled_fen: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)
 class Comparison:
+    """How many rows the gateway charged as the key, and by line and operator what is wrong."""
+
+    key_count: int = 0
     charged_count: int = 0
-    key_charged_count: int = 0
     incomplete_count: int = 0
     differing: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    unsettled: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_faultless(self) -> bool:
-        return not self.differing and not self.refused
+        return not (self.differing or self.refused or self.unsettled)
+
+    def faults(self) -> Iterator[str]:
+        yield from (f"{operator}: {fault}" for operator, fault in self.unsettled.items())
+        yield from (f"line {line}: {fault}" for line, fault in self.differing.items())
+        yield from (f"line {line}: {outcome}" for line, outcome in self.refused.items())
 
     def __str__(self) -> str:
         return (
-            f"charged {self.charged_count} of {self.key_charged_count}, "
+            f"charged {self.charged_count} of {self.key_count}, "
             f"differing {len(self.differing)}, refused {len(self.refused)}, "
             f"incomplete {self.incomplete_count}"
         )
 
 
 def compare(stored: StoredTaps, replay: Replay) -> Comparison:
-    """Hold every row against the key: entries cost nothing, and even a free ride has a charge.
-
-    Shape: `differing` and `refused` say what is wrong by the file's line; a row may be in both.
-    """
+    """Hold every row against the key: entries cost nothing, and even a free ride has its charge."""
     found = Comparison(differing=dict(stored.faults))
     for tap in stored.taps:
-        result = replay.results[tap.tap_id]
-        found.incomplete_count += bool(result.get("incomplete"))
+        result = replay.results.get(tap.tap_id, {"outcome": "not answered"})
+        found.incomplete_count += result.get("incomplete", False)
         if result["outcome"] not in LET_THROUGH:
             found.refused[tap.line] = result["outcome"]
-        charge_fen = replay.charges_fen.get(tap.tap_id)
-        is_as_key = charge_fen == tap.key_fen or not (tap.is_charged or tap.key_fen or charge_fen)
-        found.key_charged_count += tap.is_charged
+        charge_fen = replay.charges_fen.get(tap.tap_id, None if tap.is_charged else 0)
+        is_as_key = charge_fen == tap.key_fen
+        found.key_count += tap.is_charged
         found.charged_count += tap.is_charged and is_as_key
         if not is_as_key:
-            found.differing[tap.line] = f"charged {charge_fen} fen instead of {tap.key_fen}"
+            found.differing.setdefault(tap.line, f"charged {charge_fen} fen, not {tap.key_fen}")
         elif tap.tap_id in replay.answered_otherwise:
-            found.differing[tap.line] = "a later copy was answered otherwise"
+            found.differing.setdefault(tap.line, "a later copy was answered otherwise")
+    if replay.settled_fen is not None:
+        key_fen = _key_by_operator(stored.taps)
+        for operator in sorted(key_fen.keys() | replay.settled_fen.keys()):
+            settled_fen = replay.settled_fen.get(operator, 0)
+            if settled_fen != key_fen[operator]:
+                found.unsettled[operator] = f"settled {settled_fen} fen, not {key_fen[operator]}"
     return found
 
 
-def operator_totals(taps: list[StoredTap], fen_of: Mapping[UUID, int]) -> Counter[str]:
-    totals: Counter[str] = Counter()
-    for tap in taps:
-        totals[tap.operator_id] += fen_of.get(tap.tap_id, 0)
-    return totals
-
-
-def operator_table(
-    taps: list[StoredTap], replay: Replay, settled_fen: Mapping[str, int] | None
-) -> Iterator[str]:
+def operator_table(taps: list[StoredTap], replay: Replay) -> Iterator[str]:
     """One line per operator, its name last because Chinese is wider than it counts."""
-    rows = Counter(tap.operator_id for tap in taps)
-    key_fen = operator_totals(taps, {tap.tap_id: tap.key_fen for tap in taps})
+    charged_fen: Counter[str] = Counter()
+    for tap in taps:
+        charged_fen[tap.operator_id] += replay.charges_fen.get(tap.tap_id, 0)
     columns: dict[str, Mapping[str, int]] = {
-        "rows": rows,
-        "key fen": key_fen,
-        "charged fen": operator_totals(taps, replay.charges_fen),
+        "rows": Counter(tap.operator_id for tap in taps),
+        "key fen": _key_by_operator(taps),
+        "charged fen": charged_fen,
     }
-    if settled_fen is not None:
-        columns["settled fen"] = settled_fen
-    yield " ".join(f"{name:>12}" for name in columns) + "  operator"
-    names = sorted({*rows, *(settled_fen or ())}, key=lambda name: (-key_fen[name], name))
-    for name in names:
-        yield " ".join(f"{column.get(name, 0):>12}" for column in columns.values()) + f"  {name}"
-    yield " ".join(f"{sum(column.values()):>12}" for column in columns.values()) + "  all"
+    if replay.settled_fen is not None:
+        columns["settled fen"] = replay.settled_fen
+    yield _row(columns, "operator")
+    for operator, _ in _key_by_operator(taps).most_common():
+        yield _row((column.get(operator, 0) for column in columns.values()), operator)
+    yield _row((sum(column.values()) for column in columns.values()), "all")
+
+
+def _key_by_operator(taps: list[StoredTap]) -> Counter[str]:
+    key_fen: Counter[str] = Counter()
+    for tap in taps:
+        key_fen[tap.operator_id] += tap.key_fen
+    return key_fen
+
+
+def _row(cells: Iterable[object], name: str) -> str:
+    return " ".join(f"{cell:>12}" for cell in cells) + f"  {name}"

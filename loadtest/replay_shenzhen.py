@@ -1,132 +1,64 @@
 """Replay a morning of Shenzhen taps through a gateway and hold its charges against the answer key.
 
 A black box: it knows the gateway by its HTTP interface alone. `shenzhen_taps` reads the rows,
-`gateway_client` sends them, `replay_comparison` judges; here is the order in which it happens.
+`replay_city` makes them known to the gateway, `gateway_client` talks to it, and
+`replay_comparison` judges; here is the order in which it happens.
 """
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from uuid import UUID, uuid5
+from typing import NamedTuple
 
 import aiohttp
 from gate_signature import GateKey
-from gateway_client import GatewayClient, GatewayFailure, encode
-from replay_comparison import Replay, compare, operator_table, operator_totals
-from shenzhen_taps import REPLAY, RiderClass, StoredTap, StoredTaps, read_taps, service_day_of
+from gateway_client import GatewayClient, GatewayFailure, chunks, encode
+from replay_city import issue_keys, open_wallets, register
+from replay_comparison import Replay, compare, operator_table
+from shenzhen_taps import StoredTap, StoredTaps, read_taps, service_day_of
 
-try:
-    from uvloop import new_event_loop
-except ImportError:  # a replay is only slower without it
-    from asyncio import new_event_loop
-
-REQUEST_RECORDS_MAX = 1_000
-TOP_UP_FEN = 50_000  # far more than a morning costs
 FAULTS_SHOWN_MAX = 20
-# As the tariff words them: which rider, and on which media.
-MEDIA = {
-    RiderClass.ADULT: ("adult", "card"),
-    RiderClass.STUDENT: ("student", "card"),
-    RiderClass.FREE: ("free", "card"),
-    RiderClass.UNDISCOUNTED: ("adult", "qr"),
-}
-
-Item = TypeVar("Item")
 
 
 class Delivery(NamedTuple):
-    """Taps that one gate sends in one request."""
+    """What one gate sends in one request."""
 
     gate_id: str
-    taps: list[StoredTap]
+    tap_ids: list[str]
     body: bytes
 
 
-async def replay(stored: StoredTaps, gateway: GatewayClient, options: argparse.Namespace) -> bool:
-    """Run the replay from an empty registry to the last line printed; whether it was faultless."""
-    taps = stored.taps
+async def converse(taps: list[StoredTap], options: argparse.Namespace) -> Replay:
+    token = options.admin_token_file.read_text().strip()
+    connector = aiohttp.TCPConnector(limit=options.connections)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        return await replay(taps, GatewayClient(session, options.base_url, token), options)
+
+
+async def replay(
+    taps: list[StoredTap], gateway: GatewayClient, options: argparse.Namespace
+) -> Replay:
+    """Register, send and ask what it came to: the whole conversation with the gateway."""
     await register(taps, gateway)
     keys = await issue_keys(taps, gateway)
     await open_wallets(taps, gateway)
-
-    deliveries = list(one_by_one(taps) if options.shuffle is not None else gate_by_gate(taps))
+    deliveries = list(gate_by_gate(taps) if options.shuffle is None else one_by_one(taps))
     deliveries *= options.repeat
     if options.shuffle is not None:
         random.Random(options.shuffle).shuffle(deliveries)
-    results, answered_otherwise = await send(deliveries, keys, gateway, options.connections)
-    outcome = Replay(results, await load_charges(taps, gateway), answered_otherwise)
-
-    settled_fen = await settle(taps, gateway) if options.settle else None
-    key_fen = operator_totals(taps, {tap.tap_id: tap.key_fen for tap in taps})
-    is_settled_right = settled_fen is None or +settled_fen == +key_fen
-
-    comparison = compare(stored, outcome)
-    for line, fault in islice((comparison.differing | comparison.refused).items(), FAULTS_SHOWN_MAX):
-        print(f"line {line}: {fault}", file=sys.stderr)
-    for row in operator_table(taps, outcome, settled_fen):
-        print(row)
-    if not is_settled_right:
-        print("the settlements differ from the key")
-    print(comparison)
-    return comparison.is_faultless and is_settled_right
-
-
-async def register(taps: list[StoredTap], gateway: GatewayClient) -> None:
-    buses = [tap for tap in taps if tap.network == "bus" and tap.place]
-    metro = [tap for tap in taps if tap.network == "metro" and tap.place]
-    gates = {tap.gate_id: tap for tap in taps}.values()
-    # Operators come first, because a gate names its operator.
-    registry: dict[str, list[dict[str, str | None]]] = {
-        "operators": [{"operator_id": name, "name": name} for name in _each(taps, "operator_id")],
-        "stops": [{"stop_id": name} for name in _each(metro, "place")],
-        "routes": [{"route_id": name, "network": "bus"} for name in _each(buses, "place")],
-        "gates": [
-            {"gate_id": tap.gate_id, "operator_id": tap.operator_id, "network": tap.network}
-            for tap in gates
-        ],
-    }
-    for kind, records in registry.items():
-        for some in chunks(records):
-            await gateway.ask("POST", "v1/registry", {kind: some})
-
-
-async def issue_keys(taps: list[StoredTap], gateway: GatewayClient) -> dict[str, GateKey]:
-    """Get each gate a new key. It takes the place of older ones, so that a replay may run again."""
-    keys: dict[str, GateKey] = {}
-    for gate_ids in chunks(_each(taps, "gate_id")):
-        asked = {"gate_ids": gate_ids, "replace": True}
-        for issued in (await gateway.ask("POST", "v1/gate-keys", asked))["keys"]:
-            secret = bytes.fromhex(issued["secret"])
-            keys[issued["gate_id"]] = GateKey(issued["key_id"], secret)
-    return keys
-
-
-async def open_wallets(taps: list[StoredTap], gateway: GatewayClient) -> None:
-    """Open a wallet per media. Its ids follow from the media, so a second run finds it again."""
-    for some in chunks({tap.media_token: tap.rider_class for tap in taps}.items()):
-        await gateway.ask("POST", "v1/wallets", [_wallet(*media) for media in some])
-
-
-def _wallet(media_token: str, rider_class: RiderClass) -> dict[str, Any]:
-    wallet_id = uuid5(REPLAY, f"wallet\n{media_token}")
-    rider_category, fare_media = MEDIA[rider_class]
-    return {
-        "wallet_id": str(wallet_id),
-        "media": [
-            {
-                "media_token": media_token,
-                "rider_category": rider_category,
-                "fare_media": fare_media,
-            }
-        ],
-        "top_up": {"top_up_id": str(uuid5(wallet_id, "top up")), "amount_fen": TOP_UP_FEN},
-    }
+    answers, answered_otherwise = await send(deliveries, keys, gateway, options.connections)
+    return Replay(
+        results={result["tap_id"]: result for body in answers for result in json.loads(body)},
+        charges_fen=await load_charges(taps, gateway),
+        answered_otherwise=answered_otherwise,
+        settled_fen=await settle(taps, gateway) if options.settle and taps else None,
+    )
 
 
 def one_by_one(taps: list[StoredTap]) -> Iterator[Delivery]:
@@ -145,7 +77,8 @@ def gate_by_gate(taps: list[StoredTap]) -> Iterator[Delivery]:
 
 
 def _delivery(taps: list[StoredTap]) -> Delivery:
-    return Delivery(taps[0].gate_id, taps, encode([tap.as_sent() for tap in taps]))
+    body = encode([tap.as_sent() for tap in taps])
+    return Delivery(taps[0].gate_id, [tap.tap_id for tap in taps], body)
 
 
 async def send(
@@ -153,20 +86,100 @@ async def send(
     keys: dict[str, GateKey],
     gateway: GatewayClient,
     connections_count: int,
-) -> tuple[dict[UUID, dict[str, Any]], frozenset[UUID]]:
-    """Send everything, some requests at a time: each tap's result, and the unequal answers' taps."""
-    answers: dict[UUID, bytes] = {}
-    results: dict[UUID, dict[str, Any]] = {}
-    answered_otherwise: set[UUID] = set()
-    waiting = iter(_with_progress(deliveries))
+) -> tuple[Collection[bytes], frozenset[str]]:
+    """Send everything, some requests at a time.
+
+    Shape: the first answer to each delivery, and the taps of those whose later copies had another.
+    """
+    answers: dict[str, bytes] = {}
+    answered_otherwise: set[str] = set()
+    waiting = _with_progress(deliveries)
 
     async def carry() -> None:
         for delivery in waiting:
             answer = await gateway.send_taps(keys[delivery.gate_id], delivery.body)
-            tap_ids = [tap.tap_id for tap in delivery.taps]
-            if answers.setdefault(tap_ids[0], answer) != answer:
-                answered_otherwise.update(tap_ids)
-            results.update(zip(tap_ids, json_results(answer, tap_ids), strict=True))
+            if answers.setdefault(delivery.tap_ids[0], answer) != answer:
+                answered_otherwise.update(delivery.tap_ids)
 
     await asyncio.gather(*(carry() for _ in range(connections_count)))
-    return results, frozenset(answered_otherwise)
+    return answers.values(), frozenset(answered_otherwise)
+
+
+async def load_charges(taps: list[StoredTap], gateway: GatewayClient) -> dict[str, int]:
+    """Ask what each tap is charged now that all have arrived: a late one may correct another."""
+    charges_fen: dict[str, int] = {}
+    for tap_ids in chunks(tap.tap_id for tap in taps):
+        answer = await gateway.ask("POST", "v1/charges", {"tap_ids": tap_ids})
+        charges_fen |= {charge["tap_id"]: charge["fare_fen"] for charge in answer["charges"]}
+    return charges_fen
+
+
+async def settle(taps: list[StoredTap], gateway: GatewayClient) -> Counter[str]:
+    """Close the last service day; what each operator is paid in all settlements so far."""
+    last_day = service_day_of(max(tap.tapped_at for tap in taps))
+    await gateway.ask("POST", "v1/settlements", {"service_day": last_day.isoformat()})
+    settled_fen: Counter[str] = Counter()
+    for settlement in await gateway.ask("GET", "v1/settlements"):
+        for batch in settlement["batches"]:
+            settled_fen[batch["operator_id"]] += batch["gross_fen"]
+    return settled_fen
+
+
+def _with_progress(deliveries: list[Delivery]) -> Iterator[Delivery]:
+    for count, delivery in enumerate(deliveries):
+        if sys.stderr.isatty() and count % 100 == 0:
+            print(f"\r{count} of {len(deliveries)} requests", end="", file=sys.stderr)
+        yield delivery
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+
+
+def drawn(stored: StoredTaps, limit: int | None, seed: int | None) -> StoredTaps:
+    """The first rows of the file or, with a seed, a sample of it."""
+    if limit is None or limit >= len(stored.lines):
+        return stored
+    if seed is None:
+        return stored.on_lines(stored.lines[:limit])
+    return stored.on_lines(random.Random(seed).sample(stored.lines, limit))
+
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("csv", type=Path, metavar="CSV", help="Shenzhen Tong taps, UTF-8")
+    parser.add_argument("--base-url", default="http://127.0.0.1:8080", help="%(default)s")
+    parser.add_argument("--admin-token-file", type=Path, required=True)
+    parser.add_argument("--repeat", type=_count, default=1, help="send every tap so many times")
+    parser.add_argument("--shuffle", type=int, metavar="SEED", help="in random order, one by one")
+    parser.add_argument("--limit", type=_count, help="the first rows only; shuffled, a sample")
+    parser.add_argument("--settle", action="store_true", help="close the day, compare the totals")
+    parser.add_argument("--connections", type=_count, default=16, help="%(default)s")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"not a count from 1: {text}")
+    return int(text)
+
+
+def main() -> int:
+    """Exit with 0 when the gateway charged every row as the key, 1 if not, 3 if it cannot run."""
+    options = read_options()
+    try:
+        with options.csv.open(encoding="utf-8-sig", newline="") as csv_lines:
+            stored = drawn(read_taps(csv_lines), options.limit, options.shuffle)
+        outcome = asyncio.run(converse(stored.taps, options))
+    except (OSError, ValueError, GatewayFailure) as fault:
+        print(f"cannot replay: {fault}", file=sys.stderr)
+        return 3
+    comparison = compare(stored, outcome)
+    for line in islice(comparison.faults(), FAULTS_SHOWN_MAX):
+        print(line, file=sys.stderr)
+    for row in operator_table(stored.taps, outcome):
+        print(row)
+    print(comparison)
+    return 0 if comparison.is_faultless else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """A morning of Shenzhen Tong taps, read from its CSV into what each gate would send.
 
-The file names neither the rider's class nor every transfer, but the fare charged tells both. What a
-row becomes depends on that row and on its card's other rows alone, so two halves of one sample can be
+The file does not name a rider's class or each transfer, but the fare charged tells both. What a row
+becomes depends on it and on its card's other rows alone, so that two halves of one sample can be
 replayed into one gateway.
 """
 
@@ -25,7 +25,7 @@ COLUMNS = (
 )
 ACTIONS = {"地铁入站": "enter", "地铁出站": "exit", "巴士": "board"}
 METRO_CARD_PERCENT = 95
-BUS_CARD_BANDS = ((0, 80), (300, 75), (600, 65))  # from so many fen of the full fare, so many percent
+BUS_CARD_BANDS = ((0, 80), (300, 75), (600, 65))  # the full fare's part from so many fen: percent
 TRANSFER_FEN = 40
 
 
@@ -48,7 +48,7 @@ class StoredTap:
     """One row: the tap that a gate stored, and in `key_fen` what its rider was charged."""
 
     line: int
-    tap_id: UUID
+    tap_id: str
     tapped_at: datetime
     action: str
     gate_id: str
@@ -78,13 +78,13 @@ class StoredTap:
     @property
     def sequence(self) -> int:
         """Grows with time, so that no row's number depends on how many rows a file holds."""
-        return int(self.tapped_at.timestamp()) * 1_000_000 + self.tap_id.int % 1_000_000
+        return int(self.tapped_at.timestamp()) * 1_000_000 + UUID(self.tap_id).int % 1_000_000
 
     def as_sent(self) -> dict[str, Any]:
         """The tap as its gate words it; what the row does not know is left out."""
         bus = self.network == "bus"
         words = {
-            "tap_id": str(self.tap_id),
+            "tap_id": self.tap_id,
             "gate_id": self.gate_id,
             "sequence": self.sequence,
             "tapped_at": self.tapped_at.isoformat(),
@@ -122,7 +122,7 @@ class StoredTaps(NamedTuple):
 def read_taps(csv_lines: Iterable[str]) -> StoredTaps:
     """Read the rows of a file, headed by its column names.
 
-    Shape:  a row that no published rule explains is a tap and a fault; a malformed one only a fault.
+    Shape:  a row that no published rule explains is a tap and a fault; a malformed one, a fault.
     Raises: ValueError when columns are missing.
     """
     rows = csv.DictReader(csv_lines)
@@ -135,7 +135,7 @@ def read_taps(csv_lines: Iterable[str]) -> StoredTaps:
         words = [(row[column] or "").strip() for column in COLUMNS]
         identity = "\n".join(words)
         seen[identity] += 1
-        tap_id = uuid5(REPLAY, f"tap\n{identity}\n{seen[identity]}")
+        tap_id = str(uuid5(REPLAY, f"tap\n{identity}\n{seen[identity]}"))
         try:
             tap = _stored_tap(rows.line_num, tap_id, words)
         except ValueError as fault:
@@ -183,7 +183,7 @@ def _percent_of(amount_fen: int, percent: int) -> int:
     return (amount_fen * percent + 50) // 100
 
 
-def _stored_tap(line: int, tap_id: UUID, words: list[str]) -> StoredTap:
+def _stored_tap(line: int, tap_id: str, words: list[str]) -> StoredTap:
     card, tapped_at, deal_type, money, value, gate, company, place, vehicle, _, _ = words
     if deal_type not in ACTIONS:
         raise ValueError(f"deal_type is {deal_type!r}")

@@ -245,7 +245,8 @@ def take_ride(
 
     The live gate, the late tap and the auditor all come through here.
     """
-    moved, ended = wallet, ()
+    moved = wallet
+    ended: tuple[JournalEntry, ...] = ()
     if wallet.day is not None and day > wallet.day:
         moved, ended = end_day(wallet, tap.tap_id, book, closed_through)
     is_over = wallet.day is not None and (

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -27,8 +26,10 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, Wish
-from gateway.core.wallets import Wallet
+from gateway.core.wallets import Media, Wallet
 from gateway.shell import rows
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 # Lost connections, a server that starts, stops or is full: trying again is safe and may help.
 OUTAGES = (
@@ -124,14 +125,17 @@ class TapWork:
         )
 
     async def _load_earlier_days(
-        self, taps: Sequence[Tap], media: dict[str, Any], wallets: dict[UUID, Wallet]
+        self, taps: Sequence[Tap], media: dict[str, Media], wallets: dict[UUID, Wallet]
     ) -> dict[tuple[UUID, date], tuple[DayTap, ...]]:
         wanted: set[tuple[UUID, date]] = set()
         for tap in taps:
             one = media.get(tap.media_token)
-            newest = wallets[one.wallet_id].day if one and one.wallet_id else None
-            if newest and (day := self._book.service_day_of(tap.tapped_at)) < newest:
-                wanted.add((one.wallet_id, day))
+            wallet = wallets[one.wallet_id] if one and one.wallet_id else None
+            if wallet is None or wallet.day is None:
+                continue
+            day = self._book.service_day_of(tap.tapped_at)
+            if day < wallet.day:
+                wanted.add((wallet.wallet_id, day))
         found: dict[tuple[UUID, date], tuple[DayTap, ...]] = {}
         if wanted:
             ids, days = zip(*wanted, strict=True)
@@ -153,7 +157,7 @@ class TapWork:
 
 
 async def _save_wallets_and_entries(
-    connection: asyncpg.Connection,
+    connection: Connection,
     wallets: Sequence[Wallet],
     entries: Sequence[JournalEntry],
     recorded_at: datetime,
@@ -173,7 +177,7 @@ async def tap_work(connection: asyncpg.Connection, book: TariffBook) -> AsyncIte
 class WalletWork:
     """One transaction at the wallet desk."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def load_snapshot(
@@ -236,6 +240,31 @@ async def wallet_work(pool: asyncpg.Pool) -> AsyncIterator[WalletWork]:
         yield WalletWork(connection)
 
 
+class SweepWork:
+    """One transaction that ends days with open legs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def lock_wallets_with_open_legs(self, through: date, limit: int) -> list[Wallet]:
+        found = await self._connection.fetch(_LOCK_OPEN_LEGS, through, limit)
+        return [rows.wallet_from_row(row) for row in found]
+
+    async def read_clock(self) -> date | None:
+        found: date | None = await self._connection.fetchval(_READ_CLOCK)
+        return found
+
+    async def save(self, wallets: Sequence[Wallet], entries: Sequence[JournalEntry]) -> None:
+        now = await self._connection.fetchval("SELECT now()")
+        await _save_wallets_and_entries(self._connection, wallets, entries, now)
+
+
+@asynccontextmanager
+async def sweep_work(pool: asyncpg.Pool) -> AsyncIterator[SweepWork]:
+    async with pool.acquire() as connection, connection.transaction():
+        yield SweepWork(connection)
+
+
 async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
     row = await pool.fetchrow(_READ_TAP, tap_id)
     return rows.kept_from_row(row) if row else None
@@ -266,7 +295,7 @@ async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyn
 
 
 async def load_books(
-    connection: asyncpg.Connection, after: UUID | None, limit: int
+    connection: Connection, after: UUID | None, limit: int
 ) -> list[WalletBooks]:
     """All that is kept of the next wallets, in order of their ids."""
     wallets = [
@@ -293,6 +322,12 @@ ORDER BY wallet_id FOR UPDATE
 _LOCK_WALLETS = (
     "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
 )
+_LOCK_OPEN_LEGS = """
+SELECT * FROM wallet WHERE wallet_id IN (
+    SELECT wallet_id FROM wallet WHERE open_leg_day <= $1 ORDER BY wallet_id LIMIT $2
+)
+ORDER BY wallet_id FOR UPDATE
+"""
 _READ_MEDIA = "SELECT * FROM media WHERE media_token = ANY($1::text[])"
 _LOCK_MEDIA = (
     "SELECT * FROM media WHERE media_token = ANY($1::text[]) ORDER BY media_token FOR UPDATE"
@@ -338,7 +373,7 @@ SELECT
     string_to_array(amounts, E'\\x{ord(rows.SEPARATOR):02x}')::bigint[]
 FROM unnest(
     $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::timestamptz[], $8::date[],
-    $9::date[], $10::uuid[], $11::text[], $12::text[], $13::smallint[], $14::text[], $15::text[]
+    $9::date[], $10::uuid[], $11::text[], $12::text[], $13::integer[], $14::text[], $15::text[]
 ) AS entry (
     entry_id, kind, cause_id, wallet_id, wallet_version, effective_at, service_day,
     settlement_day, tap_id, operator_id, product_id, ride_count, accounts, amounts

@@ -1,5 +1,8 @@
 -- migrate:up
 
+SET lock_timeout = '10s';
+SET statement_timeout = '60s';
+
 -- The city. Small tables, read whole into each process and re-read when registry_version moves.
 CREATE TABLE registry_version (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -103,7 +106,7 @@ CREATE TABLE journal_entry (
     tap_id uuid,
     operator_id text,
     product_id text,
-    ride_count smallint NOT NULL,
+    ride_count integer NOT NULL,
     accounts text [] NOT NULL,
     amounts_fen bigint [] NOT NULL,
     CONSTRAINT postings_pair CHECK (
@@ -199,6 +202,9 @@ GRANT INSERT ON tap, journal_entry, settlement, settlement_batch, settlement_man
 TO faregate_gateway;
 
 -- migrate:down
+
+SET lock_timeout = '10s';
+SET statement_timeout = '60s';
 
 DROP TABLE settlement_manifest, settlement_batch, settlement, settlement_clock CASCADE;
 DROP TABLE journal_entry, tap, media, wallet, credential, gate_key, gate, route, stop CASCADE;

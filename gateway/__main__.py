@@ -1,0 +1,402 @@
+"""The command line: `faregate --help`. Exit codes: 0 ok, 1 problems found, 2 usage, 3 cannot run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+import asyncpg
+import msgspec
+import uvloop
+from cyclopts import App, Parameter
+from msgspec import structs
+from rich.console import Console
+from rich.table import Table
+
+from fare_rules import TariffFaults, check_tariff, load_book, run_examples
+from gateway import example_city
+from gateway.api import VERSION
+from gateway.audit_path import run_audit
+from gateway.core.registry import Role
+from gateway.registry_path import run_token_issue, run_token_revocation
+from gateway.serving import (
+    CannotRun,
+    ensure_admin_token,
+    gateway,
+    master_key_of,
+    serve_until_stopped,
+    serving,
+    stop_event,
+)
+from gateway.settlement_path import CloseRefused, run_settlement_close
+from gateway.shell import migrations, telemetry
+from gateway.shell.embedded_postgres import EmbeddedPostgres, PostgresCannotRun
+from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
+from gateway.shell.store import OUTAGES, open_pool
+
+OK, PROBLEMS_FOUND, USAGE, CANNOT_RUN = 0, 1, 2, 3
+
+app = App(name="faregate", version=VERSION, help="A fare gateway for buses and metros.")
+settle = app.command(App(name="settle", help="Pay the operators."))
+config = app.command(App(name="config", help="The settings in force."))
+db = app.command(App(name="db", help="The database's schema."))
+token = app.command(App(name="token", help="Bearer tokens for people and back-office systems."))
+tariffs = app.command(App(name="tariffs", help="Tariff files."))
+
+_out = Console(highlight=False, soft_wrap=True)
+
+
+@app.command
+def serve() -> int:
+    """Serve taps on FAREGATE_HOST:FAREGATE_PORT until SIGTERM."""
+    with _database() as (settings, dsn):
+        _run(serve_until_stopped(settings, dsn, _master_key(settings)))
+    return OK
+
+
+@app.command
+def run(
+    *,
+    simulation: bool = True,
+    port: int | None = None,
+    data: Path | None = None,
+    rate: Annotated[float, Parameter(help="Simulated taps per second.")] = 5,
+) -> int:
+    """Serve an example city, by default with simulated gates and an embedded PostgreSQL."""
+    with _database(data, port) as (settings, dsn):
+        _run(_run_city(settings, dsn, rate if simulation else 0))
+    return OK
+
+
+@app.command
+def demo_stack(*, data: Path, port: int = 8080) -> int:
+    """Serve an empty gateway on its own PostgreSQL, for replaying recorded days of any age."""
+    with _database(data, port) as (settings, dsn):
+        settings = structs.replace(settings, tap_age_days_max=36_500)
+        _run(_run_empty(settings, dsn))
+    return OK
+
+
+@app.command
+def demo() -> int:
+    """Replay a small morning over HTTP, close its day, and audit it; then stop."""
+    folder = Path(tempfile.mkdtemp(prefix="faregate-demo-"))
+    folder.chmod(0o755)
+    with _database(folder, 0) as (settings, dsn):
+        return _run(_run_demo(settings, dsn))
+
+
+@settle.command(name="close")
+def settle_close(*, service_day: date) -> int:
+    """Settle everything up to a service day and write the files; again gives the same bytes."""
+    with _database() as (settings, dsn):
+        return _run(_close(settings, dsn, service_day))
+
+
+@app.command
+def audit() -> int:
+    """Compute every decision again from the tap log and compare; exit 1 on any break."""
+    with _database() as (settings, dsn):
+        return _run(_audit(settings, dsn))
+
+
+@config.command(name="show")
+def config_show() -> int:
+    """Print every setting, secrets hidden."""
+    table = Table(box=None)
+    for title in ("setting", "value", "default", "unit", "meaning"):
+        table.add_column(title, overflow="fold")
+    for row in settings_table(read_settings()):
+        table.add_row(row.name, row.value, row.default, row.unit, row.meaning)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return OK
+
+
+@db.command(name="upgrade")
+def db_upgrade() -> int:
+    """Apply pending migrations; safe when two processes do it at once."""
+    with _database() as (_, dsn):
+        for name in _run(migrations.upgrade(dsn)):
+            _out.print(f"applied {name}")
+    return OK
+
+
+@db.command(name="status")
+def db_status() -> int:
+    """List pending migrations; exit 1 when there are any."""
+    with _database() as (_, dsn):
+        missing = _run(migrations.pending(dsn))
+    for name in missing:
+        _out.print(f"pending {name}")
+    return PROBLEMS_FOUND if missing else OK
+
+
+@token.command(name="create")
+def token_create(name: str, *, role: Role, operator: str | None = None, days: int = 365) -> int:
+    """Print a new token, once. --operator narrows it to one operator's gates and wallets."""
+    until = datetime.now(UTC) + timedelta(days=days)
+    with _database() as (_, dsn):
+        issued = _with_pool(
+            dsn,
+            lambda pool: run_token_issue(pool, name, role, operator_id=operator, valid_until=until),
+        )
+    _out.print(issued)
+    return OK
+
+
+@token.command(name="revoke")
+def token_revoke(name: str) -> int:
+    """Revoke a token by its name."""
+    with _database() as (_, dsn):
+        is_known = _with_pool(dsn, lambda pool: run_token_revocation(pool, name))
+    _out.print("revoked" if is_known else f"there is no token named {name}")
+    return OK if is_known else PROBLEMS_FOUND
+
+
+@tariffs.command(name="check")
+def tariffs_check(*paths: Path) -> int:
+    """Check tariff files or folders and run their examples; exit 1 on any fault."""
+    shipped = sorted(path for path in read_settings().tariffs_dir.parent.iterdir() if path.is_dir())
+    bad_count = 0
+    for path in paths or shipped:
+        if path.is_dir():
+            bad_count += _check_folder(path)
+            continue
+        for fault in check_tariff(path):
+            _out.print(str(fault), markup=False)
+            bad_count += 1
+    _out.print(f"{bad_count} faults")
+    return PROBLEMS_FOUND if bad_count else OK
+
+
+def _check_folder(folder: Path) -> int:
+    try:
+        load_book(folder)
+    except TariffFaults as faults:
+        for fault in faults.faults:
+            _out.print(str(fault), markup=False)
+        return len(faults.faults)
+    results = run_examples(folder) if (folder / "examples.yaml").exists() else []
+    wrong = [result for result in results if not result.is_right]
+    for result in wrong:
+        _out.print(f"{result.name}: expected {result.expected}, priced {result.priced}")
+    _out.print(f"{folder.name}: {len(results) - len(wrong)} of {len(results)} examples pass")
+    return len(wrong)
+
+
+@app.command
+def healthcheck() -> int:
+    """Ask this machine's gateway whether it is ready; for containers."""
+    settings = read_settings()
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    try:
+        with urllib.request.urlopen(f"http://{host}:{settings.port}/readyz", timeout=3):
+            return OK
+    except (urllib.error.URLError, OSError) as error:
+        _out.print(f"not ready: {error}", markup=False)
+        return PROBLEMS_FOUND
+
+
+# What the commands share.
+
+
+@contextlib.contextmanager
+def _database(data: Path | None = None, port: int | None = None) -> Iterator[tuple[Settings, str]]:
+    """The settings and a database: FAREGATE_DATABASE_URL, else an embedded server."""
+    settings = read_settings()
+    if data is not None:
+        data = data.resolve()
+        settlement_dir = data / settings.settlement_dir.name
+        settings = structs.replace(settings, data_dir=data, settlement_dir=settlement_dir)
+    if port is not None:
+        settings = structs.replace(settings, port=port)
+    telemetry.start_logging(settings.log_level, settings.log_format)
+    if settings.database_url:
+        yield settings, str(settings.database_url)
+        return
+    settings = structs.replace(settings, auto_migrate=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with EmbeddedPostgres(settings.data_dir / "postgres") as postgres:
+        yield settings, postgres.dsn
+
+
+def _master_key(settings: Settings) -> bytes:
+    if settings.gate_master_key is None and settings.database_url:
+        raise CannotRun(
+            "FAREGATE_GATE_MASTER_KEY is not set. Make one with `openssl rand -hex 32`; all gateways "
+            "on one database share it."
+        )
+    return master_key_of(settings)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _with_pool(dsn: str, work: Any) -> Any:
+    async def with_pool() -> Any:
+        pool = await open_pool(dsn)
+        try:
+            return await work(pool)
+        finally:
+            await pool.close()
+
+    return _run(with_pool())
+
+
+async def _run_empty(settings: Settings, dsn: str) -> None:
+    stop = stop_event()
+    async with gateway(settings, dsn, master_key_of(settings)) as api, serving(api) as address:
+        path = settings.data_dir / "admin.token"
+        await ensure_admin_token(api.pool, path)
+        await api.door.registry.refresh()
+        _out.print(f"serving {address}\nadmin token file {path}\ndata {settings.data_dir}")
+        await stop.wait()
+
+
+async def _run_city(settings: Settings, dsn: str, taps_per_second: float) -> None:
+    stop = stop_event()
+    async with (
+        gateway(settings, dsn, master_key_of(settings)) as api,
+        serving(api) as address,
+        aiohttp.ClientSession() as session,
+    ):
+        path = settings.data_dir / "admin.token"
+        admin = await ensure_admin_token(api.pool, path)
+        await api.door.registry.refresh()
+        client = example_city.CityClient(session, address, admin)
+        await client.register()
+        _out.print(_welcome(address, settings, path, client), markup=False)
+        if taps_per_second:
+            riding = asyncio.create_task(example_city.simulate(client, taps_per_second, stop))
+            await stop.wait()
+            await riding
+        else:
+            await stop.wait()
+
+
+def _welcome(address: str, settings: Settings, token: Path, client: example_city.CityClient) -> str:
+    gate_id = example_city.bus_gate("M486")
+    key_id, secret = client.key_of(gate_id)
+    return f"""
+faregate {VERSION} serves {address}   (API: {address}/docs)
+data             {settings.data_dir}
+admin token      {token}
+
+A signed tap, by hand:
+
+  body='{{"tap_id":"'$(cat /proc/sys/kernel/random/uuid)'","gate_id":"{gate_id}",\
+"sequence":'$(date +%s%N)',"tapped_at":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'",\
+"media_token":"rider-0007","action":"board","route_id":"M486","full_fare":200}}'
+  now=$(date +%s)
+  digest=$(printf %s "$body" | openssl dgst -sha256 -hex | sed 's/.* //')
+  signature=$(printf 'POST\\n/v1/taps\\n%s\\n%s' "$now" "$digest" \\
+    | openssl dgst -sha256 -mac HMAC -macopt hexkey:{secret.hex()} -hex | sed 's/.* //')
+  curl -s {address}/v1/taps -H 'Content-Type: application/json' -H 'Faregate-Key: {key_id}' \\
+    -H "Faregate-Timestamp: $now" -H "Faregate-Signature: $signature" -d "$body"
+
+Ctrl-C drains and stops.
+"""
+
+
+async def _run_demo(settings: Settings, dsn: str) -> int:
+    settings = structs.replace(settings, tap_age_days_max=36_500)
+    started_at = time.monotonic()
+    taps = msgspec.json.decode((Path(__file__).parent / "example_morning.json").read_bytes())
+    async with (
+        gateway(settings, dsn, master_key_of(settings)) as api,
+        serving(api) as address,
+        aiohttp.ClientSession() as session,
+    ):
+        admin = await ensure_admin_token(api.pool, settings.data_dir / "admin.token")
+        await api.door.registry.refresh()
+        client = example_city.CityClient(session, address, admin)
+        await client.register()
+        answers = [await client.tap(tap) for tap in taps]
+        day = api.book.service_day_of(datetime.fromisoformat(taps[0]["tapped_at"]))
+        closed = await client.post("/v1/settlements", {"service_day": day.isoformat()})
+        report = await run_audit(api.pool, api.book)
+    _out.print(f"\n{len(taps)} taps of {day}")
+    for outcome, count in sorted(Counter(one["outcome"] for one in answers).items()):
+        _out.print(f"  {outcome:<18}{count:>8}")
+    _out.print("\noperators")
+    for batch in closed["batches"]:
+        _out.print(f"  {batch['operator_id']:<18}{batch['ride_count']:>8} rides"
+                   f"{batch['gross_fen']:>10} fen")  # fmt: skip
+    _out.print("\nsettlement files")
+    for path in sorted((settings.settlement_dir / str(day)).iterdir()):
+        _out.print(f"  {path}")
+    _out.print("\naudit")
+    for line in report.lines():
+        _out.print(f"  {line}", markup=False)
+    _out.print(f"\n{time.monotonic() - started_at:.1f} s")
+    return OK if report.is_passed else PROBLEMS_FOUND
+
+
+async def _close(settings: Settings, dsn: str, service_day: date) -> int:
+    book = load_book(settings.tariffs_dir)
+    pool = await open_pool(dsn)
+    try:
+        settlement, paths = await run_settlement_close(
+            pool, service_day, book=book, now=datetime.now(UTC), folder=settings.settlement_dir
+        )
+    except CloseRefused as refused:
+        _out.print(str(refused), markup=False)
+        return PROBLEMS_FOUND
+    finally:
+        await pool.close()
+    for batch in settlement.batches:
+        _out.print(f"{batch.operator_id}  {batch.ride_count} rides  {batch.gross_fen} fen")
+    for path in paths:
+        _out.print(str(path), markup=False)
+    return OK
+
+
+async def _audit(settings: Settings, dsn: str) -> int:
+    pool = await open_pool(dsn)
+    try:
+        report = await run_audit(pool, load_book(settings.tariffs_dir))
+    finally:
+        await pool.close()
+    for line in report.lines():
+        _out.print(line, markup=False)
+    return OK if report.is_passed else PROBLEMS_FOUND
+
+
+def main() -> None:
+    if not __debug__:
+        sys.exit("faregate checks money with assertions; do not run it under python -O.")
+    try:
+        sys.exit(app(exit_on_error=True, result_action="return_value"))
+    except SettingsWrong as wrong:
+        print(wrong, file=sys.stderr)
+        sys.exit(USAGE)
+    except TariffFaults as faults:
+        print(faults, file=sys.stderr)
+        sys.exit(CANNOT_RUN)
+    except (CannotRun, PostgresCannotRun, migrations.MigrationFailed) as error:
+        print(f"cannot run: {error}", file=sys.stderr)
+        sys.exit(CANNOT_RUN)
+    except (asyncpg.UndefinedTableError, *OUTAGES) as error:
+        print(
+            f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and run "
+            "`faregate db upgrade` if it is new.",
+            file=sys.stderr,
+        )
+        sys.exit(CANNOT_RUN)
+
+
+if __name__ == "__main__":
+    main()

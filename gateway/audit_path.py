@@ -1,0 +1,125 @@
+"""The audit: every decision computed again from the tap log, every figure held against another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from fare_rules import TariffBook
+from gateway.core.audit import Break, audit_wallet
+from gateway.settlement_path import load_settlement_files
+from gateway.shell.settlement_store import list_settlement_rows
+from gateway.shell.store import load_books
+
+_WALLETS_AT_ONCE = 500
+_BREAKS_SHOWN_MAX = 50
+
+# Each finds rows that must not exist: what kind of break they are, and a name for each.
+_QUERIES = {
+    "entry_unbalanced": """
+        SELECT entry_id::text FROM journal_entry
+        WHERE (SELECT sum(amount_fen) FROM unnest(amounts_fen) AS side (amount_fen)) <> 0""",
+    "entry_without_tap": """
+        SELECT entry_id::text FROM journal_entry WHERE tap_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",
+    "tap_answered_twice": "SELECT tap_id::text FROM tap GROUP BY tap_id HAVING count(*) > 1",
+    "sequence_answered_twice": """
+        SELECT gate_id || ' ' || sequence FROM tap WHERE outcome <> 'sequence_reused'
+        GROUP BY gate_id, sequence HAVING count(*) > 1""",
+    "entry_in_no_period": """
+        SELECT entry_id::text FROM journal_entry CROSS JOIN settlement_clock
+        WHERE operator_id IS NOT NULL AND settlement_day <= closed_through AND 1 <> (
+            SELECT count(*) FROM settlement WHERE settlement.settlement_day >= journal_entry.settlement_day
+            AND (days_after IS NULL OR days_after < journal_entry.settlement_day)
+        )""",
+}
+
+
+class AuditReport(Struct, frozen=True):
+    """What was looked at, and what was found."""
+
+    wallets_count: int
+    taps_count: int
+    entries_count: int
+    settlements_count: int
+    rider_fen: int
+    operator_fen: int
+    bank_fen: int
+    incomplete_count: int
+    quarantined_count: int
+    breaks: tuple[Break, ...]
+
+    @property
+    def is_passed(self) -> bool:
+        return not self.breaks
+
+    def lines(self) -> Sequence[str]:
+        shown = [f"  {one.kind}: {one.subject}: {one.fault}" for one in self.breaks]
+        return [
+            f"wallets      {self.wallets_count:>14,}",
+            f"taps         {self.taps_count:>14,}   of them incomplete {self.incomplete_count:,},"
+            f" quarantined {self.quarantined_count:,}",
+            f"entries      {self.entries_count:>14,}",
+            f"settlements  {self.settlements_count:>14,}",
+            f"riders hold  {self.rider_fen:>14,} fen",
+            f"operators    {self.operator_fen:>14,} fen",
+            f"bank         {self.bank_fen:>14,} fen",
+            f"sum          {self.rider_fen + self.operator_fen + self.bank_fen:>14,} fen",
+            *shown[:_BREAKS_SHOWN_MAX],
+            "audit passed" if self.is_passed else f"audit FAILED: {len(shown)} breaks",
+        ]
+
+
+async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
+    """Look at everything in one consistent picture of the database."""
+    breaks: list[Break] = []
+    taps_count = entries_count = wallets_count = incomplete_count = quarantined_count = 0
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        after: UUID | None = None
+        while chunk := await load_books(connection, after, _WALLETS_AT_ONCE):
+            for books in chunk:
+                breaks += audit_wallet(books, book)
+                wallets_count += 1
+                entries_count += len(books.entries)
+                incomplete_count += sum(kept.result.incomplete for kept in books.taps)
+            after = chunk[-1].wallet.wallet_id
+        for kind, query in _QUERIES.items():
+            breaks += [Break(kind, row[0], "") for row in await connection.fetch(query)]
+        taps_count = await connection.fetchval("SELECT count(*) FROM tap")
+        quarantined_count = await connection.fetchval(
+            "SELECT count(*) FROM tap WHERE outcome IN ('too_old', 'no_tariff', 'no_fare')"
+        )
+        sums = await connection.fetchrow(
+            """SELECT
+                coalesce(sum(amount_fen) FILTER (WHERE account ~ '^(purse|debt):'), 0)::bigint,
+                coalesce(sum(amount_fen) FILTER (WHERE account ~ '^operator:'), 0)::bigint,
+                coalesce(sum(amount_fen) FILTER (WHERE account = 'bank'), 0)::bigint
+            FROM posting"""
+        )
+    settlements = await list_settlement_rows(pool)
+    for row in settlements:
+        files = await load_settlement_files(pool, row.settlement_day, book)
+        kept = await pool.fetchval(
+            "SELECT manifest FROM settlement_manifest WHERE settlement_day = $1", row.settlement_day
+        )
+        if kept is not None and files is not None and kept != files["manifest.json"]:
+            subject = f"settlement {row.settlement_day}"
+            breaks.append(Break("settlement_differs", subject, "it adds up to other files now"))
+    return AuditReport(
+        wallets_count=wallets_count,
+        taps_count=taps_count,
+        entries_count=entries_count,
+        settlements_count=len(settlements),
+        rider_fen=sums[0],
+        operator_fen=sums[1],
+        bank_fen=sums[2],
+        incomplete_count=incomplete_count,
+        quarantined_count=quarantined_count,
+        breaks=tuple(breaks),
+    )

@@ -1,0 +1,191 @@
+"""A gateway put together, serving until it is told to stop, and stopping without losing a tap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from fare_rules import TariffBook, load_book
+from gateway.api import VERSION, Api
+from gateway.core.decide import Limits, Plan
+from gateway.core.registry import Role
+from gateway.core.taps import Tap
+from gateway.registry_path import run_token_issue
+from gateway.shell import migrations, telemetry
+from gateway.shell.batcher import Batcher
+from gateway.shell.registry_store import RegistryHolder
+from gateway.shell.settings import Settings
+from gateway.shell.store import open_pool
+from gateway.shell.web import Door
+from gateway.tap_path import run_tap_batch
+
+log = structlog.get_logger()
+
+
+class CannotRun(Exception):
+    """The gateway cannot start; the text says what is missing and how to get it."""
+
+
+async def prepare_database(settings: Settings, dsn: str) -> None:
+    """Apply pending migrations if that was asked for. Raises: CannotRun when it was not."""
+    missing = await migrations.pending(dsn)
+    if missing and settings.auto_migrate:
+        applied = await migrations.upgrade(dsn)
+        log.info("migrated", migrations=applied)
+    elif missing:
+        raise CannotRun(
+            f"{len(missing)} migrations are pending: {', '.join(missing)}. Run `faregate db upgrade`, "
+            "or set FAREGATE_AUTO_MIGRATE=true."
+        )
+
+
+@contextlib.asynccontextmanager
+async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncIterator[Api]:
+    """Everything that one process needs, started; on leaving, drained and closed."""
+    book = load_book(settings.tariffs_dir)
+    await prepare_database(settings, dsn)
+    telemetry.BUILD.labels(VERSION).set(1)
+    pool = await open_pool(dsn)
+    try:
+        registry = RegistryHolder(pool)
+        await registry.refresh()
+        batcher = _batcher(settings, dsn, registry, book)
+        batcher.start()
+        refreshing = asyncio.create_task(registry.run_forever(settings.registry_poll_ms / 1000))
+        try:
+            door = Door(settings, master_key, registry)
+            yield Api(door, pool, batcher, book, settings, master_key)
+        finally:
+            refreshing.cancel()
+            await batcher.drain()
+    finally:
+        await pool.close()
+
+
+def _batcher(
+    settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook
+) -> Batcher:
+    limits = Limits(
+        tap_ahead_max=timedelta(seconds=settings.tap_ahead_seconds_max),
+        tap_age_max=timedelta(days=settings.tap_age_days_max),
+    )
+
+    async def run_batch(connection: asyncpg.Connection, taps: Sequence[Tap]) -> Plan:
+        return await run_tap_batch(
+            connection,
+            taps,
+            registry=registry.current,
+            book=book,
+            limits=limits,
+            received_at=datetime.now(UTC),
+        )
+
+    return Batcher(
+        dsn,
+        run_batch,
+        lanes_count=settings.lanes_count,
+        batch_taps_max=settings.batch_taps_max,
+        queue_taps_max=settings.queue_taps_max,
+        commit_timeout_seconds=settings.commit_timeout_ms / 1000,
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(api: Api) -> AsyncIterator[str]:
+    """The HTTP door, open; its address. On leaving: not ready, taps in flight answered, closed."""
+    settings = api.settings
+    app = api.door.application(api.routes)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        max_line_size=settings.header_bytes_max,
+        max_field_size=settings.header_bytes_max,
+        shutdown_timeout=settings.drain_seconds_max,
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+    try:
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotRun(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}. Choose "
+                "another with FAREGATE_PORT."
+            ) from error
+        yield f"http://{settings.host}:{_port(runner)}"
+    finally:
+        api.door.is_draining = True
+        log.info("draining")
+        await runner.cleanup()
+
+
+def _port(runner: web.AppRunner) -> int:
+    return int(runner.addresses[0][1])
+
+
+async def serve_until_stopped(
+    settings: Settings, dsn: str, master_key: bytes, *, stop: asyncio.Event | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = stop or stop_event()
+    async with gateway(settings, dsn, master_key) as api, serving(api) as address:
+        log.info("serving", address=address, tariff=api.book.tariffs[-1].tariff_id)
+        await stop.wait()
+
+
+def stop_event() -> asyncio.Event:
+    """Set at the first SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def master_key_of(settings: Settings) -> bytes:
+    """The key that gates' secrets derive from: the setting, else one made and kept in the data folder."""
+    if settings.gate_master_key is not None:
+        return bytes(settings.gate_master_key)
+    path = settings.data_dir / "gate_master_key"
+    if not path.exists():
+        write_secret(path, secrets.token_hex(32))
+    return bytes.fromhex(path.read_text().strip())
+
+
+async def ensure_admin_token(pool: asyncpg.Pool, path: Path) -> str:
+    """The admin token kept in a file, made when there is none. Only for stacks that run by themselves."""
+    if path.exists():
+        return path.read_text().strip()
+    token = await run_token_issue(pool, f"admin-{secrets.token_hex(4)}", Role.ADMIN)
+    write_secret(path, token)
+    return token
+
+
+def write_secret(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+

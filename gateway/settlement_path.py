@@ -1,0 +1,142 @@
+"""Paying the operators: end the day's open legs, close the clock, add up, write the files.
+
+Closing moves the settlement clock under an exclusive lock, so from then on no entry can join the closed
+days: whatever is added up afterwards comes out the same, and a close that broke off is simply finished
+by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from uuid import uuid5
+
+import asyncpg
+
+from fare_rules import TariffBook
+from gateway.core.decide import end_day
+from gateway.core.payment_files import Debtor, settlement_files
+from gateway.core.settlement import Settlement, settle
+from gateway.shell.files import write_settlement
+from gateway.shell.settlement_store import (
+    CloseWork,
+    SettlementRow,
+    close_work,
+    list_settlement_rows,
+    load_carried,
+    load_lines,
+    load_operators,
+    load_previous_hash,
+    save_settlement,
+)
+from gateway.shell.store import sweep_work
+
+DEBTOR = Debtor("faregate clearing account", "XX00FAREGATE", "FAREXX00")
+_SWEEP_WALLETS_MAX = 500
+
+
+class CloseRefused(Exception):
+    """The day cannot be closed; the text says why and what to do."""
+
+
+async def run_settlement_close(
+    pool: asyncpg.Pool, service_day: date, *, book: TariffBook, now: datetime, folder: Path
+) -> tuple[Settlement, list[Path]]:
+    """Settle everything up to a service day. Doing it again gives the same bytes.
+
+    Raises: CloseRefused for a day that is not over, or that was settled as part of a later one.
+    """
+    if service_day >= book.service_day_of(now):
+        raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
+    await sweep_open_legs(pool, service_day, book)
+    async with close_work(pool) as work:
+        await _close_clock(work, service_day, now, book.tariffs[-1].currency)
+    files: Mapping[str, bytes] = {}
+    settlement: Settlement | None = None
+    for row in await list_settlement_rows(pool):
+        if row.settlement_day == service_day or not row.is_saved:
+            settlement, files = await _add_up(pool, row, book)
+            await save_settlement(pool, settlement, files["manifest.json"])
+            paths = write_settlement(folder / str(row.settlement_day), dict(files))
+        if row.settlement_day == service_day:
+            break
+    assert settlement is not None
+    return settlement, paths
+
+
+async def sweep_open_legs(pool: asyncpg.Pool, service_day: date, book: TariffBook) -> None:
+    """Charge every leg of the ended days that nobody tapped off."""
+    more = True
+    while more:
+        async with sweep_work(pool) as work:
+            wallets = await work.lock_wallets_with_open_legs(service_day, _SWEEP_WALLETS_MAX)
+            closed_through = await work.read_clock()
+            ended = [
+                end_day(
+                    wallet,
+                    uuid5(wallet.wallet_id, f"end of {wallet.open_leg_day}"),
+                    book,
+                    closed_through,
+                )
+                for wallet in wallets
+            ]
+            await work.save(
+                [wallet for wallet, _ in ended], [entry for _, some in ended for entry in some]
+            )
+        more = len(wallets) == _SWEEP_WALLETS_MAX
+
+
+async def _close_clock(
+    work: CloseWork, service_day: date, now: datetime, currency: str
+) -> None:
+    closed_through = await work.lock_clock()
+    if closed_through is not None and service_day <= closed_through:
+        if not await work.is_settlement_day(service_day):
+            raise CloseRefused(
+                f"Service day {service_day} was settled as part of a later close; the settlements "
+                f"reach to {closed_through}."
+            )
+        return
+    await work.save_close(service_day, closed_through, now, currency)
+
+
+async def _add_up(
+    pool: asyncpg.Pool, row: SettlementRow, book: TariffBook
+) -> tuple[Settlement, dict[str, bytes]]:
+    lines = await load_lines(pool, row)
+    operators = await load_operators(pool)
+    settlement = settle(
+        lines,
+        operators=operators,
+        carried_in=await load_carried(pool, row.settlement_day),
+        service_day=row.settlement_day,
+        days_after=row.days_after,
+        number=row.number,
+        closed_at=row.closed_at,
+        currency=row.currency,
+        timezone=str(book.timezone),
+    )
+    files = settlement_files(
+        settlement,
+        lines,
+        operators=operators,
+        debtor=DEBTOR,
+        previous_manifest_sha256=await load_previous_hash(pool, row.settlement_day),
+    )
+    return settlement, files
+
+
+async def list_settlements(pool: asyncpg.Pool, book: TariffBook) -> list[Settlement]:
+    """Every settlement so far, added up afresh."""
+    return [(await _add_up(pool, row, book))[0] for row in await list_settlement_rows(pool)]
+
+
+async def load_settlement_files(
+    pool: asyncpg.Pool, service_day: date, book: TariffBook
+) -> dict[str, bytes] | None:
+    """A settlement's files, made again from the ledger; None when the day is not closed."""
+    for row in await list_settlement_rows(pool):
+        if row.settlement_day == service_day:
+            return (await _add_up(pool, row, book))[1]
+    return None

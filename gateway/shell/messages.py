@@ -1,0 +1,204 @@
+"""Bytes to messages: JSON or MessagePack by Content-Type, strictly, with the place of every fault."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from gateway.core.taps import Tap, TapOutcome, TapResult
+from gateway.shell.problems import Problem
+
+JSON = "application/json"
+MESSAGE_PACK = "application/msgpack"
+T = TypeVar("T")
+
+_json_taps = msgspec.json.Decoder(list[Tap])
+_json_raws = msgspec.json.Decoder(list[Raw])
+_json_tap = msgspec.json.Decoder(Tap)
+_packed_taps = msgspec.msgpack.Decoder(list[Tap])
+_packed_raws = msgspec.msgpack.Decoder(list[Raw])
+_packed_tap = msgspec.msgpack.Decoder(Tap)
+_packed_map = msgspec.msgpack.Decoder(dict[str, Any])
+_FIELDS = [f'"{name}"'.encode() for name in Tap.__struct_fields__]
+_NAMES = [
+    name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))
+]
+_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, OverflowError)
+
+
+def encode(value: Any, content_type: str) -> bytes:
+    module = msgspec.msgpack if content_type == MESSAGE_PACK else msgspec.json
+    return module.encode(value)
+
+
+def read_message(body: bytes, content_type: str, kind: type[T]) -> T:
+    """Decode a whole body. Raises: Problem 400, 415 or 422."""
+    _check_content_type(content_type)
+    try:
+        if content_type == MESSAGE_PACK:
+            return msgspec.msgpack.decode(body, type=kind)
+        _refuse_duplicate_keys(body)
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except _FAULTS as error:
+        raise _undecodable(error) from None
+
+
+def read_taps(
+    body: bytes, content_type: str, *, taps_max: int, chars_max: int
+) -> tuple[list[Tap | TapResult], bool]:
+    """Decode one tap or an array; a tap that is malformed inside an array becomes its own refusal.
+
+    Shape:  the taps in order, and whether an array was sent.
+    Raises: Problem 400, 415 or 422 for what is no tap and no array of taps at all.
+    """
+    _check_content_type(content_type)
+    is_packed = content_type == MESSAGE_PACK
+    try:
+        if not is_packed and body.lstrip()[:1] != b"[":
+            return [_read_one(body, is_packed, chars_max)], False
+        if is_packed and not (body and (0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD))):
+            return [_read_one(body, is_packed, chars_max)], False
+        return _read_many(body, is_packed, taps_max, chars_max), True
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except _FAULTS as error:
+        raise _undecodable(error) from None
+
+
+def _read_one(body: bytes, is_packed: bool, chars_max: int) -> Tap:
+    if is_packed:
+        _refuse_duplicate_packed_keys(body)
+        tap = _packed_tap.decode(body)
+    else:
+        _refuse_duplicate_keys(body)
+        tap = _json_tap.decode(body)
+    _check_lengths(tap, chars_max)
+    return tap
+
+
+def _read_many(
+    body: bytes, is_packed: bool, taps_max: int, chars_max: int
+) -> list[Tap | TapResult]:
+    try:
+        found = _packed_taps.decode(body) if is_packed else _json_taps.decode(body)
+        _check_count(len(found), taps_max)
+        if is_packed or _may_repeat_keys(body, len(found)):
+            raise msgspec.ValidationError("look at each tap by itself")
+        for tap in found:
+            _check_lengths(tap, chars_max)
+        return list(found)
+    except msgspec.ValidationError:
+        raws = _packed_raws.decode(body) if is_packed else _json_raws.decode(body)
+        _check_count(len(raws), taps_max)
+        return [_read_or_refuse(bytes(raw), is_packed, chars_max) for raw in raws]
+
+
+def _read_or_refuse(raw: bytes, is_packed: bool, chars_max: int) -> Tap | TapResult:
+    try:
+        return _read_one(raw, is_packed, chars_max)
+    except _FAULTS as error:
+        return TapResult(
+            tap_id=_tap_id_of(raw, is_packed),
+            outcome=TapOutcome.MALFORMED,
+            open=False,
+            display_text="See staff",
+            fault=_reason(error),
+        )
+
+
+def _tap_id_of(raw: bytes, is_packed: bool) -> UUID | None:
+    """The id, if at least that can be read, so that the gate can tell which tap it was."""
+    try:
+        decoded = msgspec.msgpack.decode(raw) if is_packed else msgspec.json.decode(raw)
+        return UUID(decoded["tap_id"])
+    except (*_FAULTS, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _check_content_type(content_type: str) -> None:
+    if content_type not in (JSON, MESSAGE_PACK):
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            "The body is in a form that is not read here",
+            f"Send Content-Type {JSON} or {MESSAGE_PACK}.",
+        )
+
+
+def _check_count(count: int, taps_max: int) -> None:
+    if count > taps_max:
+        raise Problem(
+            422,
+            "too-many-taps",
+            "The array is too long",
+            f"{count} taps were sent; send at most {taps_max} at once.",
+        )
+
+
+def _check_lengths(tap: Tap, chars_max: int) -> None:
+    for name in _NAMES:
+        value = getattr(tap, name)
+        if isinstance(value, str) and len(value) > chars_max:
+            raise msgspec.ValidationError(f"Expected at most {chars_max} characters - at `$.{name}`")
+
+
+def _may_repeat_keys(body: bytes, taps_count: int) -> bool:
+    """A quick look: without a backslash, each field's quoted name stands at most once a tap."""
+    return b"\\" in body or any(body.count(field) > taps_count for field in _FIELDS)
+
+
+def _refuse_duplicate_keys(body: bytes) -> None:
+    """JSON decoders keep the last of two equal keys in silence; for money that will not do."""
+    if len(body) < 1 or not _may_repeat_keys(body, 1):
+        return
+    json.loads(body, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise msgspec.ValidationError(f"Object has the key `{twice[:64]}` twice")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise msgspec.DecodeError(f"{name} is not JSON")
+
+
+def _refuse_duplicate_packed_keys(raw: bytes) -> None:
+    keys = _packed_map.decode(raw)
+    said = raw[0] & 0x0F if 0x80 <= raw[0] <= 0x8F else int.from_bytes(raw[1:3], "big")
+    if len(keys) != said:
+        raise msgspec.ValidationError("Object has a key twice")
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+
+
+def _invalid(reason: str) -> Problem:
+    place = reason.rpartition(" - at `")[2].rstrip("`") if " - at `" in reason else None
+    return Problem(
+        422,
+        "invalid-message",
+        "The message does not have the form it should",
+        f"{reason}. See /docs for the form; nothing was done.",
+        field=place,
+    )
+
+
+def _undecodable(error: Exception) -> Problem:
+    return Problem(
+        400,
+        "undecodable-body",
+        "The body cannot be read",
+        f"{_reason(error)}. Nothing was done.",
+    )

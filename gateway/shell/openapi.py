@@ -1,0 +1,130 @@
+"""The OpenAPI 3.1 document, made from the routes and the message types, so it cannot say otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from apispec import APISpec
+
+from gateway.shell.messages import JSON, MESSAGE_PACK
+from gateway.shell.problems import CONTENT_TYPE, ProblemDocument
+from gateway.shell.signatures import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from gateway.shell.web import Route
+
+_PROBLEMS = {
+    400: "The body cannot be read.",
+    401: "Who asks could not be established.",
+    403: "The caller may not do this.",
+    404: "There is no such thing.",
+    408: "The request took too long to arrive.",
+    409: "It contradicts what is there already.",
+    413: "The body is too large.",
+    415: "The body is in a form that is not read here.",
+    422: "The message does not have the form it should.",
+    431: "The request has too many headers.",
+    503: "Not now: send it again after Retry-After seconds.",
+}
+
+
+def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
+    spec = APISpec(
+        title="faregate",
+        version=version,
+        openapi_version="3.1.0",
+        info={
+            "description": "Gates post taps and hear a verdict; the back office keeps the city, "
+            "the wallets and the settlements.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+    )
+    kinds: list[Any] = [ProblemDocument]
+    for route in routes:
+        kinds += [kind for kind in (route.body, *route.answers.values()) if _is_message(kind)]
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+    for name, schema in components.items():
+        spec.components.schema(name, schema)
+    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    spec.components.security_scheme(
+        "signature",
+        {
+            "type": "apiKey",
+            "in": "header",
+            "name": SIGNATURE_HEADER,
+            "description": f"HMAC-SHA256 of the request, with {KEY_HEADER} and {TIMESTAMP_HEADER}; "
+            "the README shows how to sign by hand.",
+        },
+    )
+    for route in routes:
+        spec.path(
+            re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path),
+            operations={route.method.lower(): _operation(route, schema_of)},
+        )
+    return dict(spec.to_dict())
+
+
+def _is_message(kind: Any) -> bool:
+    return kind is not None and not isinstance(kind, str)
+
+
+def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+    problem = {"content": {CONTENT_TYPE: {"schema": schema_of[repr(ProblemDocument)]}}}
+    problems = {
+        str(status): {"description": text, **problem}
+        for status, text in _PROBLEMS.items()
+        if status not in route.answers
+    }
+    answers = {str(s): _answer(kind, schema_of) for s, kind in route.answers.items()}
+    operation: dict[str, Any] = {
+        "operationId": route.handler.__name__,
+        "summary": route.summary,
+        "tags": [route.tag],
+        "responses": {**answers, **problems},
+        "security": _security(route),
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
+            for name in re.findall(r"\{(\w+)", route.path)
+        ],
+    }
+    if route.roles:
+        operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."
+    if route.body is not None:
+        schema = {"schema": schema_of[repr(route.body)]}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {JSON: schema, MESSAGE_PACK: schema},
+        }
+    return operation
+
+
+def _path_schema(name: str) -> dict[str, Any]:
+    if name in ("tap_id", "wallet_id"):
+        return {"type": "string", "format": "uuid"}
+    if name == "service_day":
+        return {"type": "string", "format": "date"}
+    return {"type": "string", "minLength": 1, "maxLength": 64}
+
+
+def _answer(kind: Any, schema_of: dict[str, Any]) -> dict[str, Any]:
+    if kind is None:
+        return {"description": "Done."}
+    if isinstance(kind, str):
+        return {"description": "Done.", "content": {kind: {}}}
+    schema = {"schema": schema_of[repr(kind)]}
+    return {"description": "Done.", "content": {JSON: schema, MESSAGE_PACK: schema}}
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    ways: list[dict[str, list[str]]] = []
+    if route.is_signed:
+        ways.append({"signature": []})
+    if route.roles:
+        ways.append({"token": []})
+    return ways
+
+

@@ -1,0 +1,72 @@
+"""RFC 9457 problem documents: the one form in which the gateway says that a request was wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class ProblemDocument(Struct, frozen=True, omit_defaults=True):
+    """What went wrong (`title`), where and how to mend it (`detail`)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | UnsetType = UNSET
+
+
+class Problem(Exception):
+    """A request that is refused as a whole. It had no effect."""
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        title: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(title)
+        self.document = ProblemDocument(
+            f"urn:faregate:problem:{slug}", title, status, detail, field or UNSET
+        )
+        self.retry_after_seconds = retry_after_seconds
+
+    def response(self) -> web.Response:
+        headers: dict[str, Any] = {}
+        if self.retry_after_seconds is not None:
+            headers["Retry-After"] = str(self.retry_after_seconds)
+        if self.document.status == 401:
+            headers["WWW-Authenticate"] = "Bearer, Faregate-HMAC"
+        return web.Response(
+            status=self.document.status,
+            body=msgspec.json.encode(self.document),
+            content_type=CONTENT_TYPE,
+            headers=headers,
+        )
+
+
+def unauthorized(detail: str) -> Problem:
+    return Problem(401, "unauthorized", "Who you are could not be established", detail)
+
+
+def forbidden(detail: str) -> Problem:
+    return Problem(403, "forbidden", "You may not do this", detail)
+
+
+def not_found(detail: str) -> Problem:
+    return Problem(404, "not-found", "There is no such thing", detail)
+
+
+def busy(detail: str) -> Problem:
+    return Problem(
+        503, "busy", "The gateway cannot take this now", detail, retry_after_seconds=1
+    )

@@ -1,0 +1,151 @@
+"""Settlement's statements: the clock that closes days, the lines to be paid, and what was settled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+
+import asyncpg
+from msgspec import Struct
+
+from gateway.core.registry import Operator
+from gateway.core.settlement import SettledLine, Settlement
+
+
+class SettlementRow(Struct, frozen=True):
+    """One close. `is_saved` once its batches have been added up and kept."""
+
+    settlement_day: date
+    number: int
+    days_after: date | None
+    closed_at: datetime
+    currency: str
+    is_saved: bool
+
+
+class SettlementDiffers(Exception):
+    """What was settled no longer comes out of the ledger. Nothing is overwritten; call an auditor."""
+
+
+class CloseWork:
+    """The transaction that moves the clock."""
+
+    def __init__(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        self._connection = connection
+
+    async def lock_clock(self) -> date | None:
+        """Wait for the taps in flight, and keep new ones waiting until the commit."""
+        await self._connection.execute("LOCK TABLE settlement_clock IN ACCESS EXCLUSIVE MODE")
+        found: date | None = await self._connection.fetchval(
+            "SELECT closed_through FROM settlement_clock"
+        )
+        return found
+
+    async def is_settlement_day(self, service_day: date) -> bool:
+        return bool(
+            await self._connection.fetchval(
+                "SELECT true FROM settlement WHERE settlement_day = $1", service_day
+            )
+        )
+
+    async def save_close(
+        self, service_day: date, days_after: date | None, closed_at: datetime, currency: str
+    ) -> None:
+        await self._connection.execute(
+            """INSERT INTO settlement (settlement_day, number, days_after, closed_at, currency)
+            SELECT $1, count(*) + 1, $2, $3, $4 FROM settlement""",
+            service_day,
+            days_after,
+            closed_at,
+            currency,
+        )
+        await self._connection.execute(
+            "UPDATE settlement_clock SET closed_through = $1", service_day
+        )
+
+
+@asynccontextmanager
+async def close_work(pool: asyncpg.Pool) -> AsyncIterator[CloseWork]:
+    async with pool.acquire() as connection, connection.transaction():
+        yield CloseWork(connection)
+
+
+async def list_settlement_rows(pool: asyncpg.Pool) -> list[SettlementRow]:
+    """Every close, oldest first."""
+    found = await pool.fetch(
+        """SELECT settlement.*, manifest_sha256 IS NOT NULL AS is_saved
+        FROM settlement LEFT JOIN settlement_manifest USING (settlement_day) ORDER BY number"""
+    )
+    return [SettlementRow(**row) for row in found]
+
+
+async def load_lines(pool: asyncpg.Pool, row: SettlementRow) -> list[SettledLine]:
+    found = await pool.fetch(
+        """SELECT entry_id, kind, tap_id, cause_id, operator_id, product_id, service_day,
+            settlement_day, effective_at, recorded_at, ride_count,
+            amounts_fen[array_position(accounts, 'operator:' || operator_id)] AS amount_fen
+        FROM journal_entry
+        WHERE settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)
+            AND operator_id IS NOT NULL""",
+        row.settlement_day,
+        row.days_after,
+    )
+    return [SettledLine(**line) for line in found]
+
+
+async def load_operators(pool: asyncpg.Pool) -> dict[str, Operator]:
+    found = await pool.fetch("SELECT * FROM operator ORDER BY operator_id")
+    return {row["operator_id"]: Operator(**row) for row in found}
+
+
+async def load_carried(pool: asyncpg.Pool, before: date) -> dict[str, int]:
+    """What each operator's latest batch before a day left to carry."""
+    found = await pool.fetch(
+        """SELECT DISTINCT ON (operator_id) operator_id, carried_out_fen FROM settlement_batch
+        WHERE settlement_day < $1 ORDER BY operator_id, settlement_day DESC""",
+        before,
+    )
+    return {row["operator_id"]: row["carried_out_fen"] for row in found if row["carried_out_fen"]}
+
+
+async def load_previous_hash(pool: asyncpg.Pool, before: date) -> str | None:
+    found: str | None = await pool.fetchval(
+        """SELECT manifest_sha256 FROM settlement_manifest WHERE settlement_day < $1
+        ORDER BY settlement_day DESC LIMIT 1""",
+        before,
+    )
+    return found
+
+
+async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: bytes) -> None:
+    """Keep the batches and the manifest. Raises: SettlementDiffers when others were kept before."""
+    day, digest = settlement.service_day, hashlib.sha256(manifest).hexdigest()
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.executemany(
+            "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            [
+                (
+                    day,
+                    batch.operator_id,
+                    batch.ride_count,
+                    batch.gross_fen,
+                    batch.carried_in_fen,
+                    batch.paid_fen,
+                    batch.carried_out_fen,
+                )
+                for batch in settlement.batches
+            ],
+        )
+        await connection.execute(
+            "INSERT INTO settlement_manifest VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            day,
+            digest,
+            manifest,
+        )
+        kept = await connection.fetchval(
+            "SELECT manifest_sha256 FROM settlement_manifest WHERE settlement_day = $1", day
+        )
+        if kept != digest:
+            raise SettlementDiffers(f"settlement {day}: kept {kept}, added up now {digest}")

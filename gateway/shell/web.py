@@ -1,0 +1,201 @@
+"""The HTTP machinery: who asks, whether they may, what is too much, and how a refusal looks.
+
+What the requests mean is in `gateway/api.py`; here is what is the same for all of them. Every route
+says who may use it; a route that says nothing can be used by nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from msgspec import Struct
+
+from gateway.core.registry import Role
+from gateway.shell import telemetry
+from gateway.shell.messages import JSON
+from gateway.shell.problems import Problem, busy, forbidden, unauthorized
+from gateway.shell.registry_store import RegistryHolder
+from gateway.shell.settings import Settings
+from gateway.shell.signatures import KEY_HEADER, bearer, signing_gate
+
+log = structlog.get_logger()
+
+
+class Caller(Struct, frozen=True):
+    """Who asks: a gate by its signature, or the bearer of a token."""
+
+    gate_id: str | None = None
+    role: Role | None = None
+    operator_id: str | None = None
+
+    def check_operator(self, operator_id: str | None) -> None:
+        """Raises: Problem 403 when the token is another operator's."""
+        if self.operator_id is not None and self.operator_id != operator_id:
+            raise forbidden("Your token is for another operator's gates and wallets.")
+
+
+Handler = Callable[[web.Request, bytes, Caller], Awaitable[web.StreamResponse]]
+
+
+class Route(Struct, frozen=True):
+    """One thing that can be asked. `answers` are the messages by status; None is no body."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    roles: frozenset[Role] = frozenset()
+    is_signed: bool = False
+    is_public: bool = False
+    body: Any = None
+    answers: Mapping[int, Any] = {}
+
+
+class Door:
+    """Limits and credentials, checked before any handler runs."""
+
+    def __init__(self, settings: Settings, master_key: bytes, registry: RegistryHolder) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.is_draining = False
+        self._master_key = master_key
+        self._in_flight_count = 0
+
+    def application(self, routes: Sequence[Route]) -> web.Application:
+        app = web.Application(
+            middlewares=[self._middleware], client_max_size=self.settings.body_bytes_max
+        )
+        for route in routes:
+            app.router.add_route(route.method, route.path, self._guarded(route))
+        return app
+
+    def _guarded(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            request["route"] = f"{route.method} {route.path}"
+            body = await self._read_body(request)
+            if self.settings.metrics_public and route.path == "/metrics":
+                return await route.handler(request, body, Caller())
+            caller = self._identify(route, request, body)
+            return await route.handler(request, body, caller)
+
+        return guarded
+
+    async def _read_body(self, request: web.Request) -> bytes:
+        if len(request.headers) > self.settings.header_count_max:
+            raise Problem(
+                431,
+                "too-many-headers",
+                "The request has too many headers",
+                f"Send at most {self.settings.header_count_max}.",
+            )
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_ms / 1000):
+                return await request.read()
+        except TimeoutError:
+            raise Problem(
+                408,
+                "too-slow",
+                "The request took too long to arrive",
+                f"Send it within {self.settings.request_timeout_ms} ms. Nothing was done.",
+            ) from None
+
+    def _identify(self, route: Route, request: web.Request, body: bytes) -> Caller:
+        if route.is_public:
+            return Caller()
+        now = datetime.now(UTC)
+        registry = self.registry.current
+        if route.is_signed and (KEY_HEADER in request.headers or not route.roles):
+            gate_id = signing_gate(
+                request.headers,
+                request.method,
+                request.raw_path,
+                body,
+                registry=registry,
+                master_key=self._master_key,
+                now=now,
+                skew_seconds_max=self.settings.signature_skew_seconds_max,
+            )
+            if gate_id not in registry.gates:
+                raise unauthorized("The gate of this key is not registered any more.")
+            return Caller(gate_id=gate_id)
+        credential = bearer(request.headers, registry=registry, now=now)
+        if credential.role not in route.roles:
+            may = ", ".join(sorted(route.roles))
+            raise forbidden(f"This needs one of the roles {may}; yours is {credential.role}.")
+        return Caller(role=credential.role, operator_id=credential.operator_id)
+
+    @web.middleware
+    async def _middleware(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        started_at = time.perf_counter()
+        if self._in_flight_count >= self.settings.requests_in_flight_max:
+            response: web.StreamResponse = busy("Too many requests are in flight.").response()
+            return self._finish(request, response, started_at)
+        self._in_flight_count += 1
+        try:
+            response = await handler(request)
+        except Problem as problem:
+            response = problem.response()
+        except web.HTTPException as error:
+            response = _from_aiohttp(error, self.settings)
+        except (HttpProcessingError, ConnectionError, web.RequestPayloadError):
+            response = Problem(
+                400, "broken-request", "The request broke off", "Send it again."
+            ).response()
+        except Exception:
+            log.exception("request failed", route=request.get("route", "unknown"))
+            response = Problem(
+                500,
+                "internal",
+                "The gateway has a fault",
+                "What became of the request is unknown: send it again, or ask by tap id.",
+            ).response()
+        finally:
+            self._in_flight_count -= 1
+        return self._finish(request, response, started_at)
+
+    def _finish(
+        self, request: web.Request, response: web.StreamResponse, started_at: float
+    ) -> web.StreamResponse:
+        route = request.get("route", "unknown")
+        telemetry.REQUESTS.labels(route, str(response.status)).inc()
+        telemetry.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started_at)
+        if not response.prepared:
+            asked = request.headers.get("X-Request-Id", "")
+            is_fine = 0 < len(asked) <= 64 and asked.isascii() and asked.isprintable()
+            response.headers["X-Request-Id"] = asked if is_fine else uuid4().hex
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            if self.is_draining:
+                response.headers["Connection"] = "close"
+        return response
+
+
+def _from_aiohttp(error: web.HTTPException, settings: Settings) -> web.Response:
+    details = {
+        404: ("not-found", "There is no such thing", "See /docs for what there is."),
+        405: ("method-not-allowed", "This cannot be done here", "See /docs for what can."),
+        413: (
+            "body-too-large",
+            "The body is too large",
+            f"Send at most {settings.body_bytes_max} bytes. Nothing was done.",
+        ),
+    }
+    slug, title, detail = details.get(error.status, ("refused", error.reason, "Nothing was done."))
+    response = Problem(error.status, slug, title, detail).response()
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def answer(body: bytes, *, status: int = 200, content_type: str = JSON) -> web.Response:
+    return web.Response(body=body, status=status, content_type=content_type)

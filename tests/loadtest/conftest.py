@@ -1,0 +1,6 @@
+"""The load tests are scripts beside each other, not a package: they import as they do when run."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "loadtest"))
