@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import aiohttp
 import asyncpg
@@ -44,6 +44,8 @@ from gateway.shell import migrations, telemetry
 from gateway.shell.embedded_postgres import EmbeddedPostgres, PostgresCannotRun
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
 from gateway.shell.store import OUTAGES, open_pool
+
+T = TypeVar("T")
 
 OK, PROBLEMS_FOUND, USAGE, CANNOT_RUN = 0, 1, 2, 3
 
@@ -240,7 +242,7 @@ def _master_key(settings: Settings) -> bytes:
     return master_key_of(settings)
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def _run(work: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -102,6 +102,7 @@ async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
                 coalesce(sum(amount_fen) FILTER (WHERE account = 'bank'), 0)::bigint
             FROM posting"""
         )
+        assert sums is not None
     settlements = await list_settlement_rows(pool)
     for row in settlements:
         files = await load_settlement_files(pool, row.settlement_day, book)

@@ -74,9 +74,10 @@ def check_city(
             return RegistryRefusal.UNKNOWN_OPERATOR, gate.operator_id
         if gate.concentrator_id is not None and gate.concentrator_id not in gates:
             return RegistryRefusal.UNKNOWN_CONCENTRATOR, gate.concentrator_id
-    for record in (*city.gates, *city.routes):
-        if record.network not in networks:
-            return RegistryRefusal.UNKNOWN_NETWORK, record.network
+    named = [gate.network for gate in city.gates] + [route.network for route in city.routes]
+    for network in named:
+        if network not in networks:
+            return RegistryRefusal.UNKNOWN_NETWORK, network
     return None
 
 

@@ -16,8 +16,9 @@ import asyncpg
 
 from fare_rules import TariffBook
 from gateway.core.decide import end_day
-from gateway.core.payment_files import Debtor, settlement_files
-from gateway.core.settlement import Settlement, settle
+from gateway.core.payment_order import Debtor
+from gateway.core.settlement import Settlement, SettlementPeriod, settle
+from gateway.core.settlement_files import settlement_files
 from gateway.shell.files import write_settlement
 from gateway.shell.settlement_store import (
     CloseWork,
@@ -108,14 +109,16 @@ async def _add_up(
     operators = await load_operators(pool)
     settlement = settle(
         lines,
+        SettlementPeriod(
+            number=row.number,
+            days_after=row.days_after,
+            service_day=row.settlement_day,
+            closed_at=row.closed_at,
+            currency=row.currency,
+            timezone=str(book.timezone),
+        ),
         operators=operators,
         carried_in=await load_carried(pool, row.settlement_day),
-        service_day=row.settlement_day,
-        days_after=row.days_after,
-        number=row.number,
-        closed_at=row.closed_at,
-        currency=row.currency,
-        timezone=str(book.timezone),
     )
     files = settlement_files(
         settlement,

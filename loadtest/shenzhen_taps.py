@@ -195,8 +195,8 @@ def _stored_tap(line: int, tap_id: str, words: list[str]) -> StoredTap:
         gate_id=_name("equ_no", gate),
         operator_id=_name("company_name", company),
         card=_name("card_no", card),
-        place=None if place in ("", "-") else _name("station", place),
-        vehicle_id=None if vehicle in ("", "-") else _name("car_no", vehicle),
+        place=None if place == "" else _name("station", place),
+        vehicle_id=None if vehicle == "" else _name("car_no", vehicle),
         full_fare_fen=_fen("deal_value", value),
         key_fen=_fen("deal_money", money),
     )

@@ -233,9 +233,9 @@ def _stays_open(tap: DayTap, book: TariffBook) -> bool:
 def _closes(opening: DayTap, closing: DayTap, book: TariffBook) -> bool:
     if opening.network != closing.network:
         return False
-    if opening.vehicle_id and closing.vehicle_id and opening.action is Action.BOARD:
-        if opening.vehicle_id != closing.vehicle_id:
-            return False
+    vehicles = {opening.vehicle_id, closing.vehicle_id} - {None}
+    if opening.action is Action.BOARD and len(vehicles) > 1:
+        return False
     tariff = book.tariff_at(opening.tapped_at)
     network = tariff.network(opening.network) if tariff else None
     if network is None:

@@ -21,7 +21,7 @@ class Operator(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """A company that carries riders and is paid for it."""
 
     operator_id: Name
-    name: Annotated[Name, Meta(max_length=140)]
+    name: Name
     bank_account: Iban | None = None
     bank_bic: Bic | None = None
 

@@ -31,8 +31,9 @@ _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, 
 
 
 def encode(value: Any, content_type: str) -> bytes:
-    module = msgspec.msgpack if content_type == MESSAGE_PACK else msgspec.json
-    return module.encode(value)
+    if content_type == MESSAGE_PACK:
+        return msgspec.msgpack.encode(value)
+    return msgspec.json.encode(value)
 
 
 def read_message(body: bytes, content_type: str, kind: type[T]) -> T:

@@ -121,7 +121,7 @@ async def load_previous_hash(pool: asyncpg.Pool, before: date) -> str | None:
 
 async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: bytes) -> None:
     """Keep the batches and the manifest. Raises: SettlementDiffers when others were kept before."""
-    day, digest = settlement.service_day, hashlib.sha256(manifest).hexdigest()
+    day, digest = settlement.period.service_day, hashlib.sha256(manifest).hexdigest()
     async with pool.acquire() as connection, connection.transaction():
         await connection.executemany(
             "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",

@@ -1,0 +1,198 @@
+"""The close of a period: what each operator is due for its riders, and whether it is paid now.
+
+Every line has one settlement day and every settlement day one period, so a line is settled once.
+What comes in after a close is stamped with a later settlement day and keeps its own service day.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from gateway.core.registry import Operator
+
+SETTLED_KINDS = frozenset({"fare", "correction"})
+
+
+class SettledLine(Struct, frozen=True):
+    """The operator's side of one journal entry."""
+
+    entry_id: UUID
+    kind: str
+    tap_id: UUID
+    cause_id: UUID
+    operator_id: str
+    product_id: str
+    service_day: date
+    settlement_day: date
+    effective_at: datetime
+    recorded_at: datetime
+    ride_count: int
+    amount_fen: int
+
+
+class SettlementPeriod(Struct, frozen=True):
+    """The settlement days after the last close, or since the beginning, up to the one now closed.
+
+    `number` counts settlements from 1. Days and times in the files are those of `timezone`.
+    """
+
+    number: int
+    days_after: date | None
+    service_day: date
+    closed_at: datetime
+    currency: str
+    timezone: str
+
+    def __post_init__(self) -> None:
+        assert self.number > 0, self
+        assert self.days_after is None or self.days_after < self.service_day, self
+        assert self.closed_at.tzinfo is not None, self
+
+    def holds(self, settlement_day: date) -> bool:
+        is_after = self.days_after is None or self.days_after < settlement_day
+        return is_after and settlement_day <= self.service_day
+
+    def local(self, instant: datetime) -> datetime:
+        return instant.astimezone(ZoneInfo(self.timezone))
+
+
+class ProductTotal(Struct, frozen=True):
+    """What an operator's riders bought of one fare product."""
+
+    product_id: str
+    ride_count: int
+    amount_fen: int
+
+
+class UnpaidReason(StrEnum):
+    """Why an operator is paid nothing now: what it is due, or owes, is carried on."""
+
+    NOTHING_DUE = "nothing_due"
+    OWES = "owes"
+    NO_BANK_ACCOUNT = "no_bank_account"
+
+
+class SettlementBatch(Struct, frozen=True):
+    """One payment to one operator, or the reason why there is none.
+
+    `gross_fen` is below zero when more was given back than earned, a carried amount when the operator
+    owes.
+    """
+
+    operator_id: str
+    ride_count: int
+    gross_fen: int
+    products: tuple[ProductTotal, ...]
+    carried_in_fen: int
+    paid_fen: int
+    carried_out_fen: int
+    unpaid_reason: UnpaidReason | None
+
+    def __post_init__(self) -> None:
+        assert self.gross_fen == sum(product.amount_fen for product in self.products), self
+        assert self.gross_fen + self.carried_in_fen == self.paid_fen + self.carried_out_fen, self
+        assert (self.paid_fen > 0) == (self.unpaid_reason is None), self
+
+
+class SettlementTotals(Struct, frozen=True):
+    """The sums of all batches of a settlement."""
+
+    operator_count: int
+    payment_count: int
+    ride_count: int
+    gross_fen: int
+    carried_in_fen: int
+    paid_fen: int
+    carried_out_fen: int
+
+
+class Settlement(Struct, frozen=True):
+    """A closed period. Batches are in the order of their operators' ids."""
+
+    period: SettlementPeriod
+    batches: tuple[SettlementBatch, ...]
+
+    @property
+    def paid_batches(self) -> tuple[SettlementBatch, ...]:
+        return tuple(batch for batch in self.batches if batch.paid_fen)
+
+    @property
+    def totals(self) -> SettlementTotals:
+        return SettlementTotals(
+            operator_count=len(self.batches),
+            payment_count=len(self.paid_batches),
+            ride_count=sum(batch.ride_count for batch in self.batches),
+            gross_fen=sum(batch.gross_fen for batch in self.batches),
+            carried_in_fen=sum(batch.carried_in_fen for batch in self.batches),
+            paid_fen=sum(batch.paid_fen for batch in self.batches),
+            carried_out_fen=sum(batch.carried_out_fen for batch in self.batches),
+        )
+
+
+def settle(
+    lines: Iterable[SettledLine],
+    period: SettlementPeriod,
+    *,
+    operators: Mapping[str, Operator],
+    carried_in: Mapping[str, int],
+) -> Settlement:
+    """Sum a period's lines into one batch per operator.
+
+    Shape:  any order of lines -> the same batches; an operator without lines has one if it carries.
+    Units:  fen; `carried_in` is what each operator's last batch carried out, below zero if it owes.
+    """
+    ride_counts: Counter[tuple[str, str]] = Counter()
+    amounts_fen: Counter[tuple[str, str]] = Counter()
+    for line in lines:
+        assert line.kind in SETTLED_KINDS, line
+        assert period.holds(line.settlement_day), line
+        ride_counts[line.operator_id, line.product_id] += line.ride_count
+        amounts_fen[line.operator_id, line.product_id] += line.amount_fen
+    products: dict[str, list[ProductTotal]] = {
+        operator_id: [] for operator_id, carried_fen in carried_in.items() if carried_fen
+    }
+    for key in sorted(ride_counts):
+        operator_id, product_id = key
+        total = ProductTotal(product_id, ride_counts[key], amounts_fen[key])
+        products.setdefault(operator_id, []).append(total)
+    return Settlement(
+        period,
+        tuple(
+            _batch(operators[operator_id], products[operator_id], carried_in.get(operator_id, 0))
+            for operator_id in sorted(products)
+        ),
+    )
+
+
+def _batch(
+    operator: Operator, products: list[ProductTotal], carried_in_fen: int
+) -> SettlementBatch:
+    gross_fen = sum(product.amount_fen for product in products)
+    payable_fen = gross_fen + carried_in_fen
+    unpaid_reason = _unpaid_reason(operator, payable_fen)
+    paid_fen = 0 if unpaid_reason else payable_fen
+    return SettlementBatch(
+        operator_id=operator.operator_id,
+        ride_count=sum(product.ride_count for product in products),
+        gross_fen=gross_fen,
+        products=tuple(products),
+        carried_in_fen=carried_in_fen,
+        paid_fen=paid_fen,
+        carried_out_fen=payable_fen - paid_fen,
+        unpaid_reason=unpaid_reason,
+    )
+
+
+def _unpaid_reason(operator: Operator, payable_fen: int) -> UnpaidReason | None:
+    if payable_fen == 0:
+        return UnpaidReason.NOTHING_DUE
+    if payable_fen < 0:
+        return UnpaidReason.OWES
+    return None if operator.bank_account else UnpaidReason.NO_BANK_ACCOUNT

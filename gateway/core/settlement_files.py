@@ -1,0 +1,203 @@
+"""The files of a settlement as bytes: the same settlement and lines always make the same bytes.
+
+    operator_<id>.csv   every line of one operator, in the order in which the rides happened
+    totals.csv          a row per operator, then a row per fare product of each
+    pain001.xml         the order to the bank (gateway/core/payment_order.py), if anybody is paid
+    manifest.json       the totals, each file's SHA-256, and that of the manifest before
+
+CSV is RFC 4180's: a header, CRLF, quotes where needed; in UTF-8 without a byte order mark. A text that
+a spreadsheet would run as a formula has one ' put before it; one ' taken away gives every text back.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from hashlib import sha256
+from unicodedata import normalize
+
+import msgspec
+from msgspec import Struct, structs
+
+from gateway.core.payment_order import Debtor, end_to_end_id, payment_order
+from gateway.core.registry import Operator
+from gateway.core.settlement import (
+    SettledLine,
+    Settlement,
+    SettlementBatch,
+    SettlementPeriod,
+    SettlementTotals,
+    UnpaidReason,
+)
+
+TOTALS = "totals.csv"
+PAYMENT_ORDER = "pain001.xml"
+MANIFEST = "manifest.json"
+
+
+class TotalsRow(Struct, frozen=True, kw_only=True):
+    """A row of totals.csv: what an operator earned and is paid, or what it earned by one product."""
+
+    total_of: str
+    operator_id: str
+    product_id: str | None = None
+    ride_count: int
+    gross_fen: int
+    carried_in_fen: int | None = None
+    paid_fen: int | None = None
+    carried_out_fen: int | None = None
+    unpaid_reason: UnpaidReason | None = None
+    end_to_end_id: str | None = None
+    currency: str
+
+
+class ManifestFile(Struct, frozen=True):
+    """One file as its receiver can check it."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class Manifest(Struct, frozen=True):
+    """What was settled, and in which files. It holds the hash of the manifest before it."""
+
+    period: SettlementPeriod
+    totals: SettlementTotals
+    batches: tuple[SettlementBatch, ...]
+    files: tuple[ManifestFile, ...]
+    previous_manifest_sha256: str | None
+
+
+def settlement_files(
+    settlement: Settlement,
+    lines: Iterable[SettledLine],
+    *,
+    operators: Mapping[str, Operator],
+    debtor: Debtor,
+    previous_manifest_sha256: str | None,
+) -> dict[str, bytes]:
+    """Make every file of a settlement, by name.
+
+    Shape:  the lines that were settled, in any order -> the same bytes; the manifest comes last, so
+            a folder that holds it holds them all.
+    """
+    by_operator: dict[str, list[SettledLine]] = {
+        batch.operator_id: [] for batch in settlement.batches
+    }
+    for line in lines:
+        by_operator[line.operator_id].append(line)
+    files: dict[str, bytes] = {}
+    for batch in settlement.batches:
+        own_lines = by_operator[batch.operator_id]
+        assert sum(line.amount_fen for line in own_lines) == batch.gross_fen, batch
+        files[operator_file_name(batch.operator_id)] = _lines_csv(own_lines, settlement.period)
+    assert len(files) == len(settlement.batches), "two operators share a file name"
+    files[TOTALS] = _totals_csv(settlement)
+    if settlement.paid_batches:
+        files[PAYMENT_ORDER] = payment_order(settlement, operators, debtor)
+    files[MANIFEST] = manifest(settlement, files, previous_manifest_sha256)
+    return files
+
+
+def manifest(
+    settlement: Settlement, files: Mapping[str, bytes], previous_manifest_sha256: str | None
+) -> bytes:
+    """Write the manifest: JSON with sorted keys, UTF-8, a newline at its end."""
+    period = settlement.period
+    content = Manifest(
+        # A database gives the same instant back under another offset, which would be other bytes.
+        period=structs.replace(period, closed_at=period.local(period.closed_at)),
+        totals=settlement.totals,
+        batches=settlement.batches,
+        files=tuple(
+            ManifestFile(name, len(content), sha256_of(content))
+            for name, content in sorted(files.items())
+        ),
+        previous_manifest_sha256=previous_manifest_sha256,
+    )
+    return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
+
+
+def sha256_of(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def operator_file_name(operator_id: str) -> str:
+    """Name an operator's file so that any file system keeps it and no two operators share it.
+
+    An id of small letters (Chinese too), digits, `_` and `-` stands as it is. Any other loses
+    something, so part of its hash follows a dot, which an id that stands as it is cannot hold.
+    """
+    # Some file systems fold case or accents. Most end at 255 bytes, and 48 characters are 192 at most.
+    kept = re.sub(r"[^\w-]", "_", normalize("NFC", operator_id).lower())[:48]
+    if kept != operator_id:
+        kept += "." + sha256_of(operator_id.encode())[:8]
+    return f"operator_{kept}.csv"
+
+
+def _lines_csv(lines: Iterable[SettledLine], period: SettlementPeriod) -> bytes:
+    in_order = sorted(lines, key=lambda line: (line.effective_at, line.tap_id, line.entry_id))
+    return _csv(
+        (*SettledLine.__struct_fields__, "currency"),
+        ((*structs.astuple(line), period.currency) for line in in_order),
+        period,
+    )
+
+
+def _totals_csv(settlement: Settlement) -> bytes:
+    rows = [_operator_row(batch, settlement.period) for batch in settlement.batches]
+    rows += [
+        TotalsRow(
+            total_of="product",
+            operator_id=batch.operator_id,
+            product_id=product.product_id,
+            ride_count=product.ride_count,
+            gross_fen=product.amount_fen,
+            currency=settlement.period.currency,
+        )
+        for batch in settlement.batches
+        for product in batch.products
+    ]
+    return _csv(TotalsRow.__struct_fields__, map(structs.astuple, rows), settlement.period)
+
+
+def _operator_row(batch: SettlementBatch, period: SettlementPeriod) -> TotalsRow:
+    return TotalsRow(
+        total_of="operator",
+        operator_id=batch.operator_id,
+        ride_count=batch.ride_count,
+        gross_fen=batch.gross_fen,
+        carried_in_fen=batch.carried_in_fen,
+        paid_fen=batch.paid_fen,
+        carried_out_fen=batch.carried_out_fen,
+        unpaid_reason=batch.unpaid_reason,
+        end_to_end_id=end_to_end_id(period.number, batch.operator_id) if batch.paid_fen else None,
+        currency=period.currency,
+    )
+
+
+def _csv(
+    header: Iterable[str], rows: Iterable[Iterable[object]], period: SettlementPeriod
+) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows([_cell(value, period) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+# Source: OWASP, CSV Injection. The last four are the full-width signs, which count where people write
+# Chinese. The quote is here so that one before a text always means that it was put there.
+_FORMULA_STARTS = (*"=+-@\t\r\n'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def _cell(value: object, period: SettlementPeriod) -> object:
+    if isinstance(value, datetime):
+        return period.local(value).isoformat(timespec="microseconds")
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return "'" + value
+    return value

@@ -1,0 +1,55 @@
+"""Settlement files on disk: whole or not there, and never changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import mkstemp
+
+
+class SettlementFileDiffers(RuntimeError):
+    """A settlement file is there already with other content. Ours is a bug, or theirs an edit."""
+
+
+def write_settlement(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Write a settlement's files in their order, each whole and durable before the next.
+
+    Shape:  a file that is there with the same bytes is left alone, so writing again mends a crash.
+    Raises: SettlementFileDiffers before anything is written: a settlement never changes.
+    """
+    paths = {folder / name: content for name, content in files.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in paths.items():
+        if path.exists() and path.read_bytes() != content:
+            raise SettlementFileDiffers(
+                f"{path} differs from the settlement made now, and a settlement never changes. "
+                "Compare it with manifest.json; if it was edited, move it away and close again."
+            )
+    for path, content in paths.items():
+        if not path.exists():
+            _write_whole(path, content)
+        # Also for a file found there: a crash may have come between its renaming and this.
+        _sync_folder(folder)
+    return list(paths)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    # Its own name for each writer, so that two at once cannot write into each other's.
+    handle, partial = mkstemp(prefix=".partial-", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
