@@ -1,0 +1,52 @@
+"""The command line: exit codes, and messages that say what to do."""
+
+from __future__ import annotations
+
+import pytest
+from _stack import run_faregate
+
+
+def test_help_and_version_are_answered() -> None:
+    assert run_faregate("--version").stdout.strip() == "0.1.0"
+    shown = run_faregate("--help")
+    assert shown.returncode == 0
+    for command in ("serve", "run", "demo", "demo-stack", "settle", "audit", "config", "db"):
+        assert command in shown.stdout
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert run_faregate("fly").returncode == 2
+
+
+def test_an_unknown_setting_is_a_usage_error_that_suggests_the_right_one() -> None:
+    said = run_faregate("config", "show", FAREGATE_PROT="80")
+    assert said.returncode == 2
+    assert "Did you mean FAREGATE_PORT?" in said.stderr
+
+
+def test_settings_are_shown_without_their_secrets() -> None:
+    said = run_faregate("config", "show", FAREGATE_GATE_MASTER_KEY="ab" * 32)
+    assert said.returncode == 0
+    assert "FAREGATE_PORT" in said.stdout
+    assert "abab" not in said.stdout
+
+
+def test_a_database_that_is_away_is_told_apart_from_a_fault() -> None:
+    said = run_faregate(
+        "audit", FAREGATE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing"
+    )
+    assert said.returncode == 3
+    assert "FAREGATE_DATABASE_URL" in said.stderr
+
+
+def test_the_shipped_tariffs_are_free_of_faults() -> None:
+    said = run_faregate("tariffs", "check")
+    assert said.returncode == 0
+    assert said.stdout.splitlines()[-1] == "0 faults"
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_ends_with_a_passed_audit() -> None:
+    said = run_faregate("demo")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "  audit passed" in said.stdout.splitlines()
