@@ -77,7 +77,7 @@ def payment_order(
     )
     initiation = iso.CustomerCreditTransferInitiationV09(grp_hdr=header, pmt_inf=[payments])
     xml = XmlSerializer(config=SerializerConfig(indent="  ")).render(
-        iso.Document(cstmr_cdt_trf_initn=initiation), ns_map={None: iso.__NAMESPACE__}
+        iso.Document(cstmr_cdt_trf_initn=initiation), ns_map={None: iso.Document.Meta.namespace}
     )
     return xml.encode()
 

@@ -44,6 +44,15 @@ OUTAGES = (
 )
 
 
+# Durable whatever the server's default is, and with the grants of the gateway's role only: whoever
+# owns the tables could still edit the ledger, the gateway cannot.
+_SESSION = {
+    "application_name": "faregate",
+    "synchronous_commit": "on",
+    "role": "faregate_gateway",
+}
+
+
 class LostRace(Exception):
     """Another process saved something of ours first. Load again and decide again."""
 
@@ -52,11 +61,9 @@ RACES = (LostRace, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connection:
-    """Open a connection that speaks our UUIDs and is durable whatever the server's default is."""
+    """Open a connection that speaks our UUIDs and may append to the ledger but not edit it."""
     connection = await asyncpg.connect(
-        dsn,
-        command_timeout=timeout_seconds,
-        server_settings={"application_name": "faregate", "synchronous_commit": "on"},
+        dsn, command_timeout=timeout_seconds, server_settings=_SESSION
     )
     await _prepare(connection)
     return connection
@@ -80,7 +87,7 @@ async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
         max_size=size_max,
         init=_prepare,
         command_timeout=60,
-        server_settings={"application_name": "faregate", "synchronous_commit": "on"},
+        server_settings=_SESSION,
     )
     assert pool is not None
     return pool

@@ -53,6 +53,10 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def socket_folder(self) -> Path:
+        return next(path.parent for path in self.folder.rglob(".s.PGSQL.*") if path.suffix != ".lock")
+
+    @property
     def token_file(self) -> Path:
         return self.folder / "admin.token"
 

@@ -194,6 +194,7 @@ BEGIN
     END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
+GRANT faregate_gateway TO current_user;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO faregate_gateway;
 GRANT INSERT, UPDATE ON
 registry_version, operator, stop, route, gate, gate_key, credential, wallet, media, settlement_clock
