@@ -1,4 +1,7 @@
-"""The command line: `faregate --help`. Exit codes: 0 ok, 1 problems found, 2 usage, 3 cannot run."""
+"""The command line: `faregate --help`.
+
+Exit codes: 0 ok, 1 problems found, 2 usage, 3 cannot run.
+"""
 
 from __future__ import annotations
 
@@ -236,8 +239,8 @@ def _database(data: Path | None = None, port: int | None = None) -> Iterator[tup
 def _master_key(settings: Settings) -> bytes:
     if settings.gate_master_key is None and settings.database_url:
         raise CannotRun(
-            "FAREGATE_GATE_MASTER_KEY is not set. Make one with `openssl rand -hex 32`; all gateways "
-            "on one database share it."
+            "FAREGATE_GATE_MASTER_KEY is not set. Make one with `openssl rand -hex 32`; all "
+            "gateways on one database share it."
         )
     return master_key_of(settings)
 
@@ -393,8 +396,8 @@ def main() -> None:
         sys.exit(CANNOT_RUN)
     except (asyncpg.UndefinedTableError, *OUTAGES) as error:
         print(
-            f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and run "
-            "`faregate db upgrade` if it is new.",
+            f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and "
+            "run `faregate db upgrade` if it is new.",
             file=sys.stderr,
         )
         sys.exit(CANNOT_RUN)

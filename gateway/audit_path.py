@@ -32,7 +32,8 @@ _QUERIES = {
     "entry_in_no_period": """
         SELECT entry_id::text FROM journal_entry CROSS JOIN settlement_clock
         WHERE operator_id IS NOT NULL AND settlement_day <= closed_through AND 1 <> (
-            SELECT count(*) FROM settlement WHERE settlement.settlement_day >= journal_entry.settlement_day
+            SELECT count(*) FROM settlement
+            WHERE settlement.settlement_day >= journal_entry.settlement_day
             AND (days_after IS NULL OR days_after < journal_entry.settlement_day)
         )""",
 }

@@ -1,7 +1,7 @@
 """An example city, small enough to read: Shenzhen's metro and buses, their gates, and some riders.
 
-It is registered over HTTP like any other city, by a client that knows only what the README tells. The
-riders' day is drawn from a seed, so everyone sees the same morning.
+It is registered over HTTP like any other city, by a client that knows only what the README tells.
+The riders' day is drawn from a seed, so everyone sees the same morning.
 """
 
 from __future__ import annotations

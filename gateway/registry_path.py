@@ -1,4 +1,4 @@
-"""How the city becomes known: operators, stops, routes, gates, their keys, and who bears which token."""
+"""How the city becomes known: operators, stops, routes, gates and their keys, and bearer tokens."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,8 +44,8 @@ async def prepare_database(settings: Settings, dsn: str) -> None:
         log.info("migrated", migrations=applied)
     elif missing:
         raise CannotRun(
-            f"{len(missing)} migrations are pending: {', '.join(missing)}. Run `faregate db upgrade`, "
-            "or set FAREGATE_AUTO_MIGRATE=true."
+            f"{len(missing)} migrations are pending: {', '.join(missing)}. "
+            "Run `faregate db upgrade`, or set FAREGATE_AUTO_MIGRATE=true."
         )
 
 
@@ -154,7 +153,7 @@ def stop_event() -> asyncio.Event:
 
 
 def master_key_of(settings: Settings) -> bytes:
-    """The key that gates' secrets derive from: the setting, else one made and kept in the data folder."""
+    """The key that gates' secrets derive from: the setting, else one kept in the data folder."""
     if settings.gate_master_key is not None:
         return bytes(settings.gate_master_key)
     path = settings.data_dir / "gate_master_key"
@@ -164,7 +163,10 @@ def master_key_of(settings: Settings) -> bytes:
 
 
 async def ensure_admin_token(pool: asyncpg.Pool, path: Path) -> str:
-    """The admin token kept in a file, made when there is none. Only for stacks that run by themselves."""
+    """The admin token kept in a file, made when there is none.
+
+    Only for stacks that run by themselves.
+    """
     if path.exists():
         return path.read_text().strip()
     token = await run_token_issue(pool, f"admin-{secrets.token_hex(4)}", Role.ADMIN)
@@ -182,10 +184,3 @@ def write_secret(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-

@@ -1,8 +1,8 @@
 """Paying the operators: end the day's open legs, close the clock, add up, write the files.
 
-Closing moves the settlement clock under an exclusive lock, so from then on no entry can join the closed
-days: whatever is added up afterwards comes out the same, and a close that broke off is simply finished
-by the next one.
+Closing moves the settlement clock under an exclusive lock, so from then on no entry can join the
+closed days: whatever is added up afterwards comes out the same, and a close that broke off is
+simply finished by the next one.
 """
 
 from __future__ import annotations

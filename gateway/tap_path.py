@@ -30,8 +30,8 @@ async def run_tap_batch(
 ) -> Plan:
     """Answer a tap batch. When this returns, everything in the plan is durable.
 
-    Raises: store.RACES when another process was first, store.OUTAGES when the database is away. Both
-            are answered by running the batch again.
+    Raises: store.RACES when another process was first, store.OUTAGES when the database is away.
+            Both are answered by running the batch again.
     """
     async with tap_work(connection, book) as work:
         snapshot = await work.load_snapshot(taps, registry, received_at)

@@ -1,7 +1,8 @@
 """The auditor's re-computation: the same fold over the tap log, held against what was posted.
 
-For one wallet it replays every tap that was let through, in the order in which the wallet took them, and
-every top-up in between; each answer, each entry and the wallet's row must come out as they are kept.
+For one wallet it replays every tap that was let through, in the order in which the wallet took
+them, and every top-up in between; each answer, each entry and the wallet's row must come out as
+they are kept.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
 
 
 def _take_entries(wallet: Wallet, entries: Sequence[JournalEntry]) -> Wallet:
-    """A top-up, a payout, or the charge of a leg left open: the auditor takes its amount as posted."""
+    """A top-up, payout, or charge of a leg left open: the auditor takes its amount as posted."""
     rider_fen = sum(
         posting.amount_fen
         for entry in entries

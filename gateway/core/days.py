@@ -1,13 +1,13 @@
 """A rider's service day, folded from its taps: which legs they make, and what each tap is charged.
 
-The fold looks at the taps in event-time order, whatever order they arrived in, so the same taps always
-cost the same. Each charge hangs on one tap, and that tap's operator is paid it:
+The fold looks at the taps in event-time order, whatever order they arrived in, so the same taps
+always cost the same. Each charge hangs on one tap, and that tap's operator is paid it:
 
     enter, exit          one leg, charged at the exit
     board                one leg, charged at the boarding (networks that tap on only)
     board, alight        one leg, charged at the alighting
     exit alone           a leg without its entry, charged at the exit
-    enter alone          open until another ride begins or the day is over; then charged at the entry
+    enter alone          open until another ride begins or the day is over; then charged at entry
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """THE decision: what these taps come to, given what was loaded. Read this after `taps.py`.
 
-`decide` goes through the taps in the order they arrived. For each it asks, in the order of `TapOutcome`:
-seen before? ours to answer? who is it? may they pass? what does their day cost now? Whatever the day
-costs more or less than was charged becomes journal entries; nothing is ever edited.
+`decide` goes through the taps in the order they arrived. For each it asks, in the order of
+`TapOutcome`: seen before? ours to answer? who is it? may they pass? what does their day cost now?
+Whatever the day costs more or less than was charged becomes journal entries; nothing is ever
+edited.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class KeptTap(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """All that was loaded for one tap batch. If a decision needs one more fact, it becomes a field here."""
+    """All that was loaded for one tap batch.
+
+    If a decision needs one more fact, it becomes a field here.
+    """
 
     received_at: datetime
     registry: Registry
@@ -90,7 +94,7 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
 
 
 class _Batch:
-    """The working state of one call of `decide`: what the earlier taps of the batch have changed."""
+    """The working state of one call of `decide`: what earlier taps of the batch have changed."""
 
     def __init__(self, snapshot: Snapshot, book: TariffBook, limits: Limits) -> None:
         self.snapshot = snapshot
@@ -400,7 +404,8 @@ def refusal(
 ) -> TapResult:
     """What the gate is told of a tap that was not let through.
 
-    A gate that lets riders out opens even for a tap that a person must look at: nobody is locked in.
+    A gate that lets riders out opens even for a tap that a person must look at: nobody is locked
+    in.
     """
     result = TapResult(
         tap_id=tap.tap_id,

@@ -1,7 +1,8 @@
 """Double entry: postings that sum to zero and happen together, written once and never edited.
 
-An entry is about one wallet at most. In it the accounts `purse` (what the rider holds) and `debt` (what
-the rider owes, below zero) are that wallet's; all others are named in full: `operator:metro_1`, `bank`.
+An entry is about one wallet at most. In it the accounts `purse` (what the rider holds) and `debt`
+(what the rider owes, below zero) are that wallet's; all others are named in full:
+`operator:metro_1`, `bank`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Posting(Struct, frozen=True):
 class JournalEntry(Struct, frozen=True):
     """Postings that sum to zero.
 
-    `tap_id` is the tap that is charged, `cause_id` the tap or request that made us post: they differ
-    when a late tap corrects an earlier one. `ride_count` is 1 for a ride, 0 for a changed amount, -1
-    for a ride that turned out to be another.
+    `tap_id` is the tap that is charged, `cause_id` the tap or request that made us post: they
+    differ when a late tap corrects an earlier one. `ride_count` is 1 for a ride, 0 for a changed
+    amount, -1 for a ride that turned out to be another.
     """
 
     entry_id: UUID

@@ -1,6 +1,7 @@
 """The city as the gateway knows it: operators, stops, routes, gates and who may speak for them.
 
-A `Registry` is one immutable picture. The shell loads it and swaps it whole; deciding only looks things up.
+A `Registry` is one immutable picture. The shell loads it and swaps it whole; deciding only looks
+things up.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Credential(Struct, frozen=True, omit_defaults=True):
 
 
 class Registry(Struct, frozen=True):
-    """One picture of the city. Mappings are by id; tokens by the SHA-256 of what the bearer holds."""
+    """One picture of the city. Mappings are by id, tokens by the SHA-256 of what is borne."""
 
     version: int = 0
     operators: dict[str, Operator] = {}

@@ -82,8 +82,8 @@ class UnpaidReason(StrEnum):
 class SettlementBatch(Struct, frozen=True):
     """One payment to one operator, or the reason why there is none.
 
-    `gross_fen` is below zero when more was given back than earned, a carried amount when the operator
-    owes.
+    `gross_fen` is below zero when more was given back than earned; a carried amount, when the
+    operator owes it.
     """
 
     operator_id: str

@@ -5,8 +5,8 @@
     pain001.xml         the order to the bank (gateway/core/payment_order.py), if anybody is paid
     manifest.json       the totals, each file's SHA-256, and that of the manifest before
 
-CSV is RFC 4180's: a header, CRLF, quotes where needed; in UTF-8 without a byte order mark. A text that
-a spreadsheet would run as a formula has one ' put before it; one ' taken away gives every text back.
+CSV is RFC 4180's: a header, CRLF, quotes where needed; in UTF-8 without a byte order mark. A text
+that a spreadsheet would run as a formula has one ' put before it: drop a leading ' to read a text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MANIFEST = "manifest.json"
 
 
 class TotalsRow(Struct, frozen=True, kw_only=True):
-    """A row of totals.csv: what an operator earned and is paid, or what it earned by one product."""
+    """A row of totals.csv: what an operator earned and is paid, or earned by one product."""
 
     total_of: str
     operator_id: str
@@ -132,7 +132,7 @@ def operator_file_name(operator_id: str) -> str:
     An id of small letters (Chinese too), digits, `_` and `-` stands as it is. Any other loses
     something, so part of its hash follows a dot, which an id that stands as it is cannot hold.
     """
-    # Some file systems fold case or accents. Most end at 255 bytes, and 48 characters are 192 at most.
+    # Some file systems fold case or accents, most hold 255 bytes: 48 characters have 192 at most.
     kept = re.sub(r"[^\w-]", "_", normalize("NFC", operator_id).lower())[:48]
     if kept != operator_id:
         kept += "." + sha256_of(operator_id.encode())[:8]
@@ -190,7 +190,7 @@ def _csv(
     return text.getvalue().encode()
 
 
-# Source: OWASP, CSV Injection. The last four are the full-width signs, which count where people write
+# Source: OWASP, CSV Injection. The last four are full-width signs, which count where people write
 # Chinese. The quote is here so that one before a text always means that it was put there.
 _FORMULA_STARTS = (*"=+-@\t\r\n'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 

@@ -1,6 +1,7 @@
 """A tap, what can become of it, and what the gate is told.
 
-These are the gateway's public words: the HTTP door decodes straight into `Tap` and encodes `TapResult`.
+These are the gateway's public words: the HTTP door decodes straight into `Tap` and encodes
+`TapResult`.
 """
 
 from __future__ import annotations

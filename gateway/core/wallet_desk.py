@@ -1,4 +1,7 @@
-"""What may be done with wallets, fare media and money paid in. Pure: wishes and a snapshot in, a plan out."""
+"""What may be done with wallets, fare media and money paid in.
+
+Pure: wishes and a snapshot in, a plan out.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class OpenWallet(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A wallet to open, with its first media and money. The caller chooses the id: twice opens one."""
+    """A wallet to open, with its first media and money.
+
+    The caller chooses the id: twice opens one.
+    """
 
     wallet_id: UUID
     issuer_id: Name | None = None

@@ -1,8 +1,8 @@
 """A rider's wallet: what it holds, what it owes, and what may be done with it.
 
-A wallet has one true number, its net: what was paid in less what was charged. The purse never falls
-below the floor; what the net lacks is owed. Both follow from the net alone, so the order in which taps
-and top-ups arrive cannot matter.
+A wallet has one true number, its net: what was paid in less what was charged. The purse never
+falls below the floor; what the net lacks is owed. Both follow from the net alone, so the order in
+which taps and top-ups arrive cannot matter.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Micro-batches without a timer: a batch is sent when its lane is idle; meanwhile the next one fills.
+"""Micro-batches without a timer: a batch is sent when its lane is idle; meanwhile the next fills.
 
-Quiet: a batch of one, answered now. Busy: whatever gathered. A lane is one task with one connection of
-its own; taps go to lanes by their media token, so two lanes of a process seldom meet at one wallet, and
-when they do PostgreSQL's row lock decides. A client that goes away never cancels a commit.
+Quiet: a batch of one, answered now. Busy: whatever gathered. A lane is one task with one connection
+of its own; taps go to lanes by their media token, so two lanes of a process seldom meet at one
+wallet, and when they do PostgreSQL's row lock decides. A client that goes away never cancels a
+commit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class Overloaded(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The database was away too long to say what became of the taps. Asking or resending is safe."""
+    """The database was away too long to say what became of the taps.
+
+    Asking or resending is safe.
+    """
 
 
 class Answer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Bytes to messages: JSON or MessagePack by Content-Type, strictly, with the place of every fault."""
+"""Bytes to messages: JSON or MessagePack by Content-Type, strictly, naming each fault's place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from gateway.core.taps import Tap, TapOutcome, TapResult
 from gateway.shell.problems import Problem
@@ -22,11 +22,14 @@ _json_tap = msgspec.json.Decoder(Tap)
 _packed_taps = msgspec.msgpack.Decoder(list[Tap])
 _packed_raws = msgspec.msgpack.Decoder(list[Raw])
 _packed_tap = msgspec.msgpack.Decoder(Tap)
-_packed_map = msgspec.msgpack.Decoder(dict[str, Any])
-_FIELDS = [f'"{name}"'.encode() for name in Tap.__struct_fields__]
+_packed_map = msgspec.msgpack.Decoder(dict[Any, Raw])
+_FIELDS = {name: f'"{name}"'.encode() for name in Tap.__struct_fields__}
+_DEFAULTS = {one.name: one.default for one in structs.fields(Tap) if not one.required}
 _NAMES = [
     name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))
 ]
+# At the ends of the calendar an instant cannot be told in another timezone.
+_YEAR_MIN, _YEAR_MAX = 2, 9998
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, OverflowError)
 
 
@@ -41,9 +44,12 @@ def read_message(body: bytes, content_type: str, kind: type[T]) -> T:
     _check_content_type(content_type)
     try:
         if content_type == MESSAGE_PACK:
-            return msgspec.msgpack.decode(body, type=kind)
+            found = msgspec.msgpack.decode(body, type=kind)
+            _refuse_duplicate_packed_keys(body)
+            return found
+        found = msgspec.json.decode(body, type=kind)
         _refuse_duplicate_keys(body)
-        return msgspec.json.decode(body, type=kind)
+        return found
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except _FAULTS as error:
@@ -74,12 +80,13 @@ def read_taps(
 
 def _read_one(body: bytes, is_packed: bool, chars_max: int) -> Tap:
     if is_packed:
-        _refuse_duplicate_packed_keys(body)
         tap = _packed_tap.decode(body)
+        _refuse_duplicate_packed_keys(body)
     else:
-        _refuse_duplicate_keys(body)
         tap = _json_tap.decode(body)
-    _check_lengths(tap, chars_max)
+        if _may_repeat_keys(body, [tap]):
+            _refuse_duplicate_keys(body)
+    _check_tap(tap, chars_max)
     return tap
 
 
@@ -89,10 +96,12 @@ def _read_many(
     try:
         found = _packed_taps.decode(body) if is_packed else _json_taps.decode(body)
         _check_count(len(found), taps_max)
-        if is_packed or _may_repeat_keys(body, len(found)):
-            raise msgspec.ValidationError("look at each tap by itself")
+        if is_packed:
+            _refuse_duplicate_packed_keys(body)
+        elif _may_repeat_keys(body, found):
+            _refuse_duplicate_keys(body)
         for tap in found:
-            _check_lengths(tap, chars_max)
+            _check_tap(tap, chars_max)
         return list(found)
     except msgspec.ValidationError:
         raws = _packed_raws.decode(body) if is_packed else _json_raws.decode(body)
@@ -142,22 +151,38 @@ def _check_count(count: int, taps_max: int) -> None:
         )
 
 
-def _check_lengths(tap: Tap, chars_max: int) -> None:
+def _check_tap(tap: Tap, chars_max: int) -> None:
+    if not _YEAR_MIN <= tap.tapped_at.year <= _YEAR_MAX:
+        raise msgspec.ValidationError(
+            f"Expected a year from {_YEAR_MIN} to {_YEAR_MAX} - at `$.tapped_at`"
+        )
     for name in _NAMES:
         value = getattr(tap, name)
         if isinstance(value, str) and len(value) > chars_max:
-            raise msgspec.ValidationError(f"Expected at most {chars_max} characters - at `$.{name}`")
+            raise msgspec.ValidationError(
+                f"Expected at most {chars_max} characters - at `$.{name}`"
+            )
 
 
-def _may_repeat_keys(body: bytes, taps_count: int) -> bool:
-    """A quick look: without a backslash, each field's quoted name stands at most once a tap."""
-    return b"\\" in body or any(body.count(field) > taps_count for field in _FIELDS)
+def _may_repeat_keys(body: bytes, taps: list[Tap]) -> bool:
+    """A quick look: without a backslash, a field's quoted name stands once for each tap that has it.
+
+    A tap that writes a default out makes it look closer, which costs time and nothing else.
+    """
+    return b"\\" in body or any(
+        (count := body.count(quoted)) > len(taps)
+        or (count and name in _DEFAULTS and count > _given_count(taps, name))
+        for name, quoted in _FIELDS.items()
+    )
+
+
+def _given_count(taps: list[Tap], name: str) -> int:
+    default = _DEFAULTS[name]
+    return sum(getattr(tap, name) != default for tap in taps)
 
 
 def _refuse_duplicate_keys(body: bytes) -> None:
     """JSON decoders keep the last of two equal keys in silence; for money that will not do."""
-    if len(body) < 1 or not _may_repeat_keys(body, 1):
-        return
     json.loads(body, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
 
 
@@ -175,10 +200,18 @@ def _refuse_constant(name: str) -> None:
 
 
 def _refuse_duplicate_packed_keys(raw: bytes) -> None:
-    keys = _packed_map.decode(raw)
-    said = raw[0] & 0x0F if 0x80 <= raw[0] <= 0x8F else int.from_bytes(raw[1:3], "big")
-    if len(keys) != said:
-        raise msgspec.ValidationError("Object has a key twice")
+    """The same for MessagePack: a map says how many keys it has, and keeps fewer if two are equal."""
+    first = raw[0]
+    if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
+        said = first & 0x0F if first <= 0x8F else int.from_bytes(raw[1 : 3 if first == 0xDE else 5])
+        values = _packed_map.decode(raw)
+        if len(values) != said:
+            raise msgspec.ValidationError("Object has a key twice")
+        for value in values.values():
+            _refuse_duplicate_packed_keys(bytes(value))
+    elif 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
+        for value in _packed_raws.decode(raw):
+            _refuse_duplicate_packed_keys(bytes(value))
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes and the message types, so it cannot say otherwise."""
+"""The OpenAPI 3.1 document, made from the routes and message types, so it cannot say otherwise."""
 
 from __future__ import annotations
 

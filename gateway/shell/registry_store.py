@@ -102,7 +102,8 @@ class RegistryWork:
         )
         await execute(
             """INSERT INTO route (route_id, network, name) VALUES ($1, $2, $3)
-            ON CONFLICT (route_id) DO UPDATE SET network = excluded.network, name = excluded.name""",
+            ON CONFLICT (route_id) DO UPDATE SET
+                network = excluded.network, name = excluded.name""",
             [(r.route_id, r.network, r.name) for r in routes],
         )
         # Concentrators first, because the gates behind them refer to them.
@@ -131,7 +132,8 @@ class RegistryWork:
             "UPDATE gate_key SET is_revoked = true WHERE key_id = ANY($1::text[])", revoked
         )
         await self._connection.executemany(
-            "INSERT INTO gate_key (key_id, gate_id, valid_from, valid_until) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO gate_key (key_id, gate_id, valid_from, valid_until) "
+            "VALUES ($1, $2, $3, $4)",
             [(k.key_id, k.gate_id, k.valid_from, k.valid_until) for k in keys],
         )
         await self._move_version()

@@ -1,4 +1,4 @@
-"""Settlement's statements: the clock that closes days, the lines to be paid, and what was settled."""
+"""Settlement's statements: the clock that closes days, the lines to pay, and what was settled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class SettlementRow(Struct, frozen=True):
 
 
 class SettlementDiffers(Exception):
-    """What was settled no longer comes out of the ledger. Nothing is overwritten; call an auditor."""
+    """What was settled no longer comes out of the ledger.
+
+    Nothing is overwritten; call an auditor.
+    """
 
 
 class CloseWork:
@@ -124,7 +127,8 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
     day, digest = settlement.period.service_day, hashlib.sha256(manifest).hexdigest()
     async with pool.acquire() as connection, connection.transaction():
         await connection.executemany(
-            "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7) "
+            "ON CONFLICT DO NOTHING",
             [
                 (
                     day,

@@ -7,8 +7,8 @@ A gate's signature is HMAC-SHA256, in hex, over four lines:
     UNIX SECONDS
     hex(SHA-256 of the body)
 
-A key's secret is derived from the gateway's master key and the key's id, so the database holds none. A
-token is 256 random bits, so its plain SHA-256 is as safe at rest as a slow hash would be.
+A key's secret is derived from the gateway's master key and the key's id, so the database holds
+none. A token is 256 random bits, so its plain SHA-256 is as safe at rest as a slow hash would be.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ _TIMESTAMP_DIGITS_MAX = 12
 
 
 def gate_secret(master_key: bytes, key_id: str) -> bytes:
-    return hmac.digest(master_key, b"faregate gate key\0" + key_id.encode(), "sha256")
+    return hmac.digest(master_key, b"faregate gate key\0" + _bytes(key_id), "sha256")
 
 
 def sign(secret: bytes, method: str, path: str, timestamp: str, body: bytes) -> str:
     digest = hashlib.sha256(body).hexdigest()
     text = f"{method}\n{path}\n{timestamp}\n{digest}"
-    return hmac.digest(secret, text.encode(), "sha256").hex()
+    return hmac.digest(secret, _bytes(text), "sha256").hex()
+
+
+def _bytes(text: str) -> bytes:
+    """The bytes as they came: aiohttp reads a header or path that is not UTF-8 this way."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def new_token() -> str:
@@ -47,7 +52,7 @@ def new_key_id() -> str:
 
 
 def token_sha256(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(_bytes(token)).digest()
 
 
 def signing_gate(
@@ -78,12 +83,12 @@ def signing_gate(
             "sign again."
         )
     due = sign(gate_secret(master_key, key_id), method, path, timestamp, body)
-    is_right = hmac.compare_digest(due.encode(), given.encode("utf-8", "replace"))
+    is_right = hmac.compare_digest(due.encode(), _bytes(given))
     key = registry.gate_keys.get(key_id)
     if not is_right or key is None or not key.is_valid_at(now):
         raise unauthorized(
-            "The signature does not fit: check the key, the method, the path, the timestamp and that "
-            "exactly the sent bytes were signed."
+            "The signature does not fit: check the key, the method, the path, the timestamp and "
+            "that exactly the sent bytes were signed."
         )
     return key.gate_id
 
@@ -94,7 +99,7 @@ def bearer(headers: Mapping[str, str], *, registry: Registry, now: datetime) -> 
     if scheme.lower() != "bearer" or not token:
         raise unauthorized("Send `Authorization: Bearer <token>`.")
     # Looking a hash up leaks nothing of the token through timing.
-    hashed = token_sha256(token.strip().encode("utf-8", "replace").decode())
+    hashed = token_sha256(token.strip())
     credential = registry.credentials.get(hashed)
     if credential is None or not credential.is_valid_at(now):
         raise unauthorized("The token is not known, has expired or was revoked.")

@@ -28,6 +28,8 @@ from gateway.shell.signatures import KEY_HEADER, bearer, signing_gate
 
 log = structlog.get_logger()
 
+_ROUTE = web.RequestKey("route", str)
+
 
 class Caller(Struct, frozen=True):
     """Who asks: a gate by its signature, or the bearer of a token."""
@@ -80,7 +82,7 @@ class Door:
 
     def _guarded(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            request["route"] = f"{route.method} {route.path}"
+            request[_ROUTE] = f"{route.method} {route.path}"
             body = await self._read_body(request)
             if self.settings.metrics_public and route.path == "/metrics":
                 return await route.handler(request, body, Caller())
@@ -153,7 +155,7 @@ class Door:
                 400, "broken-request", "The request broke off", "Send it again."
             ).response()
         except Exception:
-            log.exception("request failed", route=request.get("route", "unknown"))
+            log.exception("request failed", route=request.get(_ROUTE, "unknown"))
             response = Problem(
                 500,
                 "internal",
@@ -167,7 +169,7 @@ class Door:
     def _finish(
         self, request: web.Request, response: web.StreamResponse, started_at: float
     ) -> web.StreamResponse:
-        route = request.get("route", "unknown")
+        route = request.get(_ROUTE, "unknown")
         telemetry.REQUESTS.labels(route, str(response.status)).inc()
         telemetry.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started_at)
         if not response.prepared:

@@ -1,0 +1,206 @@
+"""SQL keeps the core's promises: what is written stays, and a cut connection loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from fare_rules import load_book
+from gateway.audit_path import run_audit
+from gateway.core.decide import Limits, Plan
+from gateway.core.registry import Gate, Operator, Route, Stop
+from gateway.core.taps import Action, Tap, TapOutcome
+from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, Wish
+from gateway.registry_path import City, run_city_registration
+from gateway.settlement_path import CloseRefused, run_settlement_close
+from gateway.shell.batcher import Batcher
+from gateway.shell.registry_store import load_registry
+from gateway.shell.settings import Settings
+from gateway.shell.store import connect, open_pool, tap_work
+from gateway.tap_path import run_tap_batch
+from gateway.wallet_path import run_wallet_wishes
+
+BOOK = load_book(Settings().tariffs_dir)
+LIMITS = Limits(tap_ahead_max=timedelta(minutes=5), tap_age_max=timedelta(days=36_500))
+NOW = datetime(2018, 9, 3, 4, tzinfo=UTC)
+CITY = City(
+    operators=(Operator("buses", "Harbour Buses"),),
+    stops=(Stop("pier"),),
+    routes=(Route("M1", "bus"), Route("M2", "bus")),
+    gates=(Gate("bus-1", "buses", "bus"),),
+)
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    pool = await open_pool(database)
+    await run_city_registration(pool, CITY)
+    wishes = [
+        OpenWallet(uuid4(), media=(BindMedia(f"card-{n}"),), top_up=TopUp(uuid4(), 10_000))
+        for n in range(20)
+    ]
+    await run_wallet_wishes(
+        pool,
+        [Wish(wish.wallet_id, opens=wish) for wish in wishes],
+        registry=await load_registry(pool),
+        book=BOOK,
+        now=NOW,
+        floor_fen=0,
+    )
+    yield pool
+    await pool.close()
+
+
+def boarding(card: str, sequence: int, *, minute: int = 0, route: str = "M1") -> Tap:
+    return Tap(
+        tap_id=uuid4(),
+        gate_id="bus-1",
+        sequence=sequence,
+        tapped_at=datetime(2018, 9, 3, 0, minute, tzinfo=UTC),
+        media_token=card,
+        action=Action.BOARD,
+        route_id=route,
+        full_fare=200,
+    )
+
+
+async def ride(pool: asyncpg.Pool, database: str, taps: Sequence[Tap]) -> Plan:
+    connection = await connect(database)
+    try:
+        return await run_tap_batch(
+            connection,
+            taps,
+            registry=await load_registry(pool),
+            book=BOOK,
+            limits=LIMITS,
+            received_at=NOW,
+        )
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE journal_entry SET amounts_fen = '{0,0}'",
+        "DELETE FROM journal_entry",
+        "DELETE FROM tap",
+        "TRUNCATE tap",
+    ],
+)
+async def test_the_gateway_may_not_edit_the_ledger_and_its_owner_cannot(
+    pool: asyncpg.Pool, database: str, edit: str
+) -> None:
+    await ride(pool, database, [boarding("card-0", 1)])
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await pool.execute(edit)
+    owner = await asyncpg.connect(database)
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await owner.execute(edit)
+    await owner.close()
+
+
+async def test_an_entry_that_does_not_sum_to_zero_is_refused(
+    pool: asyncpg.Pool, database: str
+) -> None:
+    await ride(pool, database, [boarding("card-0", 1)])
+    with pytest.raises(asyncpg.CheckViolationError, match="postings_sum_to_zero"):
+        await pool.execute(
+            """INSERT INTO journal_entry SELECT gen_random_uuid(), kind, cause_id, wallet_id,
+            wallet_version, effective_at, recorded_at, service_day, settlement_day, tap_id,
+            operator_id, product_id, ride_count, accounts, '{-160,161}' FROM journal_entry
+            WHERE kind = 'fare'"""
+        )
+
+
+async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charged_once(
+    pool: asyncpg.Pool, database: str
+) -> None:
+    registry = await load_registry(pool)
+
+    async def run_batch(connection: asyncpg.Connection, taps: Sequence[Tap]) -> Plan:
+        return await run_tap_batch(
+            connection, taps, registry=registry, book=BOOK, limits=LIMITS, received_at=NOW
+        )
+
+    batcher = Batcher(
+        database,
+        run_batch,
+        lanes_count=2,
+        batch_taps_max=8,
+        queue_taps_max=1000,
+        commit_timeout_seconds=10,
+    )
+    batcher.start()
+    owner = await asyncpg.connect(database)
+    taps = [boarding(f"card-{n % 20}", n, minute=n % 60, route=f"M{n % 2 + 1}") for n in range(300)]
+    answering = [asyncio.create_task(batcher.submit([tap])) for tap in taps]
+    while not all(task.done() for task in answering):
+        await owner.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND usename IS NOT NULL
+            AND query ILIKE ANY (ARRAY['%INSERT INTO tap%', 'COMMIT%', '%UPDATE wallet%'])
+            AND pid <> pg_backend_pid()"""
+        )
+        await asyncio.sleep(0.01)
+    answers = [(await task)[0] for task in answering]
+    await batcher.drain()
+    await owner.close()
+    assert {answer.result.outcome for answer in answers} == {TapOutcome.RIDE_CHARGED}
+    assert await pool.fetchval("SELECT count(*) FROM tap") == len(taps)
+    report = await run_audit(pool, BOOK)
+    assert report.breaks == ()
+    # Each answer was the charge of its moment; a tap that came out of order corrected others later.
+    assert report.rider_fen + report.operator_fen + report.bank_fen == 0
+
+
+async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_next_period(
+    pool: asyncpg.Pool, database: str, tmp_path: Path
+) -> None:
+    registry = await load_registry(pool)
+    connection = await connect(database)
+    day = date(2018, 9, 3)
+    async with tap_work(connection, BOOK) as work:
+        await work.load_snapshot([boarding("card-1", 1)], registry, NOW)
+        closing = asyncio.create_task(
+            run_settlement_close(pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path)
+        )
+        await asyncio.sleep(0.3)
+        assert not closing.done()
+    await closing
+    await connection.close()
+    plan = await ride(pool, database, [boarding("card-1", 2)])
+    assert [entry.service_day for entry in plan.entries] == [day]
+    assert [entry.settlement_day for entry in plan.entries] == [day + timedelta(days=1)]
+
+
+async def test_closing_a_day_twice_gives_the_same_bytes_and_late_taps_go_to_the_next(
+    pool: asyncpg.Pool, database: str, tmp_path: Path
+) -> None:
+    day, now = date(2018, 9, 3), datetime.now(UTC)
+    await ride(pool, database, [boarding("card-1", 1), boarding("card-2", 2)])
+    first, paths = await run_settlement_close(pool, day, book=BOOK, now=now, folder=tmp_path)
+    written = {path.name: path.read_bytes() for path in paths}
+    await ride(pool, database, [boarding("card-3", 3)])
+    again, paths = await run_settlement_close(
+        pool, day, book=BOOK, now=now + timedelta(hours=1), folder=tmp_path
+    )
+    assert again == first
+    assert {path.name: path.read_bytes() for path in paths} == written
+    later, _ = await run_settlement_close(
+        pool, day + timedelta(days=1), book=BOOK, now=now, folder=tmp_path
+    )
+    assert [batch.gross_fen for batch in (*first.batches, *later.batches)] == [320, 160]
+
+
+async def test_a_day_that_is_not_over_cannot_be_closed(
+    pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    with pytest.raises(CloseRefused, match="not over"):
+        await run_settlement_close(pool, date(2018, 9, 3), book=BOOK, now=NOW, folder=tmp_path)
