@@ -42,7 +42,7 @@ from gateway.serving import (
     serving,
     stop_event,
 )
-from gateway.settlement_path import CloseRefused, run_settlement_close
+from gateway.settlement_path import CloseRefused, debtor_of, run_settlement_close
 from gateway.shell import migrations, telemetry
 from gateway.shell.embedded_postgres import EmbeddedPostgres, PostgresCannotRun
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
@@ -355,7 +355,12 @@ async def _close(settings: Settings, dsn: str, service_day: date) -> int:
     pool = await open_pool(dsn)
     try:
         settlement, paths = await run_settlement_close(
-            pool, service_day, book=book, now=datetime.now(UTC), folder=settings.settlement_dir
+            pool,
+            service_day,
+            book=book,
+            now=datetime.now(UTC),
+            folder=settings.settlement_dir,
+            debtor=debtor_of(settings),
         )
     except CloseRefused as refused:
         _out.print(str(refused), markup=False)

@@ -45,6 +45,7 @@ from gateway.registry_path import (
 )
 from gateway.settlement_path import (
     CloseRefused,
+    debtor_of,
     list_settlements,
     load_settlement_files,
     run_settlement_close,
@@ -85,6 +86,20 @@ class TapCharge(Struct, frozen=True):
 
 class Charges(Struct, frozen=True):
     charges: tuple[TapCharge, ...]
+
+
+class TapForAPerson(Struct, frozen=True):
+    """A tap that is incomplete, or that no rule could price."""
+
+    tap: Tap
+    result: TapResult
+    received_at: datetime
+
+
+class TapsForAPerson(Struct, frozen=True):
+    """The oldest first; ask for more with ?after= and the last tap_id."""
+
+    taps: tuple[TapForAPerson, ...]
 
 
 class IssuedKeys(Struct, frozen=True):
@@ -270,6 +285,16 @@ class Api:
         gate = registry.gates.get(kept.tap.gate_id)
         is_own = gate is not None and gate.operator_id == caller.operator_id
         return caller.operator_id is None or is_own
+
+    async def list_taps(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+        after = _as_uuid(request.query["after"], "after") if "after" in request.query else None
+        found = await store.list_taps_for_a_person(self.pool, after, _IDS_MAX)
+        said = tuple(
+            TapForAPerson(kept.tap, kept.result, kept.received_at)
+            for kept in found
+            if self._may_see(kept, caller)
+        )
+        return answer(encode(TapsForAPerson(said), JSON))
 
     async def list_charges(
         self, request: web.Request, body: bytes, caller: Caller
@@ -488,6 +513,7 @@ class Api:
                 book=self.book,
                 now=_now(),
                 folder=self.settings.settlement_dir,
+                debtor=debtor_of(self.settings),
             )
         except CloseRefused as refused:
             raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
@@ -578,6 +604,9 @@ def _routes(api: Api) -> list[Route]:
               {200: TapResult | list[TapResult]}, is_signed=True, body=Tap | list[Tap]),
         route("GET", "/v1/taps/{tap_id}", api.get_tap, "Ask what became of a tap.",
               {200: TapResult}, money_readers | city, is_signed=True),
+        route("GET", "/v1/taps", api.list_taps,
+              "List the taps that a person must look at: incomplete or without a price.",
+              {200: TapsForAPerson}, money_readers | city),
         route("POST", "/v1/charges", api.list_charges, "Ask what taps have come to by now.",
               {200: Charges}, money_readers, body=ChargesWish),
         route("POST", "/v1/registry", api.accept_city,
@@ -660,11 +689,15 @@ def _ranges(positions: list[int]) -> str:
 
 
 def _uuid(request: web.Request, name: str) -> UUID:
+    return _as_uuid(request.match_info[name], name)
+
+
+def _as_uuid(text: str, name: str) -> UUID:
     try:
-        return UUID(request.match_info[name])
+        return UUID(text)
     except ValueError:
         raise Problem(
-            422, "invalid-id", "The id is not a UUID", f"{name} in the path must be a UUID."
+            422, "invalid-id", "The id is not a UUID", f"{name} must be a UUID."
         ) from None
 
 

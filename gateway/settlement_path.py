@@ -20,6 +20,7 @@ from gateway.core.payment_order import Debtor
 from gateway.core.settlement import Settlement, SettlementPeriod, settle
 from gateway.core.settlement_files import settlement_files
 from gateway.shell.files import write_settlement
+from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import (
     CloseWork,
     SettlementRow,
@@ -27,13 +28,12 @@ from gateway.shell.settlement_store import (
     list_settlement_rows,
     load_carried,
     load_lines,
-    load_operators,
     load_previous_hash,
+    parties_of,
     save_settlement,
 )
 from gateway.shell.store import sweep_work
 
-DEBTOR = Debtor("faregate clearing account", "XX00FAREGATE", "FAREXX00")
 _SWEEP_WALLETS_MAX = 500
 
 
@@ -42,7 +42,13 @@ class CloseRefused(Exception):
 
 
 async def run_settlement_close(
-    pool: asyncpg.Pool, service_day: date, *, book: TariffBook, now: datetime, folder: Path
+    pool: asyncpg.Pool,
+    service_day: date,
+    *,
+    book: TariffBook,
+    now: datetime,
+    folder: Path,
+    debtor: Debtor,
 ) -> tuple[Settlement, list[Path]]:
     """Settle everything up to a service day. Doing it again gives the same bytes.
 
@@ -52,7 +58,7 @@ async def run_settlement_close(
         raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
     await sweep_open_legs(pool, service_day, book)
     async with close_work(pool) as work:
-        await _close_clock(work, service_day, now, book.tariffs[-1].currency)
+        await _close_clock(work, service_day, now, book.tariffs[-1].currency, debtor)
     files: Mapping[str, bytes] = {}
     settlement: Settlement | None = None
     for row in await list_settlement_rows(pool):
@@ -64,6 +70,10 @@ async def run_settlement_close(
             break
     assert settlement is not None
     return settlement, paths
+
+
+def debtor_of(settings: Settings) -> Debtor:
+    return Debtor(settings.debtor_name, settings.debtor_account, settings.debtor_bic)
 
 
 async def sweep_open_legs(pool: asyncpg.Pool, service_day: date, book: TariffBook) -> None:
@@ -89,7 +99,7 @@ async def sweep_open_legs(pool: asyncpg.Pool, service_day: date, book: TariffBoo
 
 
 async def _close_clock(
-    work: CloseWork, service_day: date, now: datetime, currency: str
+    work: CloseWork, service_day: date, now: datetime, currency: str, debtor: Debtor
 ) -> None:
     closed_through = await work.lock_clock()
     if closed_through is not None and service_day <= closed_through:
@@ -99,14 +109,15 @@ async def _close_clock(
                 f"reach to {closed_through}."
             )
         return
-    await work.save_close(service_day, closed_through, now, currency)
+    await work.save_close(service_day, closed_through, now, currency, debtor)
 
 
 async def _add_up(
     pool: asyncpg.Pool, row: SettlementRow, book: TariffBook
 ) -> tuple[Settlement, dict[str, bytes]]:
     lines = await load_lines(pool, row)
-    operators = await load_operators(pool)
+    parties = parties_of(row)
+    operators = {operator.operator_id: operator for operator in parties.operators}
     settlement = settle(
         lines,
         SettlementPeriod(
@@ -124,7 +135,7 @@ async def _add_up(
         settlement,
         lines,
         operators=operators,
-        debtor=DEBTOR,
+        debtor=parties.debtor,
         previous_manifest_sha256=await load_previous_hash(pool, row.settlement_day),
     )
     return settlement, files

@@ -24,7 +24,13 @@ from msgspec import structs
 from gateway import serving
 from gateway.api import Api
 from gateway.core.registry import Role
-from gateway.registry_path import City, KeyWish, run_city_registration, run_key_issue, run_token_issue
+from gateway.registry_path import (
+    City,
+    KeyWish,
+    run_city_registration,
+    run_key_issue,
+    run_token_issue,
+)
 from gateway.shell import migrations
 from gateway.shell.embedded_postgres import EmbeddedPostgres
 from gateway.shell.registry_store import load_registry

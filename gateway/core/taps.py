@@ -142,6 +142,11 @@ class TapResult(Struct, frozen=True, omit_defaults=True):
     incomplete: bool = False
     fault: str | UnsetType = UNSET
 
+    @property
+    def needs_person(self) -> bool:
+        """Nothing is dropped: these are listed until somebody has looked at them."""
+        return self.incomplete or self.outcome.is_quarantined
+
 
 def differing_field(first: Tap, second: Tap) -> str | None:
     """The first field in which two taps of one id differ, or None.

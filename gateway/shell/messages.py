@@ -165,7 +165,7 @@ def _check_tap(tap: Tap, chars_max: int) -> None:
 
 
 def _may_repeat_keys(body: bytes, taps: list[Tap]) -> bool:
-    """A quick look: without a backslash, a field's quoted name stands once for each tap that has it.
+    """A quick look: without a backslash, a field's quoted name stands once a tap that has it.
 
     A tap that writes a default out makes it look closer, which costs time and nothing else.
     """
@@ -200,7 +200,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _refuse_duplicate_packed_keys(raw: bytes) -> None:
-    """The same for MessagePack: a map says how many keys it has, and keeps fewer if two are equal."""
+    """In MessagePack a map says how many keys it has; if two are equal, fewer are kept."""
     first = raw[0]
     if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
         said = first & 0x0F if first <= 0x8F else int.from_bytes(raw[1 : 3 if first == 0xDE else 5])

@@ -93,6 +93,7 @@ def kept_columns(kept: Sequence[KeptTap]) -> list[list[Any]]:
         [one.tap.tapped_at for one in kept],
         [one.received_at for one in kept],
         [str(one.result.outcome) for one in kept],
+        [one.result.needs_person for one in kept],
         [one.wallet_id for one in kept],
         [one.wallet_version for one in kept],
         [one.service_day for one in kept],

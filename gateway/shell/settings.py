@@ -164,6 +164,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _says("The lowest balance that a charge may leave.", ge=-1_000_000, le=0)
     ] = 0
 
+    debtor_name: Annotated[str, _says("Who pays the operators, in payment orders.")] = (
+        "Example Clearing House"
+    )
+    debtor_account: Annotated[
+        str, _says("The account they are paid from: an IBAN or a local number.")
+    ] = "EXAMPLE0001"
+    debtor_bic: Annotated[str, _says("The BIC of that account's bank.")] = "EXAMCNBJ"
+
     # Logs.
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _says("The least severe line to log.")

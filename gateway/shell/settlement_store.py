@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from datetime import date, datetime
 
 import asyncpg
+import msgspec
 from msgspec import Struct
 
+from gateway.core.payment_order import Debtor
 from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
 
@@ -22,7 +24,15 @@ class SettlementRow(Struct, frozen=True):
     days_after: date | None
     closed_at: datetime
     currency: str
+    parties: bytes
     is_saved: bool
+
+
+class Parties(Struct, frozen=True):
+    """Who pays, and who is paid into which account, as registered at a close."""
+
+    debtor: Debtor
+    operators: tuple[Operator, ...]
 
 
 class SettlementDiffers(Exception):
@@ -54,15 +64,24 @@ class CloseWork:
         )
 
     async def save_close(
-        self, service_day: date, days_after: date | None, closed_at: datetime, currency: str
+        self,
+        service_day: date,
+        days_after: date | None,
+        closed_at: datetime,
+        currency: str,
+        debtor: Debtor,
     ) -> None:
+        found = await self._connection.fetch("SELECT * FROM operator ORDER BY operator_id")
+        parties = Parties(debtor, tuple(Operator(**row) for row in found))
         await self._connection.execute(
-            """INSERT INTO settlement (settlement_day, number, days_after, closed_at, currency)
-            SELECT $1, count(*) + 1, $2, $3, $4 FROM settlement""",
+            """INSERT INTO settlement
+            (settlement_day, number, days_after, closed_at, currency, parties)
+            SELECT $1, count(*) + 1, $2, $3, $4, $5 FROM settlement""",
             service_day,
             days_after,
             closed_at,
             currency,
+            msgspec.json.encode(parties),
         )
         await self._connection.execute(
             "UPDATE settlement_clock SET closed_through = $1", service_day
@@ -98,9 +117,8 @@ async def load_lines(pool: asyncpg.Pool, row: SettlementRow) -> list[SettledLine
     return [SettledLine(**line) for line in found]
 
 
-async def load_operators(pool: asyncpg.Pool) -> dict[str, Operator]:
-    found = await pool.fetch("SELECT * FROM operator ORDER BY operator_id")
-    return {row["operator_id"]: Operator(**row) for row in found}
+def parties_of(row: SettlementRow) -> Parties:
+    return msgspec.json.decode(row.parties, type=Parties)
 
 
 async def load_carried(pool: asyncpg.Pool, before: date) -> dict[str, int]:

@@ -277,6 +277,14 @@ async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
     return rows.kept_from_row(row) if row else None
 
 
+async def list_taps_for_a_person(
+    pool: asyncpg.Pool, after: UUID | None, limit: int
+) -> list[KeptTap]:
+    """Incomplete and quarantined taps, as they arrived; `after` is the last one seen."""
+    found = await pool.fetch(_READ_FOR_A_PERSON, after, limit)
+    return [rows.kept_from_row(row) for row in found]
+
+
 async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     row = await pool.fetchrow("SELECT * FROM wallet WHERE wallet_id = $1", wallet_id)
     return rows.wallet_from_row(row) if row else None
@@ -345,6 +353,12 @@ _KEPT = """
     tap.wallet_id, tap.wallet_version, tap.service_day
 """
 _READ_TAP = f"SELECT {_KEPT} FROM tap WHERE tap_id = $1"
+_READ_FOR_A_PERSON = f"""
+SELECT {_KEPT} FROM tap WHERE needs_person AND ($1::uuid IS NULL OR (received_at, tap_id) > (
+    SELECT seen.received_at, seen.tap_id FROM tap AS seen WHERE seen.tap_id = $1
+))
+ORDER BY received_at, tap_id LIMIT $2
+"""
 _READ_SEEN = f"""
 SELECT {_KEPT} FROM tap WHERE tap_id = ANY($1::uuid[])
 UNION
@@ -359,12 +373,12 @@ WHERE tap.facts IS NOT NULL
 """
 _INSERT_TAPS = """
 INSERT INTO tap (
-    tap_id, gate_id, sequence, tapped_at, received_at, outcome,
+    tap_id, gate_id, sequence, tapped_at, received_at, outcome, needs_person,
     wallet_id, wallet_version, service_day, said, facts, answer
 )
 SELECT * FROM unnest(
     $1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-    $7::uuid[], $8::bigint[], $9::date[], $10::bytea[], $11::bytea[], $12::bytea[]
+    $7::boolean[], $8::uuid[], $9::bigint[], $10::date[], $11::bytea[], $12::bytea[], $13::bytea[]
 )
 ON CONFLICT DO NOTHING
 """

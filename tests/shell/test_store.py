@@ -10,10 +10,12 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from fare_rules import load_book
 from gateway.audit_path import run_audit
 from gateway.core.decide import Limits, Plan
+from gateway.core.payment_order import Debtor
 from gateway.core.registry import Gate, Operator, Route, Stop
 from gateway.core.taps import Action, Tap, TapOutcome
 from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, Wish
@@ -22,10 +24,11 @@ from gateway.settlement_path import CloseRefused, run_settlement_close
 from gateway.shell.batcher import Batcher
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import connect, open_pool, tap_work
+from gateway.shell.store import connect, list_taps_for_a_person, open_pool, tap_work
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 
+DEBTOR = Debtor("Clearing House", "EXAMPLE0001", "EXAMCNBJ")
 BOOK = load_book(Settings().tariffs_dir)
 LIMITS = Limits(tap_ahead_max=timedelta(minutes=5), tap_age_max=timedelta(days=36_500))
 NOW = datetime(2018, 9, 3, 4, tzinfo=UTC)
@@ -169,7 +172,7 @@ async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_ne
     async with tap_work(connection, BOOK) as work:
         await work.load_snapshot([boarding("card-1", 1)], registry, NOW)
         closing = asyncio.create_task(
-            run_settlement_close(pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path)
+            run_settlement_close(pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path, debtor=DEBTOR)
         )
         await asyncio.sleep(0.3)
         assert not closing.done()
@@ -185,16 +188,20 @@ async def test_closing_a_day_twice_gives_the_same_bytes_and_late_taps_go_to_the_
 ) -> None:
     day, now = date(2018, 9, 3), datetime.now(UTC)
     await ride(pool, database, [boarding("card-1", 1), boarding("card-2", 2)])
-    first, paths = await run_settlement_close(pool, day, book=BOOK, now=now, folder=tmp_path)
+    first, paths = await run_settlement_close(pool, day, book=BOOK, now=now, folder=tmp_path, debtor=DEBTOR)
     written = {path.name: path.read_bytes() for path in paths}
     await ride(pool, database, [boarding("card-3", 3)])
     again, paths = await run_settlement_close(
-        pool, day, book=BOOK, now=now + timedelta(hours=1), folder=tmp_path
+        pool, day, book=BOOK, now=now + timedelta(hours=1), folder=tmp_path, debtor=DEBTOR
+    )
+    await run_city_registration(pool, City(operators=(Operator("buses", "A New Name", "NL91ABNA0417164300"),)))
+    again, paths = await run_settlement_close(
+        pool, day, book=BOOK, now=now, folder=tmp_path, debtor=DEBTOR
     )
     assert again == first
     assert {path.name: path.read_bytes() for path in paths} == written
     later, _ = await run_settlement_close(
-        pool, day + timedelta(days=1), book=BOOK, now=now, folder=tmp_path
+        pool, day + timedelta(days=1), book=BOOK, now=now, folder=tmp_path, debtor=DEBTOR
     )
     assert [batch.gross_fen for batch in (*first.batches, *later.batches)] == [320, 160]
 
@@ -203,4 +210,15 @@ async def test_a_day_that_is_not_over_cannot_be_closed(
     pool: asyncpg.Pool, tmp_path: Path
 ) -> None:
     with pytest.raises(CloseRefused, match="not over"):
-        await run_settlement_close(pool, date(2018, 9, 3), book=BOOK, now=NOW, folder=tmp_path)
+        await run_settlement_close(pool, date(2018, 9, 3), book=BOOK, now=NOW, folder=tmp_path, debtor=DEBTOR)
+
+
+async def test_a_tap_without_place_or_vehicle_is_priced_and_listed_for_a_person(
+    pool: asyncpg.Pool, database: str
+) -> None:
+    nowhere = structs.replace(boarding("card-4", 9), route_id=None)
+    plan = await ride(pool, database, [boarding("card-4", 8), nowhere])
+    assert [result.fare_fen for result in plan.results] == [160, 160]
+    listed = await list_taps_for_a_person(pool, None, 10)
+    assert [kept.tap for kept in listed] == [nowhere]
+    assert await list_taps_for_a_person(pool, nowhere.tap_id, 10) == []

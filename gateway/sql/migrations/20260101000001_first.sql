@@ -78,6 +78,7 @@ CREATE TABLE tap (
     tapped_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     outcome text NOT NULL,
+    needs_person boolean NOT NULL,
     wallet_id uuid,
     wallet_version bigint,
     service_day date,
@@ -88,6 +89,7 @@ CREATE TABLE tap (
 );
 -- A tap refused for reusing a sequence is kept too, so it must not need the sequence for itself.
 CREATE UNIQUE INDEX tap_sequence_once ON tap (gate_id, sequence) WHERE outcome <> 'sequence_reused';
+CREATE INDEX tap_needs_person ON tap (received_at, tap_id) WHERE needs_person;
 CREATE INDEX tap_wallet_day ON tap (wallet_id, service_day) WHERE wallet_id IS NOT NULL;
 
 -- The ledger. purse and debt are those of wallet_id; every other account is named in full.
@@ -151,7 +153,9 @@ CREATE TABLE settlement (
     number bigint NOT NULL UNIQUE CHECK (number > 0),
     days_after date,
     closed_at timestamptz NOT NULL,
-    currency text NOT NULL
+    currency text NOT NULL,
+    -- Who paid whom, as it stood at the close: a new name or account must not change settled files.
+    parties bytea NOT NULL
 );
 CREATE TABLE settlement_batch (
     settlement_day date NOT NULL REFERENCES settlement,
