@@ -394,7 +394,7 @@ SELECT
     string_to_array(amounts, E'\\x{ord(rows.SEPARATOR):02x}')::bigint[]
 FROM unnest(
     $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::timestamptz[], $8::date[],
-    $9::date[], $10::uuid[], $11::text[], $12::text[], $13::integer[], $14::text[], $15::text[]
+    $9::date[], $10::uuid[], $11::text[], $12::text[], $13::bigint[], $14::text[], $15::text[]
 ) AS entry (
     entry_id, kind, cause_id, wallet_id, wallet_version, effective_at, service_day,
     settlement_day, tap_id, operator_id, product_id, ride_count, accounts, amounts

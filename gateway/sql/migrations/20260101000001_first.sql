@@ -108,7 +108,7 @@ CREATE TABLE journal_entry (
     tap_id uuid,
     operator_id text,
     product_id text,
-    ride_count integer NOT NULL,
+    ride_count bigint NOT NULL,
     accounts text [] NOT NULL,
     amounts_fen bigint [] NOT NULL,
     CONSTRAINT postings_pair CHECK (
