@@ -167,11 +167,15 @@ async def ensure_admin_token(pool: asyncpg.Pool, path: Path) -> str:
 
     Only for stacks that run by themselves.
     """
-    if path.exists():
-        return path.read_text().strip()
+    if kept := _kept_secret(path):
+        return kept
     token = await run_token_issue(pool, f"admin-{secrets.token_hex(4)}", Role.ADMIN)
     write_secret(path, token)
     return token
+
+
+def _kept_secret(path: Path) -> str | None:
+    return path.read_text().strip() if path.exists() else None
 
 
 def write_secret(path: Path, text: str) -> None:

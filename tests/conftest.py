@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import shutil
@@ -122,8 +123,8 @@ class Client:
 
     def metro_tap(self, action: str, **changes: Any) -> dict[str, Any]:
         gate_id = {"enter": "luohu-in", "exit": "luohu-out"}[action]
-        changes = {"route_id": None, "full_fare": None, "stop_id": "luohu", **changes}
-        return self.tap(gate_id=gate_id, action=action, **changes)
+        place = {"gate_id": gate_id, "stop_id": "luohu", "route_id": None, "full_fare": None}
+        return self.tap(**{**place, "action": action, **changes})
 
     def signed(
         self,
@@ -173,7 +174,7 @@ class Client:
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> Said:
         async with self._session.request(
-            method, self.address + path, data=body or None, headers=headers
+            method, self.address + path, data=io.BytesIO(body) if body else None, headers=headers
         ) as response:
             return Said(response.status, response.headers, await response.read())
 

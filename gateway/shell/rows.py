@@ -137,7 +137,7 @@ def entry_columns(entries: Sequence[JournalEntry]) -> list[list[Any]]:
         [entry.product_id for entry in entries],
         [entry.ride_count for entry in entries],
         [SEPARATOR.join(posting.account for posting in entry.postings) for entry in entries],
-        [SEPARATOR.join(str(posting.amount_fen) for posting in entry.postings) for entry in entries],
+        [SEPARATOR.join(str(side.amount_fen) for side in entry.postings) for entry in entries],
     ]
 
 

@@ -54,7 +54,9 @@ class Stack:
 
     @property
     def socket_folder(self) -> Path:
-        return next(path.parent for path in self.folder.rglob(".s.PGSQL.*") if path.suffix != ".lock")
+        return next(
+            path.parent for path in self.folder.rglob(".s.PGSQL.*") if path.suffix != ".lock"
+        )
 
     @property
     def token_file(self) -> Path:

@@ -45,7 +45,16 @@ def morning(folder: Path) -> Path:
         rows.writerow(COLUMNS)
         for number in range(400):
             card, minute, second = f"CARD{number:05d}", number // 8, number % 60
-            bus = ("巴士", 160, 200, f"2310{number % 40:02d}", "巴士集团", f"M{number % 7}", "B1", 0)
+            bus = (
+                "巴士",
+                160,
+                200,
+                f"2310{number % 40:02d}",
+                "巴士集团",
+                f"M{number % 7}",
+                "B1",
+                0,
+            )
             rows.writerow(_row(card, f"07:{minute:02d}:{second:02d}", bus))
             into = ("地铁入站", 0, 0, f"2610{number % 30:02d}", "地铁一号线", "罗湖", "AGM-1", 0)
             rows.writerow(_row(card, f"08:{minute:02d}:{second:02d}", into))

@@ -32,9 +32,7 @@ def test_settings_are_shown_without_their_secrets() -> None:
 
 
 def test_a_database_that_is_away_is_told_apart_from_a_fault() -> None:
-    said = run_faregate(
-        "audit", FAREGATE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing"
-    )
+    said = run_faregate("audit", FAREGATE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert said.returncode == 3
     assert "FAREGATE_DATABASE_URL" in said.stderr
 

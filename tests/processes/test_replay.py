@@ -13,9 +13,7 @@ LAST_LINE = "charged 800 of 800, differing 0, refused 0, incomplete 400"
 
 
 @pytest.mark.timeout(200)
-def test_every_tap_is_charged_what_the_record_says_and_settled(
-    stack: Stack, morning: Path
-) -> None:
+def test_every_tap_is_charged_what_the_record_says_and_settled(stack: Stack, morning: Path) -> None:
     replay = stack.replay(morning, "--settle", "--repeat", "3")
     said, _ = replay.communicate(timeout=150)
     assert said.splitlines()[-1] == LAST_LINE

@@ -172,7 +172,9 @@ async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_ne
     async with tap_work(connection, BOOK) as work:
         await work.load_snapshot([boarding("card-1", 1)], registry, NOW)
         closing = asyncio.create_task(
-            run_settlement_close(pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path, debtor=DEBTOR)
+            run_settlement_close(
+                pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path, debtor=DEBTOR
+            )
         )
         await asyncio.sleep(0.3)
         assert not closing.done()
@@ -188,13 +190,17 @@ async def test_closing_a_day_twice_gives_the_same_bytes_and_late_taps_go_to_the_
 ) -> None:
     day, now = date(2018, 9, 3), datetime.now(UTC)
     await ride(pool, database, [boarding("card-1", 1), boarding("card-2", 2)])
-    first, paths = await run_settlement_close(pool, day, book=BOOK, now=now, folder=tmp_path, debtor=DEBTOR)
+    first, paths = await run_settlement_close(
+        pool, day, book=BOOK, now=now, folder=tmp_path, debtor=DEBTOR
+    )
     written = {path.name: path.read_bytes() for path in paths}
     await ride(pool, database, [boarding("card-3", 3)])
     again, paths = await run_settlement_close(
         pool, day, book=BOOK, now=now + timedelta(hours=1), folder=tmp_path, debtor=DEBTOR
     )
-    await run_city_registration(pool, City(operators=(Operator("buses", "A New Name", "NL91ABNA0417164300"),)))
+    await run_city_registration(
+        pool, City(operators=(Operator("buses", "A New Name", "NL91ABNA0417164300"),))
+    )
     again, paths = await run_settlement_close(
         pool, day, book=BOOK, now=now, folder=tmp_path, debtor=DEBTOR
     )
@@ -206,11 +212,11 @@ async def test_closing_a_day_twice_gives_the_same_bytes_and_late_taps_go_to_the_
     assert [batch.gross_fen for batch in (*first.batches, *later.batches)] == [320, 160]
 
 
-async def test_a_day_that_is_not_over_cannot_be_closed(
-    pool: asyncpg.Pool, tmp_path: Path
-) -> None:
+async def test_a_day_that_is_not_over_cannot_be_closed(pool: asyncpg.Pool, tmp_path: Path) -> None:
     with pytest.raises(CloseRefused, match="not over"):
-        await run_settlement_close(pool, date(2018, 9, 3), book=BOOK, now=NOW, folder=tmp_path, debtor=DEBTOR)
+        await run_settlement_close(
+            pool, date(2018, 9, 3), book=BOOK, now=NOW, folder=tmp_path, debtor=DEBTOR
+        )
 
 
 async def test_a_tap_without_place_or_vehicle_is_priced_and_listed_for_a_person(
