@@ -568,9 +568,13 @@ class Api:
     async def get_openapi(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
         return answer(self.openapi)
 
-    async def get_docs(self, request: web.Request, _body: bytes, _: Caller) -> web.StreamResponse:
-        name = request.match_info.get("name", "index.html")
-        path = _DOCS / name
+    async def get_docs(self, _request: web.Request, _body: bytes, _: Caller) -> web.StreamResponse:
+        return web.FileResponse(_DOCS / "index.html")
+
+    async def get_docs_part(
+        self, request: web.Request, _body: bytes, _: Caller
+    ) -> web.StreamResponse:
+        path = _DOCS / request.match_info["name"]
         # Asking the file system about any name at all would let it answer for us.
         if path not in _DOCS.glob("*"):
             raise not_found("See /docs.")
@@ -655,7 +659,7 @@ def _routes(api: Api) -> list[Route]:
               {200: dict[str, Any]}, is_public=True),
         route("GET", "/docs", api.get_docs, "This document, for people.",
               {200: "text/html"}, is_public=True),
-        route("GET", "/docs/{name}", api.get_docs, "Parts of that page.",
+        route("GET", "/docs/{name}", api.get_docs_part, "Parts of that page.",
               {200: "text/html"}, is_public=True),
     ]  # fmt: skip
 

@@ -146,7 +146,7 @@ class Client:
         }
 
     async def post_taps(self, taps: Any, *, packed: bool = False, **signing: Any) -> Said:
-        """Send one tap or an array, signed by the gate of the (first) tap unless another is named."""
+        """Send one tap or an array, signed by the first tap's gate unless another is named."""
         first = taps[0] if isinstance(taps, list) and taps else taps
         if isinstance(first, dict) and first.get("gate_id") in self.keys:
             signing.setdefault("gate_id", first["gate_id"])
@@ -158,7 +158,13 @@ class Client:
         return await self.send("POST", "/v1/taps", body, headers)
 
     async def ask(
-        self, method: str, path: str, message: Any = None, *, who: str = "admin", packed: bool = False
+        self,
+        method: str,
+        path: str,
+        message: Any = None,
+        *,
+        who: str = "admin",
+        packed: bool = False,
     ) -> Said:
         """Ask as the bearer of a token."""
         headers = {"Authorization": f"Bearer {self.tokens[who]}"}
@@ -178,9 +184,7 @@ class Client:
         ) as response:
             return Said(response.status, response.headers, await response.read())
 
-    async def open_wallet(
-        self, media_token: str = "card-1", fen: int = 1000, **more: Any
-    ) -> str:
+    async def open_wallet(self, media_token: str = "card-1", fen: int = 1000, **more: Any) -> str:
         wallet_id = str(uuid4())
         media = {"media_token": media_token, "rider_category": "free", "fare_media": "qr"}
         wallet = {"wallet_id": wallet_id, "media": [media], **more}
@@ -232,7 +236,9 @@ async def _new_database(server_dsn: str, template: str | None = None) -> AsyncIt
     name = f"faregate_test_{uuid4().hex}"
     server = await asyncpg.connect(server_dsn)
     try:
-        await server.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        await server.execute(
+            f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")
+        )
         yield urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:

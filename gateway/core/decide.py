@@ -296,7 +296,8 @@ def end_day(
     )
     if moved.version == wallet.version:
         moved = moved.moved(0)
-    return structs.replace(moved, day_is_over=True, open_leg_day=None), entries
+    # An end that charges nothing leaves no entry to tell the auditor of it, so the day goes on.
+    return structs.replace(moved, day_is_over=bool(entries), open_leg_day=None), entries
 
 
 def post(

@@ -14,8 +14,10 @@ from msgspec import Meta, Struct
 
 from gateway.core.taps import Name
 
-Iban = Annotated[str, Meta(pattern=r"^[A-Z0-9]{5,34}$", description="IBAN or local account number")]
-Bic = Annotated[str, Meta(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")]
+Iban = Annotated[
+    str, Meta(pattern=r"^[A-Z0-9]{5,34}$(?!\n)", description="IBAN or local account number")
+]
+Bic = Annotated[str, Meta(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$(?!\n)")]
 
 
 class Operator(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

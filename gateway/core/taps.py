@@ -20,7 +20,7 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=255,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)",
         description="an identifier in the operator's own words, without control characters",
     ),
 ]

@@ -47,8 +47,6 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
         kinds, ref_template="#/components/schemas/{name}"
     )
     schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
-    for name, schema in components.items():
-        spec.components.schema(name, schema)
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     spec.components.security_scheme(
         "signature",
@@ -65,7 +63,10 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
             re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path),
             operations={route.method.lower(): _operation(route, schema_of)},
         )
-    return dict(spec.to_dict())
+    document = dict(spec.to_dict())
+    # Not through apispec: it takes `additionalProperties: false` for a schema of that name.
+    document["components"]["schemas"] = components
+    return document
 
 
 def _is_message(kind: Any) -> bool:

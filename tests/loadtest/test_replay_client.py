@@ -94,9 +94,8 @@ def test_a_metro_entry_names_its_stop_and_no_fare():
     assert sent.keys().isdisjoint({"route_id", "vehicle_id", "full_fare", "transfer_proven"})
 
 
-@pytest.mark.parametrize("unknown", [",", "-,-"])
-def test_a_place_that_is_not_known_is_left_out(unknown):
-    for row in (EXIT.replace("深大,OGT-1", unknown), BUS.replace("M1(环线）,粤B1", unknown)):
+def test_a_place_that_is_not_known_is_left_out():
+    for row in (EXIT.replace("深大,OGT-1", ","), BUS.replace("M1(环线）,粤B1", ",")):
         assert only(row).as_sent().keys().isdisjoint({"stop_id", "route_id", "vehicle_id"})
 
 

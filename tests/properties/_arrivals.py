@@ -1,4 +1,4 @@
-"""Two service days of taps at a harbour, as Hypothesis draws them, and the ways in which they arrive."""
+"""Two service days of taps at a harbour, as Hypothesis draws them, and how they arrive."""
 
 from __future__ import annotations
 
@@ -29,21 +29,18 @@ ACTIONS = {
     "ferry": (Action.BOARD, Action.ALIGHT),
 }
 SPOTS = [
-    (network, stop, route, action)
-    for network, stop, route in PLACES
-    for action in ACTIONS[network]
+    (network, stop, route, action) for network, stop, route in PLACES for action in ACTIONS[network]
 ]
 # Minutes in which a card meets itself: a double beep, a change, a ride, and the turn of the day.
-MINUTES = st.one_of(
-    st.integers(0, 120), st.integers(1_150, 1_250), st.integers(1_400, 1_500)
-)
+MINUTES = st.one_of(st.integers(0, 120), st.integers(1_150, 1_250), st.integers(1_400, 1_500))
 OPENING = [
-    Wish(wallet_id, opens=OpenWallet(wallet_id, media=binds)) for wallet_id, binds in WALLETS.items()
+    Wish(wallet_id, opens=OpenWallet(wallet_id, media=binds))
+    for wallet_id, binds in WALLETS.items()
 ]
 
 
 def tap_at(number: int, spot, token: str, moment: datetime, **more: object) -> Tap:
-    network, stop, route, action = spot
+    _, stop, route, action = spot
     return Tap(
         tap_id=uuid5(NAMESPACE_URL, f"tap {number}"),
         gate_id=f"{stop or route} {action}",
@@ -59,7 +56,7 @@ def tap_at(number: int, spot, token: str, moment: datetime, **more: object) -> T
 
 @st.composite
 def days(draw, *, offline: st.SearchStrategy[bool] | None = None) -> list[Tap]:
-    """Taps of two days or three; all are let through unless `offline` says otherwise."""
+    """Taps of two days; all are let through unless `offline` says otherwise."""
     told = draw(
         st.lists(
             st.tuples(

@@ -96,4 +96,4 @@ def test_what_is_sent_again_hears_the_same_and_changes_nothing(data, taps):
     assert (store.held, store.posted) == (held, posted)
     assert list(plan.results) == [held.kept[tap.tap_id].result for tap in again]
     assert plan.repeats == tuple(range(len(again)))
-    assert not (plan.kept or plan.entries or plan.wallets)
+    assert (plan.kept, plan.entries, plan.wallets) == ((), (), ())

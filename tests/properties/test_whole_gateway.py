@@ -1,4 +1,4 @@
-"""The real paths on a real database, through whatever riders, gates and desks do: the audit passes."""
+"""The real paths on a real database: whatever riders, gates and desks do, the audit passes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hypothesis.stateful import (
 )
 
 from gateway.audit_path import run_audit
-from gateway.core.wallet_desk import TopUp, Wish
+from gateway.core.payment_order import Debtor
+from gateway.core.wallet_desk import BindMedia, TopUp, Wish
 from gateway.core.wallets import WalletStatus
 from gateway.settlement_path import run_settlement_close
 
+DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
 SOME_TAPS = st.lists(
-    st.tuples(
-        st.sampled_from(SPOTS), st.sampled_from(TOKENS), st.integers(0, 90), st.booleans()
-    ),
+    st.tuples(st.sampled_from(SPOTS), st.sampled_from(TOKENS), st.integers(0, 90), st.booleans()),
     min_size=1,
     max_size=4,
 )
@@ -54,8 +54,9 @@ class Gateway(RuleBasedStateMachine):
 
     def __init__(self, template: str, folder: Path) -> None:
         super().__init__()
-        self.template, self.folder = template, folder
+        self.template = template
         self.name = f"faregate_machine_{uuid4().hex}"
+        self.folder = folder / self.name
         self.store = PostgresStore(BOOK, asyncio.run(copy_database(template, self.name)))
         self.now = FIRST
         self.sent: list = []
@@ -73,7 +74,11 @@ class Gateway(RuleBasedStateMachine):
     def _send(self, told, earliest) -> None:
         taps = [
             tap_at(
-                len(self.sent) + number, spot, token, earliest + timedelta(minutes=minute), offline=off
+                len(self.sent) + number,
+                spot,
+                token,
+                earliest + timedelta(minutes=minute),
+                offline=off,
             )
             for number, (spot, token, minute, off) in enumerate(told, 1)
         ]
@@ -112,6 +117,16 @@ class Gateway(RuleBasedStateMachine):
     def block_or_unblock_a_card(self, blocked) -> None:
         self.store.take_wishes([Wish(ANN, blocks_media=("ann's card", blocked))], self.now)
 
+    @rule(new=st.sampled_from([ANN, BOB]))
+    def a_card_changes_hands(self, new) -> None:
+        for held_by in (ANN, BOB):
+            self.store.take_wishes([Wish(held_by, unbinds="ann's card")], self.now)
+        self.store.take_wishes([Wish(new, binds=BindMedia("ann's card"))], self.now)
+
+    @rule()
+    def bob_closes_his_wallet(self) -> None:
+        self.store.take_wishes([Wish(BOB, status=WalletStatus.CLOSED)], self.now)
+
     @rule()
     def night_passes(self) -> None:
         self.now += timedelta(hours=20)
@@ -119,11 +134,18 @@ class Gateway(RuleBasedStateMachine):
     @rule(days_ago=st.integers(1, 2))
     def close_day(self, days_ago) -> None:
         day = BOOK.service_day_of(self.now) - timedelta(days=days_ago)
-        closed = self.store.run(self.store.pool.fetchval("SELECT closed_through FROM settlement_clock"))
+        closed = self.store.run(
+            self.store.pool.fetchval("SELECT closed_through FROM settlement_clock")
+        )
         if closed is None or day > closed:
             self.store.run(
                 run_settlement_close(
-                    self.store.pool, day, book=BOOK, now=self.now, folder=self.folder
+                    self.store.pool,
+                    day,
+                    book=BOOK,
+                    now=self.now,
+                    folder=self.folder,
+                    debtor=DEBTOR,
                 )
             )
 

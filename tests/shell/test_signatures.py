@@ -98,7 +98,7 @@ async def test_each_header_is_needed(door, before, name):
 
 
 async def test_a_key_that_was_never_issued_is_told_as_a_wrong_signature_is(door, before):
-    """Else one could find out which keys there are. Whoever guesses the secret has a right guess."""
+    """Else one could find out which keys there are."""
     unknown = ("gk_0123456789abcdef", gate_secret(bytes(range(32)), "gk_0123456789abcdef"))
     never_issued = await door.post_taps(door.tap(), key=unknown)
     wrong = await door.post_taps(door.tap(), key=(door.keys["bus-1"][0], b"wrong"))
@@ -118,8 +118,9 @@ async def test_headers_and_paths_that_are_no_text_are_refused(door, before):
         reader, writer = await asyncio.open_connection(host, int(port))
         timestamp = str(int(datetime.now(UTC).timestamp())).encode()
         writer.write(
-            b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
-            b"Connection: close\r\nFaregate-Key: %s\r\nFaregate-Timestamp: %s\r\n"
+            b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 2\r\nConnection: close\r\n"
+            b"Faregate-Key: %s\r\nFaregate-Timestamp: %s\r\n"
             b"Faregate-Signature: %s\r\n\r\n{}" % (path, key, timestamp, signature)
         )
         answered = await reader.read()

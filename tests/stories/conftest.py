@@ -1,4 +1,4 @@
-"""The story builder: riders, their taps as a timetable tells them, and the ledger as an accountant would.
+"""The story builder: taps as a timetable tells them, and the ledger as an accountant would.
 
 story.rider("alice", purse_fen=5_000)
 story.tap("alice", "enter", "metro luohu", "08:00").tap("alice", "exit", "metro laojie", "08:20")
@@ -137,8 +137,8 @@ class Story:
             for side in entry.postings
         ]
         if entry.kind == "top_up":
-            when = "desk "
-        return "  ".join([f"{when.strip()} {entry.kind}", *sides])
+            when = "desk"
+        return "  ".join([f"{when} {entry.kind}", *sides])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 
 def test_a_metro_ride_is_charged_at_the_exit(story):
     story.rider("alice", purse_fen=5_000)
-    story.tap("alice", "enter", "metro luohu", "08:00").tap("alice", "exit", "metro laojie", "08:20")
+    story.tap("alice", "enter", "metro luohu", "08:00")
+    story.tap("alice", "exit", "metro laojie", "08:20")
     assert story.outcomes == ["leg_opened", "ride_charged"]
     assert story.ledger() == "08:20 fare  purse:alice -190  operator:metro +190"
     assert story.balance("alice") == story.said.balance_fen == 4_810
@@ -19,7 +20,8 @@ def test_a_bus_ride_is_charged_at_the_boarding(story):
 def test_a_change_from_bus_to_metro_within_ninety_minutes_costs_forty_fen_less(story):
     story.rider("alice", purse_fen=5_000)
     story.tap("alice", "board", "bus M390", "08:00", full_fare=200)
-    story.tap("alice", "enter", "metro luohu", "09:30").tap("alice", "exit", "metro laojie", "09:50")
+    story.tap("alice", "enter", "metro luohu", "09:30")
+    story.tap("alice", "exit", "metro laojie", "09:50")
     assert story.ledger() == (
         "08:00 fare  purse:alice -160  operator:bus +160\n"
         "09:50 fare  purse:alice -150  operator:metro +150"
@@ -31,7 +33,8 @@ def test_a_change_from_bus_to_metro_within_ninety_minutes_costs_forty_fen_less(s
 def test_a_change_after_ninety_minutes_is_no_change(story):
     story.rider("alice", purse_fen=5_000)
     story.tap("alice", "board", "bus M390", "08:00", full_fare=200)
-    story.tap("alice", "enter", "metro luohu", "09:31").tap("alice", "exit", "metro laojie", "09:50")
+    story.tap("alice", "enter", "metro luohu", "09:31")
+    story.tap("alice", "exit", "metro laojie", "09:50")
     assert story.balance("alice") == 5_000 - 160 - 190
 
 

@@ -94,7 +94,8 @@ def test_an_entry_that_arrives_after_its_exit_corrects_the_exit(story):
 
 def test_a_bus_ride_that_arrives_late_gives_the_later_ride_its_discount(story):
     story.rider("alice", purse_fen=5_000)
-    story.tap("alice", "enter", "metro luohu", "08:30").tap("alice", "exit", "metro laojie", "08:50")
+    story.tap("alice", "enter", "metro luohu", "08:30")
+    story.tap("alice", "exit", "metro laojie", "08:50")
     story.tap("alice", "board", "bus M390", "08:00", arrives="09:00", full_fare=200)
     assert story.ledger() == (
         "08:50 fare  purse:alice -190  operator:metro +190\n"

@@ -1,0 +1,132 @@
+"""The auditor passes honest books, and finds each kind of tampering by name."""
+
+from __future__ import annotations
+
+from uuid import uuid5
+
+import pytest
+from msgspec import structs
+
+from gateway.core.audit import WalletBooks, audit_wallet
+from gateway.core.decide import KeptTap, end_day, ride_result, take_ride
+from gateway.core.ledger import JournalEntry, Posting
+from gateway.core.taps import TapOutcome
+from gateway.core.wallets import Wallet
+
+
+@pytest.fixture
+def honest(desk) -> WalletBooks:
+    """A late entry, a change of bus, and a purse of 5,000 that was paid in."""
+    wallet = desk.wallets[desk.id("alice")]
+    opening = JournalEntry(
+        entry_id=desk.id("top-up"),
+        kind="top_up",
+        cause_id=desk.id("top-up"),
+        wallet_id=wallet.wallet_id,
+        wallet_version=1,
+        effective_at=desk.at("07:00"),
+        service_day=desk.at("07:00").date(),
+        settlement_day=desk.at("07:00").date(),
+        postings=(Posting("purse", 5_000), Posting("bank", -5_000)),
+    )
+    plan = desk.decide(
+        desk.tap("exit", "laojie", "08:20"),
+        desk.tap("enter", "luohu", "08:00"),
+        desk.tap("board", "M390", "09:00"),
+        desk.tap("board", "M506", "09:30"),
+        wallets={wallet.wallet_id: structs.replace(wallet, version=1)},
+    )
+    return WalletBooks(plan.wallets[0], plan.kept, (opening, *plan.entries))
+
+
+def kinds(books: WalletBooks, book) -> set[str]:
+    return {one.kind for one in audit_wallet(books, book)}
+
+
+def with_entry(books: WalletBooks, position: int, entry: JournalEntry) -> WalletBooks:
+    entries = list(books.entries)
+    entries[position] = entry
+    return structs.replace(books, entries=tuple(entries))
+
+
+def test_honest_books_pass(honest, harbour):
+    assert audit_wallet(honest, harbour) == []
+
+
+@pytest.mark.parametrize("change", [{"balance_fen": 4_999}, {"owed_fen": 1}])
+def test_a_changed_balance_is_found(honest, harbour, change):
+    books = structs.replace(honest, wallet=structs.replace(honest.wallet, **change))
+    assert kinds(books, harbour) == {"balance_differs"}
+
+
+def test_each_missing_entry_is_found(honest, harbour):
+    for position, entry in enumerate(honest.entries):
+        rest = honest.entries[:position] + honest.entries[position + 1 :]
+        found = kinds(structs.replace(honest, entries=rest), harbour)
+        assert "balance_differs" in found
+        assert ("charge_differs" in found) is (entry.tap_id is not None)
+
+
+def test_an_entry_posted_twice_is_found(honest, harbour):
+    twice = structs.replace(honest, entries=(*honest.entries, honest.entries[-1]))
+    assert kinds(twice, harbour) >= {"balance_differs", "charge_differs"}
+
+
+def test_a_changed_amount_is_found_even_when_the_entry_still_balances(honest, harbour):
+    last = honest.entries[-1]
+    purse, operator = last.postings
+    postings = (
+        Posting("purse", purse.amount_fen - 1),
+        Posting(operator.account, operator.amount_fen + 1),
+    )
+    books = with_entry(honest, -1, structs.replace(last, postings=postings))
+    assert kinds(books, harbour) >= {"balance_differs", "charge_differs"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fare_fen": 1}, {"balance_fen": 1}, {"open": False}, {"payers": ()}, {"owed_fen": 9}],
+)
+def test_a_changed_answer_is_found_and_its_field_is_named(honest, harbour, change):
+    *first, last = honest.taps
+    changed = structs.replace(last, result=structs.replace(last.result, **change))
+    (found,) = audit_wallet(structs.replace(honest, taps=(*first, changed)), harbour)
+    assert (found.kind, found.subject) == ("answer_differs", f"tap {last.tap.tap_id}")
+    assert found.fault.startswith(next(iter(change)))
+
+
+def test_a_tap_taken_out_of_the_log_is_found(honest, harbour):
+    assert "charge_differs" in kinds(structs.replace(honest, taps=honest.taps[:-1]), harbour)
+
+
+def test_a_tap_whose_facts_were_changed_is_found(honest, harbour):
+    *first, last = honest.taps
+    changed = structs.replace(last, facts=structs.replace(last.facts, rider_category="student"))
+    books = structs.replace(honest, taps=(*first, changed))
+    assert kinds(books, harbour) == {"charge_differs", "answer_differs"}
+
+
+def test_a_day_that_ended_without_a_charge_is_replayed_as_it_was(desk, harbour):
+    """A free tram entry is left open and swept; then a metro entry, which costs, comes late."""
+    tram = structs.replace(
+        desk.facts("enter", "luohu", "08:00"), network="tram", operator_id="tram", stop_id="park"
+    )
+    metro = desk.tap("enter", "luohu", "09:00", offline=True)
+    day = desk.at("08:00").date()
+    wallet = Wallet(desk.id("alice"))
+    first = take_ride(wallet, tram, (), book=harbour, day=day, closed_through=None)
+    swept, entries = end_day(first.wallet, uuid5(wallet.wallet_id, "end"), harbour, None)
+    assert entries == ()
+    plan = desk.decide(metro, wallets={wallet.wallet_id: swept})
+    tap_of_tram = desk.tap("enter", "luohu", "08:00", stop_id="park")
+    kept = KeptTap(
+        tap_of_tram,
+        ride_result(tap_of_tram, TapOutcome.LEG_OPENED, first),
+        desk.at("08:01"),
+        wallet.wallet_id,
+        first.wallet.version,
+        day,
+        tram,
+    )
+    books = WalletBooks(plan.wallets[0], (kept, *plan.kept), plan.entries)
+    assert audit_wallet(books, harbour) == []

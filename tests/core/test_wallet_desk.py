@@ -1,0 +1,152 @@
+"""What the desk grants, what it refuses, and that a refused request has no effect."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import pytest
+
+from gateway.core.wallet_desk import (
+    BindMedia,
+    OpenWallet,
+    TopUp,
+    WalletPlan,
+    WalletRefusal,
+    WalletSnapshot,
+    Wish,
+    grant,
+)
+from gateway.core.wallets import Media, Wallet, WalletStatus
+
+ALICE, OWES, CLOSED, NEW = (UUID(int=number) for number in (1, 2, 3, 9))
+PAID_ID = UUID(int=100)
+SNAPSHOT = WalletSnapshot(
+    now=datetime(2018, 9, 1, 4, tzinfo=UTC),
+    today=date(2018, 9, 1),
+    closed_through=date(2018, 9, 1),
+    issuers=frozenset({"metro"}),
+    wallets={
+        ALICE: Wallet(ALICE, issuer_id="metro", balance_fen=500),
+        OWES: Wallet(OWES, owed_fen=70),
+        CLOSED: Wallet(CLOSED, status=WalletStatus.CLOSED),
+    },
+    media={
+        "hers": Media("hers", ALICE, "adult", "card"),
+        "lost": Media("lost", ALICE, "adult", "card", is_blocked=True),
+        "free": Media("free", None, "adult", "card"),
+    },
+    top_ups={PAID_ID: (ALICE, 500)},
+)
+
+
+def asked(harbour, *wishes: Wish, floor_fen: int = 0) -> WalletPlan | WalletRefusal:
+    return grant(wishes, SNAPSHOT, harbour.tariffs[-1], floor_fen=floor_fen)
+
+
+def opens(wallet_id: UUID = NEW, **said) -> Wish:
+    return Wish(wallet_id, opens=OpenWallet(wallet_id, **said))
+
+
+REFUSALS = [
+    ("card_number", Wish(ALICE, binds=BindMedia("4111111111111111"))),
+    ("card_number", Wish(ALICE, binds=BindMedia("4111111111111111", "pilot"))),
+    ("unknown_wallet", Wish(NEW, top_up=TopUp(UUID(int=5), 1))),
+    ("unknown_wallet", Wish(NEW, status=WalletStatus.BLOCKED)),
+    ("unknown_media", Wish(ALICE, unbinds="nobody's")),
+    ("unknown_media", Wish(OWES, unbinds="hers")),
+    ("unknown_media", Wish(OWES, blocks_media=("hers", True))),
+    ("unknown_media", Wish(ALICE, unbinds="free")),
+    ("unknown_rider_category", Wish(ALICE, binds=BindMedia("a", "pilot", "ring"))),
+    ("unknown_fare_media", Wish(ALICE, binds=BindMedia("a", None, "ring"))),
+    ("unknown_issuer", opens(issuer_id="nobody")),
+    ("issuer_differs", opens(ALICE)),
+    ("wallet_closed", Wish(CLOSED, top_up=TopUp(UUID(int=5), 1))),
+    ("wallet_closed", Wish(CLOSED, binds=BindMedia("a"))),
+    ("wallet_closed", Wish(CLOSED, status=WalletStatus.OPEN)),
+    ("wallet_owes", Wish(OWES, status=WalletStatus.CLOSED)),
+    ("media_bound_elsewhere", Wish(OWES, binds=BindMedia("hers"))),
+    ("top_up_id_reused", Wish(ALICE, top_up=TopUp(PAID_ID, 501))),
+    ("top_up_id_reused", Wish(OWES, top_up=TopUp(PAID_ID, 500))),
+]
+
+
+@pytest.mark.parametrize(("refusal", "wish"), REFUSALS)
+def test_each_refusal_has_its_situation(harbour, refusal, wish):
+    assert asked(harbour, wish) == refusal
+
+
+def test_every_refusal_is_in_the_table():
+    assert {name for name, _ in REFUSALS} == set(WalletRefusal)
+
+
+def test_one_wish_refused_is_all_refused(harbour):
+    good = Wish(ALICE, top_up=TopUp(UUID(int=5), 100))
+    assert asked(harbour, good, Wish(ALICE, unbinds="nobody's")) == "unknown_media"
+
+
+def test_a_wallet_is_opened_with_its_card_and_money(harbour):
+    wish = opens(issuer_id="metro", media=(BindMedia("a"),), top_up=TopUp(UUID(int=5), 300))
+    plan = asked(harbour, wish, floor_fen=-200)
+    (wallet,) = plan.opened
+    assert (wallet.balance_fen, wallet.floor_fen, plan.changed) == (300, -200, ())
+    assert plan.media == (Media("a", NEW, "adult", "card"),)
+    (entry,) = plan.entries
+    assert [(side.account, side.amount_fen) for side in entry.postings] == [
+        ("purse", 300),
+        ("bank", -300),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish(ALICE, top_up=TopUp(PAID_ID, 500)),
+        Wish(ALICE, binds=BindMedia("hers")),
+        Wish(ALICE, status=WalletStatus.OPEN),
+        Wish(CLOSED, status=WalletStatus.CLOSED),
+        opens(ALICE, issuer_id="metro", media=(BindMedia("hers"),), top_up=TopUp(PAID_ID, 500)),
+    ],
+)
+def test_what_is_so_already_changes_nothing(harbour, wish):
+    assert asked(harbour, wish) == WalletPlan((), (), (), ())
+
+
+def test_the_same_top_up_twice_in_one_request_pays_once(harbour):
+    wish = Wish(ALICE, top_up=TopUp(UUID(int=5), 100))
+    plan = asked(harbour, wish, wish)
+    assert [wallet.balance_fen for wallet in plan.changed] == [600]
+    assert len(plan.entries) == 1
+
+
+def test_a_top_up_pays_what_is_owed_first_and_joins_the_first_day_still_open(harbour):
+    plan = asked(harbour, Wish(OWES, top_up=TopUp(UUID(int=5), 100)))
+    assert [(wallet.balance_fen, wallet.owed_fen) for wallet in plan.changed] == [(30, 0)]
+    assert plan.entries[0].settlement_day == date(2018, 9, 2)
+
+
+def test_a_card_that_was_let_go_may_be_bound_again_and_stays_blocked(harbour):
+    plan = asked(
+        harbour, Wish(ALICE, unbinds="lost"), Wish(OWES, binds=BindMedia("lost", "student"))
+    )
+    assert plan.media == (Media("lost", OWES, "student", "card", is_blocked=True),)
+
+
+def test_a_closed_wallet_is_paid_out_whole(harbour):
+    plan = asked(harbour, Wish(ALICE, status=WalletStatus.CLOSED))
+    (wallet,) = plan.changed
+    assert (wallet.balance_fen, str(wallet.status)) == (0, "closed")
+    assert [(side.account, side.amount_fen) for side in plan.entries[0].postings] == [
+        ("purse", -500),
+        ("bank", 500),
+    ]
+
+
+def test_a_card_is_blocked_and_unblocked(harbour):
+    for wanted in (True, False):
+        plan = asked(
+            harbour,
+            Wish(ALICE, blocks_media=("hers", True)),
+            Wish(ALICE, blocks_media=("hers", wanted)),
+        )
+        assert plan.media[0].is_blocked is wanted
