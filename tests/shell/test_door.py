@@ -367,7 +367,7 @@ async def test_while_it_drains_it_is_live_but_not_ready_and_takes_no_taps(door):
 async def test_taps_in_flight_are_answered_when_it_stops(open_door):
     async with open_door() as door:
         wallet_id = await door.open_wallet()
-        flying = asyncio.create_task(door.post_taps([door.tap(full_fare=1) for _ in range(50)]))
+        flying = asyncio.create_task(door.post_taps([door.tap(full_fare=1) for _ in range(50)]))  # noqa: RUF006
         await asyncio.sleep(0.03)
         door.api.door.is_draining = True
         said = await flying

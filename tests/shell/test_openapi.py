@@ -17,8 +17,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-# The check that every valid body is taken is left out: 1.0 is an integer to JSON Schema, but money in
-# that form is refused on purpose, and a valid wallet's id may be in use.
+# The check that every valid body is taken is left out: 1.0 is an integer to JSON Schema, but
+# money in that form is refused on purpose, and the id of a valid wallet may be in use.
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
