@@ -609,7 +609,7 @@ def _routes(api: Api) -> list[Route]:
               {200: TapResult}, money_readers | city, is_signed=True),
         route("GET", "/v1/taps", api.list_taps,
               "List the taps that a person must look at: incomplete or without a price.",
-              {200: TapsForAPerson}, money_readers | city),
+              {200: TapsForAPerson}, money_readers | city, query=("after",)),
         route("POST", "/v1/charges", api.list_charges, "Ask what taps have come to by now.",
               {200: Charges}, money_readers, body=ChargesWish),
         route("POST", "/v1/registry", api.accept_city,

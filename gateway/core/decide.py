@@ -103,6 +103,7 @@ class _Batch:
         self.wallets = dict(snapshot.wallets)
         self.earlier_days = dict(snapshot.earlier_days)
         self.sequences = dict(snapshot.sequences)
+        self.folded: dict[UUID, tuple[date, Day]] = {}
         self.kept: dict[UUID, KeptTap] = {}
         self.entries: list[JournalEntry] = []
         self.changed: dict[UUID, None] = {}
@@ -148,6 +149,7 @@ class _Batch:
             book=self.book,
             day=day,
             closed_through=self.snapshot.closed_through,
+            folded_before=self._folded(wallet.wallet_id, day),
         )
         outcome = _verdict(tap, wallet, ride, _network(self.book, facts))
         if not outcome.is_let_through:
@@ -205,11 +207,17 @@ class _Batch:
             return wallet.day_taps
         return self.earlier_days.get((wallet.wallet_id, day), ())
 
+    def _folded(self, wallet_id: UUID, day: date) -> Day | None:
+        last_day, folded = self.folded.get(wallet_id, (None, None))
+        return folded if last_day == day else None
+
     def _take(self, wallet: Wallet, ride: Ride, day: date) -> None:
         if wallet.day is not None and day > wallet.day:
             self.earlier_days[wallet.wallet_id, wallet.day] = wallet.day_taps
         elif wallet.day is not None and day < wallet.day:
             self.earlier_days[wallet.wallet_id, day] = ride.day_taps
+        # Only the day of the wallet's last tap: since an earlier one was folded it may have ended.
+        self.folded[wallet.wallet_id] = (day, ride.folded)
         self.wallets[wallet.wallet_id] = ride.wallet
         self.changed[wallet.wallet_id] = None
         self.entries.extend(ride.entries)
@@ -244,8 +252,11 @@ def take_ride(
     book: TariffBook,
     day: date,
     closed_through: date | None,
+    folded_before: Day | None = None,
 ) -> Ride:
     """Fold one more tap into a day and post the difference.
+
+    `folded_before` is the day as folded without this tap, where the caller has it already.
 
     The live gate, the late tap and the auditor all come through here.
     """
@@ -258,7 +269,7 @@ def take_ride(
     )
     taps = (*day_taps, tap)
     folded = fold_day(taps, book, day_is_over=is_over)
-    before = fold_day(day_taps, book, day_is_over=is_over)
+    before = folded_before or fold_day(day_taps, book, day_is_over=is_over)
     moved, entries = post(
         moved,
         changes(before.charges, folded.charges),

@@ -90,6 +90,10 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
             for name in re.findall(r"\{(\w+)", route.path)
+        ]
+        + [
+            {"name": name, "in": "query", "schema": {"type": "string", "format": "uuid"}}
+            for name in route.query
         ],
     }
     if route.roles:

@@ -48,7 +48,10 @@ Handler = Callable[[web.Request, bytes, Caller], Awaitable[web.StreamResponse]]
 
 
 class Route(Struct, frozen=True):
-    """One thing that can be asked. `answers` are the messages by status; None is no body."""
+    """One thing that can be asked. `answers` are the messages by status; None is no body.
+
+    `query` names the optional parameters behind the question mark; each is a UUID.
+    """
 
     method: str
     path: str
@@ -59,6 +62,7 @@ class Route(Struct, frozen=True):
     is_signed: bool = False
     is_public: bool = False
     body: Any = None
+    query: tuple[str, ...] = ()
     answers: Mapping[int, Any] = {}
 
 
