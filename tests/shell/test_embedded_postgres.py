@@ -14,7 +14,12 @@ import asyncpg
 import pytest
 
 from gateway.shell import embedded_postgres
-from gateway.shell.embedded_postgres import EmbeddedPostgres, PostgresCannotRun, find_bin
+from gateway.shell.embedded_postgres import (
+    EmbeddedPostgres,
+    PostgresCannotRun,
+    cluster_folder,
+    find_bin,
+)
 
 # A child Python that starts a server, says so, and waits to be killed.
 HOLD_A_SERVER = """
@@ -207,3 +212,29 @@ def _open_bin(folder: Path) -> Path:
         if (package.parent / part).exists():
             shutil.copytree(package.parent / part, folder / part, symlinks=True)
     return folder / package.name / "pginstall" / "bin"
+
+
+def test_a_data_folder_of_mktemp_can_hold_the_server():
+    data = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        with EmbeddedPostgres(cluster_folder(data)) as postgres:
+            assert postgres.folder.parent == data
+            assert postgres.pid is not None
+    finally:
+        shutil.rmtree(data)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_below_a_folder_that_is_shut_the_server_lives_elsewhere_and_is_found_again():
+    shut = Path(tempfile.mkdtemp(dir="/tmp"))
+    data = shut / "data"
+    data.mkdir(mode=0o700)
+    elsewhere = cluster_folder(data)
+    try:
+        assert elsewhere == cluster_folder(data)
+        with EmbeddedPostgres(elsewhere) as postgres:
+            assert postgres.pid is not None
+        assert shut.stat().st_mode & 0o777 == 0o700
+    finally:
+        shutil.rmtree(shut)
+        shutil.rmtree(elsewhere)
