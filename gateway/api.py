@@ -654,7 +654,7 @@ def _routes(api: Api) -> list[Route]:
         route("GET", "/version", api.get_version, "What runs here?",
               {200: dict[str, str]}, is_public=True),
         route("GET", "/metrics", api.get_metrics, "Metrics for Prometheus.",
-              {200: "text/plain"}, everyone),
+              {200: "text/plain"}, everyone, is_public=api.settings.metrics_public),
         route("GET", "/openapi.json", api.get_openapi, "This document.",
               {200: dict[str, Any]}, is_public=True),
         route("GET", "/docs", api.get_docs, "This document, for people.",

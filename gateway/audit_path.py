@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from fare_rules import TariffBook
 from gateway.core.audit import Break, audit_wallet
+from gateway.core.taps import TapOutcome
 from gateway.settlement_path import load_settlement_files
 from gateway.shell.settlement_store import list_settlement_rows
 from gateway.shell.store import load_books
@@ -77,7 +78,7 @@ class AuditReport(Struct, frozen=True):
 async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
     """Look at everything in one consistent picture of the database."""
     breaks: list[Break] = []
-    taps_count = entries_count = wallets_count = incomplete_count = quarantined_count = 0
+    wallets_count = entries_count = incomplete_count = 0
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -94,7 +95,8 @@ async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
             breaks += [Break(kind, row[0], "") for row in await connection.fetch(query)]
         taps_count = await connection.fetchval("SELECT count(*) FROM tap")
         quarantined_count = await connection.fetchval(
-            "SELECT count(*) FROM tap WHERE outcome IN ('too_old', 'no_tariff', 'no_fare')"
+            "SELECT count(*) FROM tap WHERE outcome = ANY($1::text[])",
+            [outcome for outcome in TapOutcome if outcome.is_quarantined],
         )
         sums = await connection.fetchrow(
             """SELECT

@@ -134,11 +134,9 @@ def _port(runner: web.AppRunner) -> int:
     return int(runner.addresses[0][1])
 
 
-async def serve_until_stopped(
-    settings: Settings, dsn: str, master_key: bytes, *, stop: asyncio.Event | None = None
-) -> None:
+async def serve_until_stopped(settings: Settings, dsn: str, master_key: bytes) -> None:
     """Serve until SIGTERM or SIGINT."""
-    stop = stop or stop_event()
+    stop = stop_event()
     async with gateway(settings, dsn, master_key) as api, serving(api) as address:
         log.info("serving", address=address, tariff=api.book.tariffs[-1].tariff_id)
         await stop.wait()

@@ -51,7 +51,6 @@ class _Group(NamedTuple):
 
     taps: list[Tap]
     answers: asyncio.Future[list[Answer]]
-    queued_at: float
 
 
 class Batcher:
@@ -148,7 +147,7 @@ class _Lane:
 
     def put(self, taps: list[Tap]) -> asyncio.Future[list[Answer]]:
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._groups.append(_Group(taps, answers, time.monotonic()))
+        self._groups.append(_Group(taps, answers))
         self._has_work.set()
         return answers
 

@@ -291,14 +291,6 @@ async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     return rows.wallet_from_row(row) if row else None
 
 
-async def load_media_wallet(pool: asyncpg.Pool, token: str) -> UUID | None:
-    """The wallet a media is bound to."""
-    found: UUID | None = await pool.fetchval(
-        "SELECT wallet_id FROM media WHERE media_token = $1", token
-    )
-    return found
-
-
 async def load_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[asyncpg.Record]:
     """A wallet's newest entries first."""
     found: list[asyncpg.Record] = await pool.fetch(_READ_STATEMENT, wallet_id, limit)

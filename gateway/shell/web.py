@@ -88,8 +88,6 @@ class Door:
         async def guarded(request: web.Request) -> web.StreamResponse:
             request[_ROUTE] = f"{route.method} {route.path}"
             body = await self._read_body(request)
-            if self.settings.metrics_public and route.path == "/metrics":
-                return await route.handler(request, body, Caller())
             caller = self._identify(route, request, body)
             return await route.handler(request, body, caller)
 
