@@ -23,7 +23,8 @@ test: .venv/dev.stamp  ## Run every test on a real PostgreSQL.
 	.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
 
 check-tariffs: .venv/runtime.stamp  ## Check every tariff and run its examples.
-	.venv/bin/faregate tariffs check $(ARGS)
+	.venv/bin/faregate rules check fare_rules/tariffs/*/
+	for city in fare_rules/tariffs/*/; do .venv/bin/faregate rules examples $$city || exit 1; done
 
 lint: .venv/dev.stamp  ## Check style, import arrows, dependencies, spelling, SQL, container and shell files.
 	.venv/bin/ruff check .

@@ -1,38 +1,43 @@
-"""What a ride costs, and why: tariff files in, quotes with reasons out.
+"""Fares as data: tariffs are YAML, prices come out with every reason. README.md is the way in.
 
-Nothing here knows the gateway. To write a tariff, read README.md; to see a price made, price.py.
+Pure: a price depends on the taps, the tariff and what is remembered of the rider, and on nothing
+else.
 """
 
+from fare_rules.base_fare import FareRefusal
 from fare_rules.book import TariffBook, load_book
-from fare_rules.compiled import CompiledTariff, NetworkRules
-from fare_rules.examples import ExampleResult, run_examples
+from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
+from fare_rules.fold import Charge, Fold, RiderFold, carried, fold
 from fare_rules.legs import Leg
 from fare_rules.load import check_tariff, load_tariff
-from fare_rules.money import Fen, Rounding, percent_of
-from fare_rules.price import FareRefusal, Quote, QuoteLine, quote
-from fare_rules.service_day import service_day_of, service_day_starts_at
+from fare_rules.money import Fen
+from fare_rules.networks import NetworkRules
+from fare_rules.quotes import Quote, QuoteLine
+from fare_rules.states import RiderState
+from fare_rules.taps import Action, RideTap
 
 __all__ = [
+    "Action",
+    "Charge",
     "CompiledTariff",
-    "ExampleResult",
     "FareRefusal",
     "FaultCode",
     "Fen",
+    "Fold",
     "Leg",
     "NetworkRules",
     "Quote",
     "QuoteLine",
-    "Rounding",
+    "RideTap",
+    "RiderFold",
+    "RiderState",
     "TariffBook",
     "TariffFault",
     "TariffFaults",
+    "carried",
     "check_tariff",
+    "fold",
     "load_book",
     "load_tariff",
-    "percent_of",
-    "quote",
-    "run_examples",
-    "service_day_of",
-    "service_day_starts_at",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
+from collections.abc import Iterator
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,11 @@ class TariffBook(Struct, frozen=True):
         following = bisect_right(self.in_force_from, instant)
         return self.tariffs[following - 1] if following else None
 
+    def starts_at(self, day: date) -> datetime:
+        """Find the instant at which a service day starts."""
+        in_force = [t for t in self.tariffs if t.effective_from <= day] or [self.tariffs[0]]
+        return service_day_starts_at(day, self.timezone, in_force[-1].service_day_starts)
+
     def service_day_of(self, instant: datetime) -> date:
         """Find the service day of an instant; before the first tariff, days start as its do."""
         tariff = self.tariff_at(instant) or self.tariffs[0]
@@ -56,6 +62,10 @@ def load_book(folder: Path) -> TariffBook:
     if faults:
         raise TariffFaults(faults)
     tariffs = tuple(tariff for tariff, _ in pages)
+    by_day = {tariff.effective_from: tariff for tariff in tariffs}
+    for tariff in tariffs:
+        if tariff.file.never_dearer_than is not None:
+            tariff.never_dearer_than = by_day[tariff.file.never_dearer_than]
     return TariffBook(
         tariffs=tariffs,
         in_force_from=tuple(
@@ -75,15 +85,28 @@ def _book_faults(pages: list[tuple[CompiledTariff, Document]]) -> list[TariffFau
             remedy = "Keep one of the two"
             faults.append(second.fault(("effective_from",), code, message, remedy))
         for key, said_first, said_now in (
+            ("currency", earlier.currency, later.currency),
             ("tariff", earlier.name, later.name),
             ("timezone", earlier.timezone.key, later.timezone.key),
         ):
             if said_first != said_now:
                 code = FaultCode.NOT_THE_SAME_BOOK
                 message = f"{key} is '{said_now}' here, but '{said_first}' in {first.path.name}"
-                remedy = "Keep each tariff, and each time zone, in a folder of its own"
+                remedy = "Keep what differs in a folder of its own"
                 faults.append(second.fault((key,), code, message, remedy))
-    return faults
+    return faults + [fault for page in pages for fault in _unknown_earlier(page, pages)]
+
+
+def _unknown_earlier(
+    page: tuple[CompiledTariff, Document], pages: list[tuple[CompiledTariff, Document]]
+) -> Iterator[TariffFault]:
+    tariff, document = page
+    wanted = tariff.file.never_dearer_than
+    days = [other.effective_from for other, _ in pages if other is not tariff]
+    if wanted is not None and (wanted not in days or wanted > tariff.effective_from):
+        message = f"No earlier tariff of this folder is in force from {wanted}"
+        remedy = "Write the effective_from of an earlier file"
+        yield document.fault(("never_dearer_than",), FaultCode.UNKNOWN_NAME, message, remedy)
 
 
 def _digest(paths: list[Path]) -> str:

@@ -1,158 +1,386 @@
 """A tariff made ready for pricing: what concerns a leg is found by look-up.
 
-compile_tariff expects a tariff in which check.py has found no fault.
+The rules that fit legs of the same facts are the same, so they are looked for once and kept as a
+`LegPlan`. compile_tariff expects a tariff in which check.py has found no fault.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import date, time
-from itertools import product as combinations
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from fare_rules.legs import Leg
-from fare_rules.links import Links, shortest_distances
-from fare_rules.model import (
+from fare_rules.base_fare import BaseFares, FareRefusal, Trip
+from fare_rules.currency import currency_digits
+from fare_rules.filters import Filter, compile_filter
+from fare_rules.language.discounts import (
     Concession,
+    FareCap,
+    FareTier,
+    FareTransferRule,
+    Promotion,
+    Subsidy,
+)
+from fare_rules.language.journeys import Disruption, FareLegJoinRule
+from fare_rules.language.products import (
+    DearestCharge,
     FareLegRule,
     FareProduct,
-    FareTransferRule,
-    Network,
-    Taps,
-    Tariff,
+    FixedCharge,
+    IncompleteLegRule,
+    Surcharge,
 )
+from fare_rules.language.scalars import moment
+from fare_rules.language.tariff import Tariff
+from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
+from fare_rules.networks import NetworkRules
+from fare_rules.paths import Paths
+from fare_rules.states import PastLeg
+from fare_rules.tables import Tables
+from fare_rules.timeframes import Timeframes
+from fare_rules.zones import ByZones, Span, ZoneMap
+
+# More kinds of leg than a city has; then the plans are made anew.
+PLANS_MAX = 200_000
+_ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+R = TypeVar("R")
 
 
-class NetworkRules(Struct, frozen=True):
-    """How a network is tapped, and what its legs need."""
+class LegPlan(Struct, frozen=True):
+    """All rules that legs of the same facts are priced by."""
 
-    id: str
-    taps: Taps
-    reference: str
-    minimum_balance_fen: Fen
-    # A like tap of the same media at the same gate within this is the same tap again; 0 is never.
-    pass_back_seconds: int
-    # A later exit does not close its entry; 0 where nobody taps out.
-    journey_minutes_max: int
-    unclosed_leg_fen: Fen
-    unmatched_exit_fen: Fen
-    leg_rules: tuple[FareLegRule, ...]
-    distances_m: Mapping[str, Mapping[str, int]]
-
-    def product_id_for(self, leg: Leg) -> str | None:
-        """Choose the product of the highest leg rule that fits; an empty condition fits any leg."""
-        for rule in self.leg_rules:
-            if (
-                (rule.carriage_class is None or rule.carriage_class == leg.carriage_class)
-                and (rule.operator is None or rule.operator == leg.operator_id)
-                and (rule.route is None or rule.route == leg.route_id)
-                and (rule.from_stop is None or rule.from_stop == leg.from_stop)
-                and (rule.to_stop is None or rule.to_stop == leg.to_stop)
-            ):
-                return rule.product
-        return None
-
-    def distance_m_of(self, leg: Leg) -> int | None:
-        """The distance that the gate measured, or else the shortest path; None when not known."""
-        if leg.distance_m is not None:
-            return leg.distance_m
-        if leg.from_stop is None or leg.to_stop is None:
-            return None
-        if leg.from_stop == leg.to_stop:
-            return 0
-        return self.distances_m.get(leg.from_stop, {}).get(leg.to_stop)
+    product: FareProduct | None
+    span: Span | None
+    network: NetworkRules
+    # What one rider pays where the gate names and measures nothing.
+    full_fare: Fen | FareRefusal
+    added_m: int
+    incomplete: IncompleteLegRule | None
+    surcharges: tuple[Surcharge, ...]
+    concessions: tuple[Concession, ...]
+    joins: tuple[FareLegJoinRule, ...]
+    transfers: tuple[FareTransferRule, ...]
+    tiers: tuple[FareTier, ...]
+    caps: tuple[FareCap, ...]
+    promotions: tuple[Promotion, ...]
+    subsidies: tuple[Subsidy, ...]
+    # The joins and transfers whose `from` fits these legs.
+    leads_to: frozenset[str]
 
 
-class CompiledTariff(Struct, frozen=True):
+class Campaign(Struct, frozen=True):
+    """From when until when a rule acts."""
+
+    begins_at: datetime
+    ends_at: datetime
+
+    def holds(self, instant: datetime) -> bool:
+        return self.begins_at <= instant < self.ends_at
+
+
+class CompiledTariff:
     """One tariff in the form in which it prices legs."""
 
-    # Name and day, to be kept with whatever it priced: shenzhen/2018-08-01.
-    tariff_id: str
-    name: str
-    reference: str
-    currency: str
-    timezone: ZoneInfo
-    service_day_starts: time
-    effective_from: date
-    rider_categories: frozenset[str]
-    default_rider_category: str
-    fare_media: frozenset[str]
-    networks: Mapping[str, NetworkRules]
-    products: Mapping[str, FareProduct]
-    # By product, rider category and fare media.
-    concessions: Mapping[tuple[str, str, str], Concession]
-    # By the network changed to, product, rider category and fare media; highest priority first.
-    transfers: Mapping[tuple[str, str, str, str], tuple[FareTransferRule, ...]]
+    def __init__(self, tariff: Tariff, tables: Tables, places: Mapping[str, str]) -> None:
+        self.file = tariff
+        self.tables = tables
+        self.name = tariff.tariff
+        # Name and day, to be kept with whatever it priced: shenzhen/2018-08-01.
+        self.tariff_id = f"{tariff.tariff}/{tariff.effective_from}"
+        self.reference = tariff.reference
+        self.currency = tariff.currency
+        self.currency_digits = currency_digits(tariff.currency)
+        self.timezone = ZoneInfo(tariff.timezone)
+        self.service_day_starts = time.fromisoformat(tariff.service_day_starts)
+        self.effective_from = tariff.effective_from
+        self.late_taps_days = tariff.late_taps_days
+        # Where the rule of a quote line stands: its file and line.
+        self.places = places
+        self.rider_categories = frozenset(each.id for each in tariff.rider_categories)
+        self.default_rider_category = next(c.id for c in tariff.rider_categories if c.default)
+        self.fare_media = frozenset(each.id for each in tariff.fare_media)
+        self.default_fare_media = tariff.fare_media[0].id
+        # The earlier tariff whose full fares this one must not exceed; load_book sets it.
+        self.never_dearer_than: CompiledTariff | None = None
+
+        self.stops = tables.stops
+        self.zones = ZoneMap(tariff.zones, tables.stops)
+        self.timeframes = Timeframes(
+            tariff.timeframes, tariff.holidays, self.timezone, self.service_day_starts
+        )
+        paths = {name: Paths(links) for name, links in tables.links.items()}
+        self.networks = {
+            network.id: NetworkRules(
+                network,
+                paths=paths[network.links] if network.links else None,
+                distances=tables.distances[network.distances] if network.distances else {},
+                route_stops=tables.route_stops[network.route_stops] if network.route_stops else {},
+                zones=self.zones,
+                timeframes=self.timeframes,
+            )
+            for network in tariff.networks
+        }
+        areas_of = {stop.id: set(stop.areas) for stop in tables.stops}
+        for area in tariff.areas:
+            for stop_id in area.stops:
+                areas_of.setdefault(stop_id, set()).add(area.id)
+        self._stops_of = {area.id: frozenset(area.stops) for area in tariff.areas}
+        for stop in tables.stops:
+            for area_id in stop.areas:
+                self._stops_of[area_id] = self._stops_of.get(area_id, frozenset()) | {stop.id}
+        self.base_fares = BaseFares(
+            {product.id: product for product in tariff.fare_products},
+            tables.matrices,
+            {stop_id: tuple(sorted(areas)) for stop_id, areas in areas_of.items()},
+            self.zones,
+            10**self.currency_digits,
+        )
+        self.products = {product.id: product for product in tariff.fare_products}
+        self._filters: dict[tuple[str, str], Filter] = {}
+        self._plans: dict[LegFacts, LegPlan] = {}
+        self.cap_limits = {
+            cap.id: ByZones(
+                (self.zones.span(each.zones), int(each.amount)) for each in cap.by_zones
+            )
+            for cap in tariff.fare_caps
+        }
+        dated: list[Promotion | FareLegJoinRule | Disruption] = [
+            *tariff.promotions,
+            *tariff.fare_leg_join_rules,
+            *tariff.disruptions,
+        ]
+        self.campaigns = {rule.id: self._campaign(rule.begins, rule.ends) for rule in dated}
+        self.accumulators: dict[str, FareTier | FareCap | Subsidy] = {
+            rule.id: rule for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
+        }
+        self.offers: dict[str, tuple[str, ...]] = {}
+        for promotion in tariff.promotions:
+            if promotion.either_or:
+                found = self.offers.get(promotion.either_or, ())
+                self.offers[promotion.either_or] = (*found, promotion.id)
+        self.lookback = timedelta(minutes=_lookback_minutes(tariff))
 
     def network(self, name: str) -> NetworkRules | None:
         return self.networks.get(name)
 
+    def facts_of(self, leg: Leg, boarded_at: datetime | None = None) -> LegFacts:
+        """Say of a leg what rules may ask; a joined leg boards when its journey began."""
+        if not self.file.timeframes:
+            from_frames = to_frames = 0
+        else:
+            from_frames = self.timeframes.at(boarded_at or leg.boarded_at)
+            to_frames = self.timeframes.at(leg.last_tap_at)
+        return LegFacts(
+            leg.network,
+            leg.operator_id,
+            leg.route_id,
+            leg.carriage_class,
+            leg.from_stop,
+            leg.to_stop,
+            leg.via_stops,
+            leg.rider_category,
+            leg.fare_media,
+            leg.issuer_id,
+            from_frames,
+            to_frames,
+            leg.missing,
+        )
 
-def compile_tariff(tariff: Tariff, links: Mapping[str, Links]) -> CompiledTariff:
+    def plan(self, facts: LegFacts) -> LegPlan:
+        found = self._plans.get(facts)
+        if found is None:
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            found = self._plans[facts] = self._make_plan(facts)
+        return found
+
+    def leads_to(self, past: PastLeg) -> frozenset[str]:
+        """The joins and transfers that may follow a leg, whichever tariff it was priced by."""
+        if past.facts.network not in self.networks:
+            return frozenset()
+        facts = past.facts
+        if past.tariff_id != self.tariff_id and self.file.timeframes:
+            facts = facts._replace(
+                from_frames=self.timeframes.at(past.boarded_at),
+                to_frames=self.timeframes.at(past.last_tap_at),
+            )
+        return self.plan(facts).leads_to
+
+    def dearest_fare(self, facts: LegFacts) -> Fen | FareRefusal:
+        """Find the dearest full fare between the stop of a leg that is known and any other."""
+        network = self.networks[facts.network]
+        known = facts.from_stop or facts.to_stop
+        stops = network.stops_of_route(facts.route_id) or network.stops
+        stops = stops or frozenset(stop.id for stop in self.stops)
+        fares: list[Fen] = []
+        for stop in sorted(stops):
+            ends = {"to_stop": stop} if facts.from_stop else {"from_stop": stop}
+            fare = self.plan(facts._replace(missing=None, **ends)).full_fare
+            if stop != known and not isinstance(fare, FareRefusal):
+                fares.append(fare)
+        return max(fares) if fares else FareRefusal.NO_PAIR
+
+    def _make_plan(self, facts: LegFacts) -> LegPlan:
+        tariff, network = self.file, self.networks[facts.network]
+        span = self.zones.span_of((facts.from_stop, facts.to_stop, *facts.via_stops))
+        rule = self._first("fare_leg_rules", tariff.fare_leg_rules, facts, None, span)
+        product = self.products[rule.product] if rule else None
+        product_id = product.id if product else None
+
+        def fitting(section: str, rules: tuple[R, ...]) -> tuple[R, ...]:
+            return tuple(self._fitting(section, rules, facts, product_id, span))
+
+        surcharges = fitting("surcharges", tariff.surcharges)
+        added_m = sum(one.add_km for one in surcharges if one.add_km is not None)
+        full_fare: Fen | FareRefusal = FareRefusal.NO_FARE_RULE
+        if product:
+            trip = Trip(facts, network, span, added_m=added_m)
+            full_fare = self.base_fares.full_fare(product.id, trip)
+        return LegPlan(
+            product=product,
+            span=span,
+            network=network,
+            full_fare=full_fare,
+            added_m=added_m,
+            incomplete=self._incomplete(facts, span),
+            surcharges=tuple(one for one in surcharges if one.add_km is None),
+            concessions=_one_a_layer(fitting("concessions", tariff.concessions)),
+            joins=_highest_first(
+                self._to("fare_leg_join_rules", tariff.fare_leg_join_rules, facts, product_id, span)
+            ),
+            transfers=_highest_first(
+                self._to("fare_transfer_rules", tariff.fare_transfer_rules, facts, product_id, span)
+            ),
+            tiers=fitting("fare_tiers", tariff.fare_tiers),
+            caps=fitting("fare_caps", tariff.fare_caps),
+            promotions=_highest_first(fitting("promotions", tariff.promotions)),
+            subsidies=fitting("subsidies", tariff.subsidies),
+            leads_to=self._leads_to(facts, product_id, span),
+        )
+
+    def _fitting(
+        self,
+        section: str,
+        rules: Iterable[R],
+        facts: LegFacts,
+        product_id: str | None,
+        span: Span | None,
+    ) -> Iterable[R]:
+        return (
+            rule
+            for rule in rules
+            if self._filter(section, rule, rule).fits(facts, product_id, span)
+        )
+
+    def _first(
+        self,
+        section: str,
+        rules: tuple[FareLegRule, ...],
+        facts: LegFacts,
+        product_id: str | None,
+        span: Span | None,
+    ) -> FareLegRule | None:
+        found = _highest_first(tuple(self._fitting(section, rules, facts, product_id, span)))
+        return found[0] if found else None
+
+    def _incomplete(self, facts: LegFacts, span: Span | None) -> IncompleteLegRule | None:
+        if facts.missing is None:
+            return None
+        rules = tuple(
+            rule
+            for rule in self.file.incomplete_leg_rules
+            if rule.missing in ("either", facts.missing)
+        )
+        fitting = tuple(self._fitting("incomplete_leg_rules", rules, facts, None, span))
+        return next(iter(_highest_first(fitting)), None)
+
+    def _to(
+        self,
+        section: str,
+        rules: tuple[Any, ...],
+        facts: LegFacts,
+        product_id: str | None,
+        span: Span | None,
+    ) -> tuple[Any, ...]:
+        return tuple(
+            rule
+            for rule in rules
+            if self._filter(f"{section} to", rule, rule.to).fits(facts, product_id, span)
+        )
+
+    def _leads_to(
+        self, facts: LegFacts, product_id: str | None, span: Span | None
+    ) -> frozenset[str]:
+        # A leg never closed has no known end, so nothing can be shown to follow it in time.
+        if facts.missing == "exit":
+            return frozenset()
+        rules = (*self.file.fare_leg_join_rules, *self.file.fare_transfer_rules)
+        return frozenset(
+            rule.id
+            for rule in rules
+            if self._filter("from", rule, rule.from_).fits(facts, product_id, span)
+        )
+
+    def _filter(self, section: str, rule: Any, conditions: Any) -> Filter:
+        key = (section, rule.id)
+        if key not in self._filters:
+            self._filters[key] = compile_filter(
+                conditions, stops_of=self._stops_of, zones=self.zones, timeframes=self.timeframes
+            )
+        return self._filters[key]
+
+    def _campaign(self, begins: str | None, ends: str | None) -> Campaign:
+        first, last = _ALWAYS
+        return Campaign(
+            moment(begins).replace(tzinfo=self.timezone).astimezone(UTC) if begins else first,
+            moment(ends).replace(tzinfo=self.timezone).astimezone(UTC) if ends else last,
+        )
+
+
+def compile_tariff(tariff: Tariff, tables: Tables, places: Mapping[str, str]) -> CompiledTariff:
     """Turn a tariff without faults into look-ups.
 
-    Shape:  links are those of each CSV file that a network names.
+    Shape:  places says of each rule where it stands, as `2018-08-01.yaml:41`.
     """
-    return CompiledTariff(
-        tariff_id=f"{tariff.tariff}/{tariff.effective_from}",
-        name=tariff.tariff,
-        reference=tariff.reference,
-        currency=tariff.currency,
-        timezone=ZoneInfo(tariff.timezone),
-        service_day_starts=time.fromisoformat(tariff.service_day_starts),
-        effective_from=tariff.effective_from,
-        rider_categories=frozenset(category.id for category in tariff.rider_categories),
-        default_rider_category=next(c.id for c in tariff.rider_categories if c.default),
-        fare_media=frozenset(media.id for media in tariff.fare_media),
-        networks={n.id: _network_rules(n, tariff, links) for n in tariff.networks},
-        products={product.id: product for product in tariff.fare_products},
-        concessions=_concessions(tariff),
-        transfers=_transfers(tariff),
-    )
+    return CompiledTariff(tariff, tables, places)
 
 
-def _network_rules(network: Network, tariff: Tariff, links: Mapping[str, Links]) -> NetworkRules:
-    rules = (rule for rule in tariff.fare_leg_rules if rule.network == network.id)
-    return NetworkRules(
-        id=network.id,
-        taps=network.taps,
-        reference=network.reference,
-        minimum_balance_fen=network.minimum_balance_fen,
-        pass_back_seconds=network.pass_back_seconds,
-        journey_minutes_max=network.journey_minutes_max or 0,
-        unclosed_leg_fen=network.unclosed_leg_fen or Fen(0),
-        unmatched_exit_fen=network.unmatched_exit_fen or Fen(0),
-        leg_rules=tuple(sorted(rules, key=_highest_first)),
-        distances_m=shortest_distances(links[network.links]) if network.links else {},
-    )
+def incomplete_charge(
+    rule: IncompleteLegRule, tariff: CompiledTariff, facts: LegFacts
+) -> Fen | FareRefusal:
+    """What one rider pays for a leg without an end."""
+    match rule.charge:
+        case FixedCharge(amount=amount):
+            return Fen(amount)
+        case DearestCharge():
+            return tariff.dearest_fare(facts)
 
 
-def _concessions(tariff: Tariff) -> dict[tuple[str, str, str], Concession]:
-    chosen: dict[tuple[str, str, str], Concession] = {}
-    for concession in sorted(tariff.concessions, key=_highest_first):
-        for key in _keys(concession, tariff):
-            chosen.setdefault(key, concession)
-    return chosen
+def _one_a_layer(concessions: tuple[Concession, ...]) -> tuple[Concession, ...]:
+    chosen: dict[int, Concession] = {}
+    for concession in _highest_first(concessions):
+        chosen.setdefault(concession.layer, concession)
+    return tuple(chosen[layer] for layer in sorted(chosen))
 
 
-def _transfers(tariff: Tariff) -> dict[tuple[str, str, str, str], tuple[FareTransferRule, ...]]:
-    found: dict[tuple[str, str, str, str], tuple[FareTransferRule, ...]] = {}
-    for rule in sorted(tariff.fare_transfer_rules, key=_highest_first):
-        for key in _keys(rule, tariff):
-            to_key = (rule.to_network, *key)
-            found[to_key] = (*found.get(to_key, ()), rule)
-    return found
+def _highest_first(rules: tuple[R, ...]) -> tuple[R, ...]:
+    return tuple(sorted(rules, key=lambda rule: -rule.priority))  # type: ignore[attr-defined]
 
 
-def _keys(rule: Concession | FareTransferRule, tariff: Tariff) -> Iterator[tuple[str, str, str]]:
-    """Every product, rider category and fare media that a rule is for; an empty list is all."""
-    return combinations(
-        rule.products or [product.id for product in tariff.fare_products],
-        rule.rider_categories or [category.id for category in tariff.rider_categories],
-        rule.fare_media or [media.id for media in tariff.fare_media],
-    )
-
-
-def _highest_first(rule: FareLegRule | Concession | FareTransferRule) -> int:
-    return -rule.priority
+def _lookback_minutes(tariff: Tariff) -> int:
+    """How long a leg that is over can still matter to the next."""
+    windows = [
+        *(rule.window_minutes for rule in tariff.fare_transfer_rules),
+        *(rule.window_minutes for rule in tariff.fare_leg_join_rules),
+        *(pair.minutes or 0 for rule in tariff.fare_leg_join_rules for pair in rule.pairs),
+        *(
+            rule.same_place_minutes
+            for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
+        ),
+    ]
+    return max(windows, default=0)

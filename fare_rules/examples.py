@@ -1,72 +1,52 @@
 """Situations with their fares, beside the tariff they explain, and priced by it.
 
-The last leg of an example is the one whose price is told; the legs before it set the scene.
+Every example goes through the same fold as a tap at a gate.
 """
 
-from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from uuid import NAMESPACE_OID, UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from fare_rules.amounts import said
 from fare_rules.book import EXAMPLES_FILE, TariffBook, load_book
+from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import TariffFaults
-from fare_rules.legs import Leg
+from fare_rules.fold import Charge, Fold, fold
+from fare_rules.language.discounts import Rolling
+from fare_rules.language.example import Example, ExampleBefore, ExampleTap
+from fare_rules.language.scalars import moment
 from fare_rules.load import read_as
-from fare_rules.model import Amount, Id, Metres
-from fare_rules.price import FareRefusal, Quote, quote
+from fare_rules.periods import Window, first_day_of
+from fare_rules.quotes import QuoteLine
+from fare_rules.states import RiderState, Uses
+from fare_rules.subsidies import subsidies_due
+from fare_rules.taps import Action, RideTap
 
-# As in a timetable, what happens after midnight still belongs to the day: 25:10 is ten past one.
-Clock = Annotated[
-    str, Meta(pattern=r"^([01]\d|2[0-7]):[0-5]\d$", description="a time of day such as 08:35")
-]
-
-
-class ExampleLeg(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A leg as a timetable would tell it."""
-
-    network: Id
-    boards: Clock
-    alights: Clock | None = None
-    from_stop: Id | None = None
-    to_stop: Id | None = None
-    route: Id | None = None
-    operator: Id = ""
-    gate_fare_fen: Amount | None = None
-    distance_m: Metres | None = None
-    carriage_class: Id = "ordinary"
-    riders_count: Annotated[int, Meta(ge=1)] = 1
-    transfer_proven: bool = False
-    missing: Literal["entry", "exit"] | None = None
+RIDER = "rider"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-class Example(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One situation, and either its lines and fare or the reason why it has none."""
+class Difference(Struct, frozen=True):
+    """One thing that an example expects otherwise."""
 
-    name: str
-    reference: str
-    legs: Annotated[tuple[ExampleLeg, ...], Meta(min_length=1)]
-    rider_category: Id
-    fare_media: Id
-    # Without a day, the first on which the first tariff of the folder is in force.
-    day: date | None = None
-    lines: tuple[str, ...] = ()
-    fare_fen: Amount | None = None
-    refusal: FareRefusal | None = None
-
-
-class ExampleResult(Struct, frozen=True):
-    """What an example expects, and what the tariff says."""
-
-    name: str
+    what: str
     expected: str
     priced: str
 
+
+class ExampleResult(Struct, frozen=True):
+    """An example, and where the tariff says otherwise."""
+
+    name: str
+    differences: tuple[Difference, ...]
+
     @property
     def is_right(self) -> bool:
-        return self.expected == self.priced
+        return not self.differences
 
 
 def run_examples(folder: Path) -> list[ExampleResult]:
@@ -75,57 +55,172 @@ def run_examples(folder: Path) -> list[ExampleResult]:
     Raises: TariffFaults when the tariffs or the examples themselves are faulty.
     """
     book = load_book(folder)
-    examples, document = read_as(folder / EXAMPLES_FILE, tuple[Example, ...])
+    return [run_example(example, book) for example in load_examples(folder, book)]
+
+
+def load_examples(folder: Path, book: TariffBook) -> tuple[Example, ...]:
+    digits = book.tariffs[0].currency_digits
+    examples, document = read_as(folder / EXAMPLES_FILE, tuple[Example, ...], digits)
     if examples is None:
         raise TariffFaults(document.faults)
-    return [_result(example, book) for example in examples]
+    return examples
 
 
-def _result(example: Example, book: TariffBook) -> ExampleResult:
+def run_example(example: Example, book: TariffBook) -> ExampleResult:
+    """Fold an example's taps and hold what they cost against what it expects."""
+    folded, taps = fold_example(example, book)
+    return ExampleResult(example.name, tuple(_differences(example, folded, taps, book)))
+
+
+def fold_example(example: Example, book: TariffBook) -> tuple[Fold, list[RideTap]]:
     day = example.day or book.tariffs[0].effective_from
-    legs = [_leg(told, example, day, book.timezone) for told in example.legs]
-    previous = legs[-2] if len(legs) > 1 else None
-    tariff = book.tariff_at(legs[-1].boarded_at)
-    priced = "no tariff" if tariff is None else _told(quote(legs[-1], tariff, previous=previous))
-    return ExampleResult(example.name, _expected(example), priced)
+    taps = [_tap(index, example, day, book) for index in range(len(example.taps))]
+    state = _state(example, min(tap.tapped_at for tap in taps), book)
+    swept_until = None if example.leg_under_way else _NEVER
+    return fold(taps, book, state=state, swept_until=swept_until), taps
 
 
-def _leg(told: ExampleLeg, example: Example, day: date, timezone: ZoneInfo) -> Leg:
-    return Leg(
+def _tap(index: int, example: Example, day: date, book: TariffBook) -> RideTap:
+    told = example.taps[index]
+    tapped_at = instant_of(told.at, day, book.timezone)
+    tariff = book.tariff_at(tapped_at) or book.tariffs[0]
+    rider = example.rider
+    return RideTap(
+        tap_id=uuid5(NAMESPACE_OID, f"{example.name} {index}"),
+        gate_id=f"gate {told.stop or told.vehicle or told.route}",
+        sequence=index,
+        tapped_at=tapped_at,
+        media_token="example",
+        action=Action(told.tap),
         network=told.network,
         operator_id=told.operator,
-        rider_category=example.rider_category,
-        fare_media=example.fare_media,
-        boarded_at=_instant(day, told.boards, timezone),
-        alighted_at=_instant(day, told.alights, timezone) if told.alights else None,
-        from_stop=told.from_stop,
-        to_stop=told.to_stop,
+        rider_category=rider.category or tariff.default_rider_category,
+        fare_media=rider.media or tariff.default_fare_media,
+        stop_id=told.stop,
         route_id=told.route,
-        gate_fare_fen=told.gate_fare_fen,
-        distance_m=told.distance_m,
-        carriage_class=told.carriage_class,
-        riders_count=told.riders_count,
+        vehicle_id=told.vehicle,
+        full_fare=told.full_fare,
         transfer_proven=told.transfer_proven,
-        missing=told.missing,
+        carriage_class=told.carriage_class,
+        riders_count=told.riders,
+        distance_m=told.distance_km,
+        issuer_id=rider.issuer or None,
+        coupons=tuple(
+            (coupon.promotion, _local(coupon.activated, book.timezone)) for coupon in rider.coupons
+        ),
     )
 
 
-def _instant(day: date, clock: str, timezone: ZoneInfo) -> datetime:
-    hours, minutes = map(int, clock.split(":"))
+def instant_of(clock: str, day: date, timezone: ZoneInfo) -> datetime:
+    """Read a clock of an example: 08:35, 25:10:30, or with a day before it."""
+    if " " in clock:
+        said_day, clock = clock.split(" ")
+        day = date.fromisoformat(said_day)
+    hours, minutes, *seconds = map(int, clock.split(":"))
     days, hours = divmod(hours, 24)
-    return datetime.combine(day + timedelta(days), time(hours, minutes), tzinfo=timezone)
+    local = time(hours, minutes, seconds[0] if seconds else 0)
+    return datetime.combine(day + timedelta(days), local, tzinfo=timezone).astimezone(UTC)
 
 
-def _expected(example: Example) -> str:
-    return example.refusal or _sum_told(example.lines, example.fare_fen)
+def _local(said_moment: str, timezone: ZoneInfo) -> datetime:
+    return moment(said_moment).replace(tzinfo=timezone).astimezone(UTC)
 
 
-def _told(priced: Quote | FareRefusal) -> str:
-    if isinstance(priced, FareRefusal):
-        return priced
-    lines = [f"{line.rule_id} {line.amount_fen}" for line in priced.lines]
-    return _sum_told(lines, priced.fare_fen)
+def _state(example: Example, first_tap_at: datetime, book: TariffBook) -> RiderState:
+    tariff = book.tariff_at(first_tap_at)
+    if tariff is None:
+        return RiderState()
+    day = book.service_day_of(first_tap_at)
+    windows: dict[str, Window] = {}
+    uses: dict[str, Uses] = {}
+    for before in example.before:
+        since = _local(before.since, book.timezone) if before.since else first_tap_at
+        if before.rule in tariff.accumulators:
+            windows[before.rule] = _window(before, tariff, day, since)
+        else:
+            uses[before.rule] = Uses(before.rides, since, day, 0)
+    return RiderState(windows=windows, uses=uses)
 
 
-def _sum_told(lines: Iterable[str], fare_fen: int | None) -> str:
-    return f"{', '.join(lines)} = {fare_fen}"
+def _window(before: ExampleBefore, tariff: CompiledTariff, day: date, since: datetime) -> Window:
+    period = tariff.accumulators[before.rule].period
+    span = tariff.zones.span(before.zones) if before.zones else None
+    is_rolling = isinstance(period, Rolling)
+    return Window(
+        first_day=None if is_rolling else first_day_of(period, day),
+        opened_at=since if is_rolling else None,
+        spent_fen=int(before.spent),
+        rides_count=before.rides,
+        low=span.low if span else -1,
+        high=span.high if span else -1,
+    )
+
+
+def _differences(
+    example: Example, folded: Fold, taps: list[RideTap], book: TariffBook
+) -> Iterator[Difference]:
+    digits = book.tariffs[0].currency_digits
+    charges: dict[UUID, list[Charge]] = {}
+    for charge in folded.charges.values():
+        charges.setdefault(charge.tap_id, []).append(charge)
+    for told, tap in zip(example.taps, taps, strict=True):
+        refusal = folded.refused.get(tap.tap_id)
+        name = f"{told.at} {told.tap}"
+        yield from _tap_differences(name, told, charges.get(tap.tap_id, []), digits)
+        if told.refusal != refusal:
+            expects_price = told.refusal is None and told.fare is None and told.lines is None
+            if not (expects_price and refusal is None):
+                yield Difference(f"{name} refusal", told.refusal or "none", refusal or "none")
+    everything = list(folded.charges.values())
+    if example.total is not None:
+        total_fen = sum(charge.fare_fen for charge in everything)
+        yield from _differs("total", said(example.total, digits), said(total_fen, digits))
+    if example.pays is not None:
+        yield from _differs(
+            "pays", _payers_said(example.pays, digits), _payers_said(payers(everything), digits)
+        )
+    if example.subsidies is not None:
+        tariff = book.tariff_at(taps[-1].tapped_at) or book.tariffs[0]
+        due = subsidies_due(folded.state, tariff)
+        yield from _differs(
+            "subsidies", _payers_said(example.subsidies, digits), _payers_said(due, digits)
+        )
+
+
+def _tap_differences(
+    name: str, told: ExampleTap, charges: list[Charge], digits: int
+) -> Iterator[Difference]:
+    if told.fare is not None:
+        fare_fen = sum(charge.fare_fen for charge in charges)
+        yield from _differs(f"{name} fare", said(told.fare, digits), said(fare_fen, digits))
+    if told.lines is not None:
+        lines = [line_said(line, digits) for charge in charges for line in charge.quote.lines]
+        yield from _differs(f"{name} lines", ", ".join(told.lines), ", ".join(lines))
+    if told.pays is not None:
+        yield from _differs(
+            f"{name} pays", _payers_said(told.pays, digits), _payers_said(payers(charges), digits)
+        )
+
+
+def _differs(what: str, expected: str, priced: str) -> Iterator[Difference]:
+    if expected != priced:
+        yield Difference(what, expected, priced)
+
+
+def payers(charges: list[Charge]) -> dict[str, int]:
+    """Who pays what: the rider, and each sponsor by its id."""
+    found = {RIDER: sum(int(charge.rider_fen) for charge in charges)}
+    for charge in charges:
+        for sponsor, amount_fen in charge.quote.sponsored.items():
+            found[sponsor] = found.get(sponsor, 0) + amount_fen
+    return found
+
+
+def _payers_said(shares: Mapping[str, int], digits: int) -> str:
+    return ", ".join(f"{name} {said(amount, digits)}" for name, amount in sorted(shares.items()))
+
+
+def line_said(line: QuoteLine, digits: int) -> str:
+    """Write a line as examples do: `one_cent -2.99 by icbc`."""
+    by = f" by {line.borne_by}" if line.borne_by else ""
+    return f"{line.rule_id} {said(line.amount_fen, digits)}{by}"

@@ -1,7 +1,7 @@
 """From a tariff file to a tariff that can price, or to all that is wrong with it.
 
-The steps: what the file says (source.py), its shape (shape.py), its meaning (check.py), its
-look-ups (compiled.py). Faults of meaning are looked for once the shape is right.
+The steps: what the file says (source.py), its shape (shape.py), its tables (tables.py), its meaning
+(check.py), its look-ups (compiled.py). Each is taken once the one before has found no fault.
 """
 
 import re
@@ -12,11 +12,13 @@ import msgspec
 
 from fare_rules.check import find_faults
 from fare_rules.compiled import CompiledTariff, compile_tariff
+from fare_rules.currency import currency_digits, is_currency
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
-from fare_rules.links import Links, read_links
-from fare_rules.model import Tariff
+from fare_rules.language.scalars import read_scalar
+from fare_rules.language.tariff import Tariff
 from fare_rules.shape import shape_faults
 from fare_rules.source import Document, read_document
+from fare_rules.tables import Tables, read_tables
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ def load_tariff(path: Path) -> CompiledTariff:
 
 def check_tariff(path: Path) -> list[TariffFault]:
     """List the faults of a tariff file and of the CSV files it names, in order of their lines."""
-    _, document = read_tariff(path)
+    _, _, document = read_parts(path)
     return sorted(document.faults)
 
 
@@ -45,29 +47,52 @@ def read_tariff(path: Path) -> tuple[CompiledTariff | None, Document]:
 
     Shape:  the tariff is None when the document has faults.
     """
-    tariff, document = read_as(path, Tariff)
-    if tariff is None:
+    tariff, tables, document = read_parts(path)
+    if tariff is None or document.faults:
         return None, document
-    links = _links(tariff, document)
-    _check_date(tariff, document)
-    document.faults += [document.fault(*finding) for finding in find_faults(tariff, links)]
-    return (None if document.faults else compile_tariff(tariff, links)), document
+    return compile_tariff(tariff, tables, _places_of_rules(tariff, document)), document
 
 
-def read_as(path: Path, shape: type[T]) -> tuple[T | None, Document]:
-    """Read a YAML file as a type; None when its document has faults."""
+def read_parts(path: Path) -> tuple[Tariff | None, Tables, Document]:
+    """Read a tariff and its tables as they are written.
+
+    Shape:  the tariff is None when its file lacks the shape of one; other faults leave it.
+    """
     document = read_document(path)
+    said = document.data.get("currency") if isinstance(document.data, dict) else None
+    tariff = _shaped(document, Tariff, currency_digits(said) if isinstance(said, str) else 2)
+    if tariff is None:
+        return None, Tables(), document
+    _check_currency(tariff, document)
+    _check_date(tariff, document)
+    tables = read_tables(tariff, document, currency_digits(tariff.currency))
+    document.faults += [document.fault(*finding) for finding in find_faults(tariff, tables)]
+    return tariff, tables, document
+
+
+def read_as(path: Path, shape: type[T], digits: int = 2) -> tuple[T | None, Document]:
+    """Read a YAML file as a type; None when its document has faults.
+
+    Units:  digits are the decimals of the currency that its amounts are in.
+    """
+    document = read_document(path)
+    return _shaped(document, shape, digits), document
+
+
+def _shaped(document: Document, shape: type[T], digits: int) -> T | None:
     if document.data is not None or not document.faults:
-        document.faults += shape_faults(document, shape)
-    return (None if document.faults else msgspec.convert(document.data, shape)), document
+        document.faults += shape_faults(document, shape, digits)
+    if document.faults:
+        return None
+    return msgspec.convert(document.data, shape, dec_hook=read_scalar(digits))
 
 
-def _links(tariff: Tariff, document: Document) -> dict[str, Links]:
-    links: dict[str, Links] = {}
-    for name in sorted({network.links for network in tariff.networks if network.links}):
-        links[name], faults = read_links(document.path.parent / name)
-        document.faults += faults
-    return links
+def _check_currency(tariff: Tariff, document: Document) -> None:
+    if not is_currency(tariff.currency):
+        message = f"'{tariff.currency}' is not a currency"
+        remedy = "Write its code of ISO 4217, such as CNY"
+        code = FaultCode.UNKNOWN_CURRENCY
+        document.faults.append(document.fault(("currency",), code, message, remedy))
 
 
 def _check_date(tariff: Tariff, document: Document) -> None:
@@ -77,3 +102,14 @@ def _check_date(tariff: Tariff, document: Document) -> None:
         remedy = "Make the two the same day; a published file is never changed"
         code = FaultCode.DATE_NOT_FILE_NAME
         document.faults.append(document.fault(("effective_from",), code, message, remedy))
+
+
+def _places_of_rules(tariff: Tariff, document: Document) -> dict[str, str]:
+    """Say where the id of each record stands, as 2018-08-01.yaml:41."""
+    found: dict[str, str] = {}
+    for section, value in msgspec.structs.asdict(tariff).items():
+        for index, record in enumerate(value if isinstance(value, tuple) else ()):
+            line, _ = document.values_at.get((section, index, "id"), (0, 0))
+            if line:
+                found[record.id] = f"{document.path.name}:{line}"
+    return found

@@ -4,32 +4,39 @@ from enum import StrEnum
 from typing import NewType
 
 Fen = NewType("Fen", int)
+WHOLE = 10_000  # A hundred percent, in hundredths of a percent.
 
 
 class Rounding(StrEnum):
-    """What becomes of a part of a fen."""
+    """What becomes of a part of a minor unit, or of a step."""
 
     HALF_UP = "half_up"
+    HALF_EVEN = "half_even"
     UP = "up"
     DOWN = "down"
 
 
-_HUNDREDTHS_ADDED = {Rounding.HALF_UP: 50, Rounding.UP: 99, Rounding.DOWN: 0}
+def round_parts(parts: int, parts_in_one: int, rounding: Rounding) -> int:
+    """Turn parts into wholes. All money that has to be rounded is rounded here.
 
-
-def round_hundredths(hundredths: int, rounding: Rounding) -> Fen:
-    """Turn hundredths of a fen into whole fen. Every percentage of money is rounded here.
-
-    Units:  hundredths of a fen in, fen out; never negative, so half up and half away are one.
+    Units:  parts, and how many of them make one; never negative, so half up and half away are one.
     """
-    assert hundredths >= 0
-    return Fen((hundredths + _HUNDREDTHS_ADDED[rounding]) // 100)
+    assert parts >= 0
+    whole, rest = divmod(parts, parts_in_one)
+    if rest == 0 or rounding is Rounding.DOWN:
+        return whole
+    if rounding is Rounding.UP or 2 * rest > parts_in_one:
+        return whole + 1
+    if 2 * rest < parts_in_one:
+        return whole
+    return whole + 1 if rounding is Rounding.HALF_UP else whole + whole % 2
 
 
-def percent_of(amount: Fen, percent: int, rounding: Rounding = Rounding.HALF_UP) -> Fen:
-    """Take a whole percentage of an amount, rounding half a fen up unless told otherwise.
+def share_of(
+    amount_fen: int, hundredths: int, rounding: Rounding = Rounding.HALF_UP, step_fen: int = 1
+) -> Fen:
+    """Take a percentage of an amount, rounded to a multiple of a step.
 
-    Units:  fen in, fen out; percent is 0..100.
+    Units:  fen in, fen out; hundredths of a percent, 9,500 for 95 %.
     """
-    assert 0 <= percent <= 100
-    return round_hundredths(amount * percent, rounding)
+    return Fen(round_parts(amount_fen * hundredths, WHOLE * step_fen, rounding) * step_fen)

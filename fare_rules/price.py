@@ -1,219 +1,492 @@
 """What one leg costs under one tariff, and every reason for it.
 
-The map: the full fare of the product that the leg needs, for each rider; then at most one
-concession, for each rider; then at most one transfer discount, for the holder of the card alone.
+The map: the product's full fare and what is added to it; then the steps that make it less, in the
+tariff's `order`: concessions, transfers, tiers, caps, promotions. Concessions are for each rider of
+the leg; what comes after them is for the holder of the card alone. `price_leg` changes nothing: what
+the leg would leave behind in the rider's memory comes back with its price.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, timedelta
-from enum import StrEnum
+from __future__ import annotations
 
-from msgspec import Struct
+from datetime import date, timedelta
+from uuid import UUID
 
-from fare_rules.compiled import CompiledTariff, NetworkRules
-from fare_rules.legs import Leg
-from fare_rules.model import (
-    Concession,
-    DistanceBands,
-    FareProduct,
+from msgspec import Struct, structs
+
+from fare_rules.base_fare import FareRefusal, Trip, distance_m, percent_of
+from fare_rules.compiled import CompiledTariff, LegPlan, incomplete_charge
+from fare_rules.disruptions import touches
+from fare_rules.following import Following
+from fare_rules.language.discounts import (
+    FareCap,
+    FareTier,
     FareTransferRule,
-    Flat,
-    GateNames,
-    Multiple,
-    PaysBands,
-    PaysPercent,
+    PaysDifference,
+    PaysProduct,
+    Promotion,
+    Subsidy,
 )
-from fare_rules.money import Fen, percent_of, round_hundredths
+from fare_rules.language.journeys import FareLegJoinRule
+from fare_rules.legs import Leg, LegFacts
+from fare_rules.money import Fen
+from fare_rules.paying import payable_fen, split_fen, tier_percent
+from fare_rules.periods import Window, window_at
+from fare_rules.quotes import Quote
+from fare_rules.running_sum import RunningSum
+from fare_rules.states import JoinedLeg, Journey, PastLeg, RiderState, Uses
+from fare_rules.zones import Span
 
-UNCLOSED_LEG = "unclosed_leg"
-UNMATCHED_EXIT = "unmatched_exit"
-_NO_TIME = timedelta(0)
-
-
-class QuoteLine(Struct, frozen=True):
-    """One reason in a price: the rule that acted, and the clause that the rule is from."""
-
-    rule_id: str
-    amount_fen: Fen
-    reference: str
+NEVER_DEARER = "never_dearer_than"
 
 
-class Quote(Struct, frozen=True):
-    """The price of a leg as a sum of reasons, the full fare first."""
+class Memory(Struct):
+    """What a leg leaves behind once it is charged."""
 
-    lines: tuple[QuoteLine, ...]
-    product_id: str
-    # The leg continues the ride before it, even where no fare was left to take a discount off.
-    is_transfer: bool = False
-
-    @property
-    def fare_fen(self) -> Fen:
-        return _sum_fen(self.lines)
+    windows: dict[str, Window]
+    uses: dict[str, Uses]
+    past: PastLeg
+    journey: Journey | None
 
 
-class FareRefusal(StrEnum):
-    """Why a leg has no price. Ordered by precedence: of two that apply, the earlier is reported."""
+class Priced(Struct, frozen=True):
+    """A price, and what must be remembered once it is charged."""
 
-    UNKNOWN_NETWORK = "unknown_network"
-    UNKNOWN_RIDER_CATEGORY = "unknown_rider_category"
-    UNKNOWN_FARE_MEDIA = "unknown_fare_media"
-    NO_FARE_RULE = "no_fare_rule"
-    NO_GATE_FARE = "no_gate_fare"
-    NO_DISTANCE = "no_distance"
+    quote: Quote
+    memory: Memory
+    is_joined: bool = False
 
 
-def quote(leg: Leg, tariff: CompiledTariff, *, previous: Leg | None) -> Quote | FareRefusal:
-    """Price one leg; `previous` is the same rider's ride before it, in the order of events.
+def price_leg(
+    leg: Leg, tariff: CompiledTariff, state: RiderState, *, day: date, journey_id: UUID
+) -> Priced | FareRefusal:
+    """Price one leg after all that is remembered of its rider.
 
-    Shape:  the full fare's line, then at most one for a concession and one for a transfer, both
-            negative. A leg that lacks an end it should have is one line, from its network's terms.
-    Units:  fen for all riders of the leg together; never negative.
+    Shape:  the full fare's line, what is added, what is taken off. A leg that lacks an end is one
+            line, of the rule for such legs. `journey_id` is for a leg that continues no other.
+    Units:  fen for all riders of the leg together; never negative. `day` is its service day.
     Source: GTFS Fares v2, fare_leg_rules.rule_priority; the clause in each line's reference.
     """
     assert leg.riders_count >= 1
     assert leg.missing in (None, "entry", "exit")
-    assert leg.gate_fare_fen is None or leg.gate_fare_fen >= 0
-    network = tariff.network(leg.network)
-    if network is None:
+    if tariff.network(leg.network) is None:
         return FareRefusal.UNKNOWN_NETWORK
     if leg.rider_category not in tariff.rider_categories:
         return FareRefusal.UNKNOWN_RIDER_CATEGORY
     if leg.fare_media not in tariff.fare_media:
         return FareRefusal.UNKNOWN_FARE_MEDIA
-    if leg.missing == "exit":
-        return _incomplete_leg_quote(UNCLOSED_LEG, network.unclosed_leg_fen, leg, network)
-    product = tariff.products.get(network.product_id_for(leg) or "")
-    if leg.missing == "entry" and (product is None or _gate_fare_fen(product, leg) is None):
-        return _incomplete_leg_quote(UNMATCHED_EXIT, network.unmatched_exit_fen, leg, network)
-    if product is None:
-        return FareRefusal.NO_FARE_RULE
-    return _product_quote(product, leg, network, tariff, previous)
+    return _Pricing(leg, tariff, state, day, journey_id).price()
 
 
-def _incomplete_leg_quote(rule_id: str, amount_fen: Fen, leg: Leg, network: NetworkRules) -> Quote:
-    line = QuoteLine(rule_id, Fen(amount_fen * leg.riders_count), network.reference)
-    return Quote((line,), rule_id)
+class _Pricing:
+    """One call of price_leg."""
 
+    def __init__(
+        self, leg: Leg, tariff: CompiledTariff, state: RiderState, day: date, journey_id: UUID
+    ) -> None:
+        self.leg = leg
+        self.tariff = tariff
+        self.state = state
+        self.day = day
+        self.journey_id = journey_id
+        self.facts = tariff.facts_of(leg)
+        self.plan = tariff.plan(self.facts)
+        self.following = Following(leg, self.facts, self.plan, tariff, state)
+        self.windows: dict[str, Window] = {}
+        self.uses: dict[str, Uses] = {}
+        self.chain: PastLeg | None = None
+        self.chain_rule: FareTransferRule | None = None
+        # What one rider pays for the whole journey after concessions, before all other steps.
+        self.through_fen = 0
 
-def _product_quote(
-    product: FareProduct,
-    leg: Leg,
-    network: NetworkRules,
-    tariff: CompiledTariff,
-    previous: Leg | None,
-) -> Quote | FareRefusal:
-    full_fare_fen = _full_fare_fen(product, leg, network, tariff)
-    if isinstance(full_fare_fen, FareRefusal):
-        return full_fare_fen
-    lines = [QuoteLine(product.id, Fen(full_fare_fen * leg.riders_count), product.reference)]
-    lines += _concession_lines(full_fare_fen, product, leg, tariff)
-    transfer = _transfer_rule_for(product, leg, tariff, previous)
-    if transfer is not None:
-        lines += _discount_lines(transfer, min(transfer.discount_fen, _sum_fen(lines)))
-    priced = Quote(tuple(lines), product.id, is_transfer=transfer is not None)
-    assert priced.fare_fen >= 0
-    return priced
+    def price(self) -> Priced | FareRefusal:
+        if self.leg.missing is not None:
+            gate_fare_fen = self._gate_fare_fen()
+            if self.leg.missing == "exit" or gate_fare_fen is None:
+                return self._price_incomplete()
+        return self._price_ride()
 
+    def _gate_fare_fen(self) -> int | None:
+        product = self.plan.product
+        if product is None:
+            return None
+        may_name = (
+            product.gate_may_name_fare or product.pricing.__struct_config__.tag == "gate_names"
+        )
+        return self.leg.gate_fare_fen if may_name else None
 
-def _full_fare_fen(
-    product: FareProduct, leg: Leg, network: NetworkRules, tariff: CompiledTariff
-) -> Fen | FareRefusal:
-    gate_fare_fen = _gate_fare_fen(product, leg)
-    if gate_fare_fen is not None:
-        return gate_fare_fen
-    match product.pricing:
-        case Flat(amount_fen=amount_fen):
-            return amount_fen
-        case DistanceBands():
-            distance_m = network.distance_m_of(leg)
-            if distance_m is None:
-                return FareRefusal.NO_DISTANCE
-            return _distance_fare_fen(product.pricing, distance_m)
-        case Multiple(of_product=of_product, times=times):
-            single_fen = _full_fare_fen(tariff.products[of_product], leg, network, tariff)
-            return single_fen if isinstance(single_fen, FareRefusal) else Fen(single_fen * times)
-        case GateNames():
-            return FareRefusal.NO_GATE_FARE
+    def _price_incomplete(self) -> Priced | FareRefusal:
+        rule = self.plan.incomplete
+        if rule is None:
+            return FareRefusal.NO_FARE_RULE
+        fare_fen = incomplete_charge(rule, self.tariff, self.facts)
+        for disruption in self.tariff.file.disruptions:
+            pays_fen = disruption.incomplete_legs_pay
+            if pays_fen is not None and touches(disruption, self.leg, self.tariff):
+                fare_fen, rule_id, reference = Fen(pays_fen), disruption.id, disruption.reference
+                break
+        else:
+            rule_id, reference = rule.id, rule.reference
+        if isinstance(fare_fen, FareRefusal):
+            return fare_fen
+        total = RunningSum(self.leg, self.leg.boarded_at)
+        total.add(rule_id, fare_fen, reference)
+        total.full_fen = fare_fen
+        for step in self.tariff.file.order:
+            if step == "caps":
+                total.before_caps_fen = total.due_fen
+                for cap in self.plan.caps:
+                    if cap.incomplete_legs:
+                        self._cap(cap, total)
+        self._remember(total, incomplete=True)
+        return self._priced(total, rule_id, is_joined=False)
 
+    def _price_ride(self) -> Priced | FareRefusal:
+        join = self.following.join_rule()
+        journey = self.state.journey if join else None
+        through = self._through(join, journey) if join and journey else None
+        facts, plan = through or (self.facts, self.plan)
+        if plan.product is None:
+            return FareRefusal.NO_FARE_RULE
+        trip = self._trip(facts, plan, join, journey)
+        full_fen = self._full_fare(plan, trip)
+        if isinstance(full_fen, FareRefusal):
+            return full_fen
+        total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
+        total.full_fen = full_fen
+        product = plan.product
+        total.add(product.id, full_fen, product.reference)
+        self._floor(total, plan, trip)
+        self.plan = plan
+        self._surcharge(total, with_concessions=True, in_caps=True)
+        for step in self.tariff.file.order:
+            if step == "concessions":
+                self._concede(total, trip)
+                self.through_fen = total.due_fen
+                if join and journey:
+                    self._credit_journey(total, join, journey)
+                self._surcharge(total, with_concessions=False, in_caps=True)
+            elif step == "transfers" and join is None:
+                self._transfer(total)
+            elif step == "tiers":
+                for tier in plan.tiers:
+                    self._tier(tier, total)
+            elif step == "caps":
+                total.before_caps_fen = total.due_fen
+                for cap in plan.caps:
+                    self._cap(cap, total)
+            elif step == "promotions":
+                self._promote(total)
+        self._remember(total, incomplete=False, is_joined=join is not None)
+        self._surcharge(total, with_concessions=False, in_caps=False)
+        return self._priced(total, product.id, is_joined=join is not None, journey=journey)
 
-def _gate_fare_fen(product: FareProduct, leg: Leg) -> Fen | None:
-    may_name = product.gate_may_name_fare or isinstance(product.pricing, GateNames)
-    return leg.gate_fare_fen if may_name else None
+    def _trip(
+        self,
+        facts: LegFacts,
+        plan: LegPlan,
+        join: FareLegJoinRule | None,
+        journey: Journey | None,
+    ) -> Trip:
+        leg = self.leg
+        metres = leg.distance_m
+        if join is not None and join.distance == "direct":
+            metres = None
+        elif journey is not None:
+            own = Trip(self.facts, self.plan.network, None, distance_m=leg.distance_m)
+            parts = [distance_m(own), *(each.distance_m for each in journey.legs)]
+            metres = None if None in parts else sum(part for part in parts if part is not None)
+        return Trip(facts, plan.network, plan.span, metres, plan.added_m, self._gate_fare_fen())
 
+    def _full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
+        if trip.distance_m is None and trip.gate_fare_fen is None:
+            return plan.full_fare
+        assert plan.product is not None
+        return self.tariff.base_fares.full_fare(plan.product.id, trip)
 
-def _distance_fare_fen(pricing: DistanceBands, distance_m: int) -> Fen:
-    for band in pricing.bands:
-        if distance_m <= band.up_to_m:
-            return band.amount_fen
-    last = pricing.bands[-1]
-    if pricing.beyond is None:
-        return last.amount_fen
-    steps_begun = -(-(distance_m - last.up_to_m) // pricing.beyond.every_m)
-    return Fen(last.amount_fen + steps_begun * pricing.beyond.add_fen)
+    def _floor(self, total: RunningSum, plan: LegPlan, trip: Trip) -> None:
+        """Where the earlier tariff's full fare is lower, that is charged."""
+        earlier = self.tariff.never_dearer_than
+        if earlier is None or trip.gate_fare_fen is not None:
+            return
+        if earlier.network(self.leg.network) is None:
+            return
+        old_plan = earlier.plan(earlier.facts_of(self.leg, total.boarded_at))
+        old_fen: Fen | FareRefusal = old_plan.full_fare
+        if trip.distance_m is not None and old_plan.product is not None:
+            old_trip = structs.replace(
+                trip, network=old_plan.network, span=old_plan.span, added_m=old_plan.added_m
+            )
+            old_fen = earlier.base_fares.full_fare(old_plan.product.id, old_trip)
+        if not isinstance(old_fen, FareRefusal) and old_fen < total.full_fen:
+            off_fen = total.full_fen - old_fen
+            total.take_from_each(NEVER_DEARER, off_fen, off_fen, earlier.reference, None)
+            total.full_fen = old_fen
 
+    def _surcharge(self, total: RunningSum, *, with_concessions: bool, in_caps: bool) -> None:
+        for rule in self.plan.surcharges:
+            if rule.over_time and not self.leg.is_over_time:
+                continue
+            if rule.with_concessions is with_concessions and rule.in_caps is in_caps:
+                fen = rule.amount
+                if fen is None:
+                    assert rule.percent is not None
+                    fen = percent_of(total.full_fen, rule.percent, None)  # type: ignore[assignment]
+                total.add(rule.id, int(fen or 0), rule.reference)
 
-def _concession_lines(
-    full_fare_fen: Fen, product: FareProduct, leg: Leg, tariff: CompiledTariff
-) -> list[QuoteLine]:
-    concession = tariff.concessions.get((product.id, leg.rider_category, leg.fare_media))
-    if concession is None:
-        return []
-    discount_fen = full_fare_fen - _payable_fen(concession.pays, full_fare_fen)
-    return _discount_lines(concession, discount_fen * leg.riders_count)
+    def _concede(self, total: RunningSum, trip: Trip) -> None:
+        for rule in self.plan.concessions:
+            holder_fen = self._pays(rule.pays, total.due_fen, trip)
+            companion_fen = (
+                holder_fen
+                if total.companion_fen == total.due_fen
+                else self._pays(rule.pays, total.companion_fen, trip)
+            )
+            total.take_from_each(
+                rule.id,
+                max(total.due_fen - holder_fen, 0),
+                max(total.companion_fen - companion_fen, 0),
+                rule.reference,
+                rule.borne_by,
+            )
 
+    def _pays(self, pays: object, due_fen: int, trip: Trip) -> int:
+        if isinstance(pays, PaysProduct):
+            other = self.tariff.base_fares.full_fare(pays.product, trip)
+            if isinstance(other, FareRefusal):
+                return due_fen
+            return min(percent_of(other, pays.percent, pays.rounding), due_fen)
+        return payable_fen(pays, due_fen)
 
-def _payable_fen(pays: PaysPercent | PaysBands, full_fare_fen: Fen) -> Fen:
-    if isinstance(pays, PaysPercent):
-        return percent_of(full_fare_fen, pays.percent, pays.rounding)
-    hundredths = 0
-    part_starts_fen = 0
-    for band in pays.bands:
-        part_ends_fen = full_fare_fen if band.up_to_fen is None else band.up_to_fen
-        part_fen = min(full_fare_fen, part_ends_fen) - part_starts_fen
-        if part_fen <= 0:
-            break
-        hundredths += part_fen * band.percent
-        part_starts_fen = part_ends_fen
-    return round_hundredths(hundredths, pays.rounding)
+    def _through(self, rule: FareLegJoinRule, journey: Journey) -> tuple[LegFacts, LegPlan]:
+        """The whole journey as one leg, by the product that the rule says."""
+        own = self.tariff.facts_of(self.leg, journey.boarded_at)
+        legs = [*journey.legs, JoinedLeg(own, None, None)]
+        first = legs[0].facts
+        touched: list[str] = []
+        for joined in legs:
+            ends = (joined.facts.from_stop, joined.facts.to_stop)
+            touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
+        whole = {
+            "from_stop": first.from_stop,
+            "to_stop": own.to_stop,
+            "via_stops": tuple(dict.fromkeys(touched)),
+            "from_frames": own.from_frames,
+            "to_frames": own.to_frames,
+        }
+        candidates = {"last": [own], "first": [first]}.get(
+            rule.price_as, [joined.facts for joined in legs]
+        )
+        wholes = [facts._replace(**whole) for facts in candidates]
+        plans = [(facts, self.tariff.plan(facts)) for facts in wholes]
+        return max(plans, key=lambda found: self._comparable(*found, rule, journey))
 
+    def _comparable(
+        self, facts: LegFacts, plan: LegPlan, rule: FareLegJoinRule, journey: Journey
+    ) -> int:
+        if plan.product is None:
+            return -1
+        fare = self._full_fare(plan, self._trip(facts, plan, rule, journey))
+        return -1 if isinstance(fare, FareRefusal) else fare
 
-def _transfer_rule_for(
-    product: FareProduct, leg: Leg, tariff: CompiledTariff, previous: Leg | None
-) -> FareTransferRule | None:
-    rules = tariff.transfers.get((leg.network, product.id, leg.rider_category, leg.fare_media), ())
-    for rule in rules:
-        if (rule.proven and leg.transfer_proven) or _is_transfer(rule, previous, leg):
-            return rule
-    return None
+    def _credit_journey(self, total: RunningSum, rule: FareLegJoinRule, journey: Journey) -> None:
+        charged_fen = journey.charged_fen
+        self.through_fen = max(total.due_fen, charged_fen)
+        total.take_from_each(
+            rule.id,
+            min(charged_fen, total.due_fen),
+            min(charged_fen, total.companion_fen),
+            rule.reference,
+            None,
+        )
 
+    def _transfer(self, total: RunningSum) -> None:
+        for rule in self.plan.transfers:
+            before = self.following.leg_before(rule)
+            if not (rule.proven and self.leg.transfer_proven) and before is None:
+                continue
+            self.chain_rule = rule
+            self.chain = before
+            paid_fen = 0
+            if before is not None:
+                is_same = before.chain_rule == rule.id
+                paid_fen = before.chain_paid_fen if is_same else before.paid_fen
+            if isinstance(rule.pays, PaysDifference):
+                due_fen = max(total.due_fen - paid_fen, 0)
+            else:
+                due_fen = min(payable_fen(rule.pays, total.due_fen), total.due_fen)
+            total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
+            return
 
-def _is_transfer(rule: FareTransferRule, previous: Leg | None, leg: Leg) -> bool:
-    # Without an entry the moment of the change is not known; without an exit there was no ride.
-    if previous is None or leg.missing == "entry" or previous.missing == "exit":
-        return False
-    return (
-        previous.network in rule.from_networks
-        and _NO_TIME <= _time_between(previous, leg) <= timedelta(minutes=rule.window_minutes)
-        and (not rule.different_route or _is_different_route(previous, leg))
-    )
+    def _window(self, rule: FareTier | FareCap | Subsidy) -> Window:
+        found = self.windows.get(rule.id)
+        if found is None:
+            known = self.state.windows.get(rule.id)
+            found = window_at(rule.period, known, self.day, self.leg.boarded_at)
+            self.windows[rule.id] = found
+        return found
 
+    def _tier(self, rule: FareTier, total: RunningSum) -> None:
+        if self._stands_apart(rule):
+            return
+        window = self._window(rule)
+        if rule.reading == "split" and rule.steps[0].after_rides is None:
+            due_fen = split_fen(rule, window.spent_fen, total.due_fen)
+        else:
+            percent = tier_percent(rule.steps, window)
+            due_fen = percent_of(total.due_fen, percent, rule.rounding)
+        due_fen = min(due_fen, total.due_fen)
+        total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
 
-def _time_between(previous: Leg, leg: Leg) -> timedelta:
-    # In UTC: two datetimes of one zone are otherwise subtracted as wall clocks, across any change
-    # of the clocks.
-    return leg.boarded_at.astimezone(UTC) - previous.last_tap_at.astimezone(UTC)
+    def _cap(self, rule: FareCap, total: RunningSum) -> None:
+        if self._stands_apart(rule):
+            return
+        window = self._window(rule)
+        left_fen: int | None
+        if rule.rides is not None:
+            left_fen = 0 if window.rides_count >= rule.rides else None
+        else:
+            limit_fen = self._limit_fen(rule, window)
+            left_fen = None if limit_fen is None else max(limit_fen - window.spent_fen, 0)
+        if left_fen is not None and left_fen < total.due_fen:
+            total.take(rule.id, total.due_fen - left_fen, rule.reference, rule.borne_by)
 
+    def _limit_fen(self, rule: FareCap, window: Window) -> int | None:
+        if rule.amount is not None:
+            return int(rule.amount)
+        known = Span(window.low, window.high) if window.low >= 0 else None
+        span = self.plan.span.with_(known) if self.plan.span else known
+        return self.tariff.cap_limits[rule.id].of(span)
 
-def _is_different_route(previous: Leg, leg: Leg) -> bool:
-    if previous.network != leg.network:
-        return True
-    # A route that is not known is not known to differ.
-    return None not in (previous.route_id, leg.route_id) and previous.route_id != leg.route_id
+    def _stands_apart(self, rule: FareTier | FareCap | Subsidy) -> bool:
+        """Whether the leg begins too soon after another at the same place to count."""
+        if not rule.same_place_minutes or self.leg.place is None:
+            return False
+        apart = timedelta(minutes=rule.same_place_minutes)
+        return any(
+            before.place == self.leg.place
+            and before.facts.network == self.leg.network
+            and self.leg.boarded_at - before.boarded_at < apart
+            for before in self.state.trail
+        )
 
+    def _promote(self, total: RunningSum) -> None:
+        for rule in self.plan.promotions:
+            if not self._is_usable(rule):
+                continue
+            off_fen = total.due_fen - min(payable_fen(rule.pays, total.due_fen), total.due_fen)
+            if rule.sponsor_pays_max is not None:
+                off_fen = min(off_fen, rule.sponsor_pays_max)
+            if off_fen == 0:
+                continue
+            total.take(rule.id, off_fen, rule.reference, rule.borne_by)
+            known = self.state.uses.get(rule.id)
+            self.uses[rule.id] = Uses(
+                count=known.count + 1 if known else 1,
+                first_at=known.first_at if known else self.leg.boarded_at,
+                day=self.day,
+                day_count=known.day_count + 1 if known and known.day == self.day else 1,
+            )
+            return
 
-def _discount_lines(rule: Concession | FareTransferRule, discount_fen: int) -> list[QuoteLine]:
-    return [QuoteLine(rule.id, Fen(-discount_fen), rule.reference)] if discount_fen else []
+    def _is_usable(self, rule: Promotion) -> bool:
+        instant, uses = self.leg.boarded_at, self.state.uses.get(rule.id)
+        if not self.tariff.campaigns[rule.id].holds(instant):
+            return False
+        if rule.coupon is not None and not any(
+            promotion_id == rule.id
+            and activated_at <= instant < activated_at + timedelta(days=rule.coupon.days)
+            for promotion_id, activated_at in self.leg.coupons
+        ):
+            return False
+        if uses is not None:
+            if rule.uses_max is not None and uses.count >= rule.uses_max:
+                return False
+            if (
+                rule.uses_per_day is not None
+                and uses.day == self.day
+                and uses.day_count >= rule.uses_per_day
+            ):
+                return False
+            days = rule.days_from_first_use
+            if days is not None and instant >= uses.first_at + timedelta(days=days):
+                return False
+        others = self.tariff.offers.get(rule.either_or or "", ())
+        return not any(other != rule.id and other in self.state.uses for other in others)
 
+    def _remember(self, total: RunningSum, *, incomplete: bool, is_joined: bool = False) -> None:
+        """Add the leg to whatever counts it."""
+        continues = is_joined or self.chain_rule is not None
+        for rule in (*self.plan.tiers, *self.plan.caps, *self.plan.subsidies):
+            if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
+                self.windows.pop(rule.id, None)
+                continue
+            window = self._window(rule)
+            spent_fen = {
+                "paid": total.due_fen,
+                "paid_by_all": total.due_fen + total.sponsored_fen,
+                "before_caps": total.before_caps_fen,
+                "full_fare": total.full_fen,
+            }[rule.counts]
+            is_ride = (not continues or rule.counts_transfers) and (
+                spent_fen > 0 or rule.counts_free
+            )
+            span = self.plan.span
+            known = Span(window.low, window.high) if window.low >= 0 else None
+            widest = span.with_(known) if span else known or Span(-1, -1)
+            self.windows[rule.id] = structs.replace(
+                window,
+                spent_fen=window.spent_fen + spent_fen,
+                rides_count=window.rides_count + is_ride,
+                low=widest.low,
+                high=widest.high,
+            )
 
-def _sum_fen(lines: Iterable[QuoteLine]) -> Fen:
-    return Fen(sum(line.amount_fen for line in lines))
+    def _priced(
+        self,
+        total: RunningSum,
+        product_id: str,
+        *,
+        is_joined: bool,
+        journey: Journey | None = None,
+    ) -> Priced:
+        quote = Quote(
+            tuple(total.lines), product_id, self.tariff.tariff_id, self.chain_rule is not None
+        )
+        assert quote.rider_fen >= 0
+        memory = Memory(
+            self.windows, self.uses, self._past(total, is_joined=is_joined), self._journey(journey)
+        )
+        return Priced(quote, memory, is_joined)
+
+    def _past(self, total: RunningSum, *, is_joined: bool) -> PastLeg:
+        leg, rule, before = self.leg, self.chain_rule, self.chain
+        joined_to = self.state.trail[-1] if is_joined else before
+        past = PastLeg(
+            journey_id=joined_to.journey_id if joined_to else self.journey_id,
+            tariff_id=self.tariff.tariff_id,
+            facts=self.facts,
+            place=leg.place,
+            boarded_at=leg.boarded_at,
+            last_tap_at=leg.last_tap_at,
+            paid_fen=total.due_fen,
+        )
+        if rule is None or before is None:
+            return past
+        in_chain = before.chain_rule == rule.id
+        return structs.replace(
+            past,
+            chain_rule=rule.id,
+            chain_boarded_at=before.chain_boarded_at if in_chain else before.boarded_at,
+            chain_last_tap_at=before.chain_last_tap_at if in_chain else before.last_tap_at,
+            chain_count=before.chain_count + 1 if in_chain else 1,
+            chain_paid_fen=(before.chain_paid_fen if in_chain else before.paid_fen) + total.due_fen,
+        )
+
+    def _journey(self, journey: Journey | None) -> Journey | None:
+        """What a further leg may be joined to; None where no rule joins anything to this one."""
+        if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
+            return None
+        own = Trip(self.facts, self.plan.network, None, distance_m=self.leg.distance_m)
+        joined = JoinedLeg(self.facts, distance_m(own), self.leg.gate_fare_fen)
+        boarded_at = journey.boarded_at if journey else self.leg.boarded_at
+        return Journey(boarded_at, (*(journey.legs if journey else ()), joined), self.through_fen)

@@ -5,6 +5,7 @@ msgspec stops at the first fault, so the JSON Schema of the same type is asked f
 
 import difflib
 from collections.abc import Iterable, Iterator
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -13,32 +14,40 @@ import msgspec
 from jsonschema_rs import ValidationErrorKind as Kind
 
 from fare_rules.faults import FaultCode, TariffFault
+from fare_rules.language.scalars import scalar_schema
 from fare_rules.source import Document, Place
 
 _KINDS = {
     "array": ("a list", "Write it as [one, two], or as lines that begin with a dash"),
     "boolean": ("true or false", "Write true or false"),
-    "integer": ("a whole number", "Money counts minor units: 2.50 is written 250"),
+    "integer": ("a whole number", "Write it without decimals, quotes or unit"),
     "object": ("a group of keys", "Write its keys below it, indented, or in braces"),
     "string": ("text", "Put it in quotes"),
 }
+# So many names are listed where none is near; a city has thousands of stops.
+_NAMES_MAX = 20
+# A day within a text of ours; the pattern only says that there are digits.
+_DAY_IN_TEXT = r"\d{4}-\d{2}-\d{2}"
 
 
-def shape_faults(document: Document, shape: type) -> list[TariffFault]:
+def shape_faults(document: Document, shape: Any, currency_digits: int) -> list[TariffFault]:
     """List every way in which a document's data differs from a type."""
-    errors = _validator(shape).iter_errors(document.data)
-    return [fault for error in errors for fault in _faults_of(error, document, schema_of(shape))]
+    schema = schema_of(shape, currency_digits)
+    errors = _validator(shape, currency_digits).iter_errors(document.data)
+    return [fault for error in errors for fault in _faults_of(error, document, schema)]
 
 
 @cache
-def schema_of(shape: type) -> dict[str, Any]:
+def schema_of(shape: Any, currency_digits: int) -> dict[str, Any]:
     """Describe a type as JSON Schema in which each error concerns one key.
 
-    A tagged union becomes a condition per tag, and an optional key may be left out but not be null:
-    said with `anyOf`, a slip in either would only be reported as fitting none of the alternatives.
+    A tagged union becomes a condition per tag, other alternatives become one schema of several
+    types, and an optional key may be left out but not be null: said with `anyOf`, a slip in any
+    would only be reported as fitting none of the alternatives.
     """
-    schema: dict[str, Any] = _without_any_of(msgspec.json.schema(shape))
-    return schema
+    schema = msgspec.json.schema(shape, schema_hook=scalar_schema(currency_digits))
+    flat: dict[str, Any] = _without_any_of(schema)
+    return flat
 
 
 def remedy_for_name(wrong: str, known: Iterable[str]) -> str:
@@ -47,12 +56,30 @@ def remedy_for_name(wrong: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(wrong, names, n=1)
     if near:
         return f"Did you mean '{near[0]}'?"
+    if len(names) > _NAMES_MAX:
+        return f"There are {len(names)}, such as {', '.join(names[:_NAMES_MAX])}"
     return f"Use one of: {', '.join(names)}" if names else "The file has none yet; add it"
 
 
 @cache
-def _validator(shape: type) -> Any:
-    return jsonschema_rs.validator_for(schema_of(shape), validate_formats=True)
+def _validator(shape: Any, currency_digits: int) -> Any:
+    return jsonschema_rs.validator_for(
+        schema_of(shape, currency_digits),
+        validate_formats=True,
+        formats={"text-with-day": _has_real_day},
+    )
+
+
+def _has_real_day(text: str) -> bool:
+    day = text.partition(" ")[0]
+    if ":" in day:
+        return True
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        # What is no day at all does not fit the pattern, and is told of once.
+        return "-" not in day
+    return True
 
 
 def _without_any_of(schema: Any) -> Any:
@@ -69,8 +96,13 @@ def _without_any_of(schema: Any) -> Any:
                 "properties": {tag: {"enum": list(mapping)}},
                 "allOf": [_when(tag, name, shape) for name, shape in mapping.items()],
             }
-        case {"anyOf": [value, {"type": "null"}]}:
-            return value
+        case {"anyOf": [*values]}:
+            values = [value for value in values if value != {"type": "null"}]
+            types = [value["type"] for value in values if "type" in value]
+            merged = {key: part for value in values for key, part in value.items()}
+            return {**merged, "type": types} if len(types) > 1 else merged
+        case {"pattern": str(pattern)} if _DAY_IN_TEXT in pattern:
+            return {**schema, "format": "text-with-day"}
     return schema
 
 
@@ -97,8 +129,9 @@ def _faults_of(
         case Kind.Required(property=key):
             code, message, remedy = FaultCode.MISSING_KEY, f"{name} lacks '{key}'", "Add it"
         case Kind.Type():
-            wanted, remedy = _KINDS[around["type"]]
-            code, message = FaultCode.WRONG_TYPE, f"{name} is {said}, not {wanted}"
+            code = FaultCode.WRONG_TYPE
+            wanted, remedy = _wanted(around)
+            message = f"{name} is {said}, not {wanted}"
             if error.instance is None:
                 remedy = "Write something, or take the key out"
         case Kind.Enum(options=options):
@@ -110,17 +143,29 @@ def _faults_of(
         case Kind.Maximum(limit=limit):
             code, message = FaultCode.OUT_OF_RANGE, f"{name} is {said}, which is too much"
             remedy = f"Write {limit} or less"
-        case Kind.MinItems():
-            code, message, remedy = FaultCode.EMPTY, f"{name} is empty", "Write at least one"
+        case Kind.MinItems(limit=limit):
+            few = "is empty" if not error.instance else "has too few"
+            code, message = FaultCode.EMPTY, f"{name} {few}"
+            remedy = f"Write at least {'one' if limit == 1 else limit}"
         case Kind.Format():
             code, message = FaultCode.BAD_TEXT, f"{name} is {said}, not a day of the calendar"
-            remedy = "Write year-month-day, such as 2018-08-01"
+            remedy = f"Write {around.get('x-write', 'year-month-day, such as 2018-08-01')}"
         case Kind.Pattern():
             code, message = FaultCode.BAD_TEXT, f"{name} is {said}, which does not fit"
-            remedy = f"Write {around['description']}"
+            remedy = f"Write {around['x-write']}"
         case _:
             raise AssertionError(f"the schema asks for {error.kind.name}, which has no words yet")
     yield document.fault(place, code, message, remedy)
+
+
+def _wanted(schema: dict[str, Any]) -> tuple[str, str]:
+    """Say what a value should have been, and how that is written."""
+    kinds = schema["type"]
+    if isinstance(kinds, str):
+        return _KINDS[kinds]
+    if "array" in kinds:
+        return "a list or text", f"Write a list, or {schema['x-write']}"
+    return "a single value", f"Write {schema['x-write']}"
 
 
 def _name_of(place: Place) -> str:

@@ -27,12 +27,13 @@ from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
-from fare_rules import TariffFaults, check_tariff, load_book, run_examples
+from fare_rules import RideTap, TariffFaults, load_book
 from gateway import example_city
 from gateway.api import VERSION
 from gateway.audit_path import run_audit
 from gateway.core.registry import Role
 from gateway.registry_path import run_token_issue, run_token_revocation
+from gateway.rules_commands import rules_app
 from gateway.serving import (
     CannotRun,
     ensure_admin_token,
@@ -51,6 +52,7 @@ from gateway.shell.embedded_postgres import (
 )
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
 from gateway.shell.store import OUTAGES, open_pool
+from gateway.shell.tap_log import read_tap_log
 
 T = TypeVar("T")
 
@@ -61,7 +63,15 @@ settle = app.command(App(name="settle", help="Pay the operators."))
 config = app.command(App(name="config", help="The settings in force."))
 db = app.command(App(name="db", help="The database's schema."))
 token = app.command(App(name="token", help="Bearer tokens for people and back-office systems."))
-tariffs = app.command(App(name="tariffs", help="Tariff files."))
+
+
+def _read_tap_log(first_day: date | None, last_day: date | None) -> Iterator[RideTap]:
+    """The gateway's own taps; those before the first day fill the riders' memory."""
+    with _database() as (_, dsn):
+        yield from read_tap_log(dsn, last_day)
+
+
+app.command(rules_app(_read_tap_log))
 
 _out = Console(highlight=False, soft_wrap=True)
 
@@ -171,37 +181,6 @@ def token_revoke(name: str) -> int:
         is_known = _with_pool(dsn, lambda pool: run_token_revocation(pool, name))
     _out.print("revoked" if is_known else f"there is no token named {name}")
     return OK if is_known else PROBLEMS_FOUND
-
-
-@tariffs.command(name="check")
-def tariffs_check(*paths: Path) -> int:
-    """Check tariff files or folders and run their examples; exit 1 on any fault."""
-    shipped = sorted(path for path in read_settings().tariffs_dir.parent.iterdir() if path.is_dir())
-    bad_count = 0
-    for path in paths or shipped:
-        if path.is_dir():
-            bad_count += _check_folder(path)
-            continue
-        for fault in check_tariff(path):
-            _out.print(str(fault), markup=False)
-            bad_count += 1
-    _out.print(f"{bad_count} faults")
-    return PROBLEMS_FOUND if bad_count else OK
-
-
-def _check_folder(folder: Path) -> int:
-    try:
-        load_book(folder)
-    except TariffFaults as faults:
-        for fault in faults.faults:
-            _out.print(str(fault), markup=False)
-        return len(faults.faults)
-    results = run_examples(folder) if (folder / "examples.yaml").exists() else []
-    wrong = [result for result in results if not result.is_right]
-    for result in wrong:
-        _out.print(f"{result.name}: expected {result.expected}, priced {result.priced}")
-    _out.print(f"{folder.name}: {len(results) - len(wrong)} of {len(results)} examples pass")
-    return len(wrong)
 
 
 @app.command

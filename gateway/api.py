@@ -296,9 +296,7 @@ class Api:
         )
         return answer(encode(TapsForAPerson(said), JSON))
 
-    async def list_charges(
-        self, request: web.Request, body: bytes, caller: Caller
-    ) -> web.Response:
+    async def list_charges(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
         wish = read_message(body, request.content_type, ChargesWish)
         if len(wish.tap_ids) > _IDS_MAX:
             raise Problem(422, "too-many-ids", "Too many ids", f"Ask for at most {_IDS_MAX}.")
@@ -722,5 +720,3 @@ def _day(request: web.Request) -> date:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-

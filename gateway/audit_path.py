@@ -50,9 +50,14 @@ class AuditReport(Struct, frozen=True):
     rider_fen: int
     operator_fen: int
     bank_fen: int
+    sponsors_fen: int
     incomplete_count: int
     quarantined_count: int
     breaks: tuple[Break, ...]
+
+    @property
+    def sum_fen(self) -> int:
+        return self.rider_fen + self.operator_fen + self.bank_fen + self.sponsors_fen
 
     @property
     def is_passed(self) -> bool:
@@ -69,7 +74,8 @@ class AuditReport(Struct, frozen=True):
             f"riders hold  {self.rider_fen:>14,} fen",
             f"operators    {self.operator_fen:>14,} fen",
             f"bank         {self.bank_fen:>14,} fen",
-            f"sum          {self.rider_fen + self.operator_fen + self.bank_fen:>14,} fen",
+            f"sponsors     {self.sponsors_fen:>14,} fen",
+            f"sum          {self.sum_fen:>14,} fen",
             *shown[:_BREAKS_SHOWN_MAX],
             "audit passed" if self.is_passed else f"audit FAILED: {len(shown)} breaks",
         ]
@@ -102,7 +108,8 @@ async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
             """SELECT
                 coalesce(sum(amount_fen) FILTER (WHERE account ~ '^(purse|debt):'), 0)::bigint,
                 coalesce(sum(amount_fen) FILTER (WHERE account ~ '^operator:'), 0)::bigint,
-                coalesce(sum(amount_fen) FILTER (WHERE account = 'bank'), 0)::bigint
+                coalesce(sum(amount_fen) FILTER (WHERE account = 'bank'), 0)::bigint,
+                coalesce(sum(amount_fen) FILTER (WHERE account ~ '^sponsor:'), 0)::bigint
             FROM posting"""
         )
         assert sums is not None
@@ -123,6 +130,7 @@ async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
         rider_fen=sums[0],
         operator_fen=sums[1],
         bank_fen=sums[2],
+        sponsors_fen=sums[3],
         incomplete_count=incomplete_count,
         quarantined_count=quarantined_count,
         breaks=tuple(breaks),

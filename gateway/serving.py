@@ -72,12 +72,10 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
         await pool.close()
 
 
-def _batcher(
-    settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook
-) -> Batcher:
+def _batcher(settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook) -> Batcher:
     limits = Limits(
         tap_ahead_max=timedelta(seconds=settings.tap_ahead_seconds_max),
-        tap_age_max=timedelta(days=settings.tap_age_days_max),
+        tap_age_max=timedelta(days=days) if (days := settings.tap_age_days_max) else None,
     )
 
     async def run_batch(connection: asyncpg.Connection, taps: Sequence[Tap]) -> Plan:

@@ -15,7 +15,7 @@ from uuid import uuid5
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.decide import end_day
+from gateway.core.decide import sweep
 from gateway.core.payment_order import Debtor
 from gateway.core.settlement import Settlement, SettlementPeriod, settle
 from gateway.core.settlement_files import settlement_files
@@ -56,7 +56,7 @@ async def run_settlement_close(
     """
     if service_day >= book.service_day_of(now):
         raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
-    await sweep_open_legs(pool, service_day, book)
+    await sweep_late_legs(pool, now, book)
     async with close_work(pool) as work:
         await _close_clock(work, service_day, now, book.tariffs[-1].currency, debtor)
     files: Mapping[str, bytes] = {}
@@ -76,24 +76,27 @@ def debtor_of(settings: Settings) -> Debtor:
     return Debtor(settings.debtor_name, settings.debtor_account, settings.debtor_bic)
 
 
-async def sweep_open_legs(pool: asyncpg.Pool, service_day: date, book: TariffBook) -> None:
-    """Charge every leg of the ended days that nobody tapped off."""
+async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -> None:
+    """Charge every leg that nobody has closed, and that nobody can close any more."""
     more = True
     while more:
         async with sweep_work(pool) as work:
-            wallets = await work.lock_wallets_with_open_legs(service_day, _SWEEP_WALLETS_MAX)
+            wallets = await work.lock_wallets_with_late_legs(now, _SWEEP_WALLETS_MAX)
             closed_through = await work.read_clock()
             ended = [
-                end_day(
+                sweep(
                     wallet,
-                    uuid5(wallet.wallet_id, f"end of {wallet.open_leg_day}"),
+                    uuid5(wallet.wallet_id, f"late at {wallet.open_until}"),
+                    now,
                     book,
                     closed_through,
                 )
                 for wallet in wallets
             ]
             await work.save(
-                [wallet for wallet, _ in ended], [entry for _, some in ended for entry in some]
+                [wallet for wallet, _ in ended],
+                [entry for _, some in ended for entry in some],
+                now,
             )
         more = len(wallets) == _SWEEP_WALLETS_MAX
 

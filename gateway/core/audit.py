@@ -15,9 +15,9 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from fare_rules import TariffBook
-from gateway.core.days import DayTap, fold_day
-from gateway.core.decide import KeptTap, ride_result, take_ride
+from fare_rules import RideTap, TariffBook
+from gateway.core.days import WalletDay, fold_days
+from gateway.core.decide import KeptTap, days_for, ride_result, sweep, take_ride
 from gateway.core.ledger import DEBT, PURSE, JournalEntry
 from gateway.core.wallets import Wallet
 
@@ -36,6 +36,20 @@ class WalletBooks(Struct, frozen=True):
     wallet: Wallet
     taps: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
+
+
+class _Posted(NamedTuple):
+    """What one tap was charged as one product."""
+
+    operator_fen: int
+    rider_fen: int
+    ride_count: int
+
+    def __str__(self) -> str:
+        return str(self.operator_fen)
+
+
+_NOTHING = _Posted(0, 0, 0)
 
 
 class _Step(NamedTuple):
@@ -73,38 +87,41 @@ def _let_through(books: WalletBooks) -> list[KeptTap]:
     return [kept for kept in books.taps if kept.result.outcome.is_let_through]
 
 
-def _facts(kept: KeptTap) -> DayTap:
+def _facts(kept: KeptTap) -> RideTap:
     assert kept.facts is not None
     return kept.facts
 
 
 def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
-    """Each day's taps, folded afresh, must cost exactly what has been posted for them."""
-    posted: dict[tuple[UUID, str], tuple[int, int]] = {}
+    """All taps, folded afresh, must cost exactly what has been posted for them."""
+    posted: dict[tuple[UUID, str], _Posted] = {}
     for entry in books.entries:
         if entry.tap_id and entry.product_id:
             key = (entry.tap_id, entry.product_id)
-            amount_fen, count = posted.get(key, (0, 0))
-            posted[key] = (amount_fen + entry.operator_fen, count + entry.ride_count)
-    due: dict[tuple[UUID, str], tuple[int, int]] = {}
-    by_day: dict[date, list[DayTap]] = {}
+            known = posted.get(key, _NOTHING)
+            posted[key] = _Posted(
+                known.operator_fen + entry.operator_fen,
+                known.rider_fen - entry.rider_fen,
+                known.ride_count + entry.ride_count,
+            )
+    by_day: dict[date, list[RideTap]] = {}
     for kept in _let_through(books):
         assert kept.service_day is not None
         by_day.setdefault(kept.service_day, []).append(_facts(kept))
-    for day, taps in by_day.items():
-        newest = books.wallet.day
-        is_over = newest is None or day < newest or books.wallet.day_is_over
-        folded = fold_day(taps, book, day_is_over=is_over)
-        due |= {key: (charge.fare_fen, 1) for key, charge in folded.charges.items()}
+    days = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
+    folded = fold_days(days, book, swept_until=books.wallet.swept_until)
+    due = {
+        key: _Posted(charge.fare_fen, charge.rider_fen, 1) for key, charge in folded.charges.items()
+    }
     return [
         Break(
             "charge_differs",
             f"tap {tap_id}",
-            f"{product_id}: posted {posted.get((tap_id, product_id), (0, 0))[0]}, "
-            f"due {due.get((tap_id, product_id), (0, 0))[0]}",
+            f"{product_id}: posted {posted.get((tap_id, product_id), _NOTHING)}, "
+            f"due {due.get((tap_id, product_id), _NOTHING)}",
         )
         for tap_id, product_id in sorted(posted.keys() | due.keys(), key=str)
-        if posted.get((tap_id, product_id), (0, 0)) != due.get((tap_id, product_id), (0, 0))
+        if posted.get((tap_id, product_id), _NOTHING) != due.get((tap_id, product_id), _NOTHING)
     ]
 
 
@@ -126,19 +143,25 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
     ]
     breaks: list[Break] = []
     wallet = Wallet(books.wallet.wallet_id, floor_fen=books.wallet.floor_fen)
-    days: dict[date, tuple[DayTap, ...]] = {}
+    days: dict[date, WalletDay] = {}
     for step in sorted(steps, key=lambda step: step.version):
         if step.tap is None:
-            wallet = _take_entries(wallet, step.entries)
+            wallet, found_breaks = _take_entries(wallet, step.entries, book)
+            breaks += found_breaks
             continue
         kept, facts = step.tap, _facts(step.tap)
         day = book.service_day_of(facts.tapped_at)
         found = by_tap.get(kept.tap.tap_id, ())
         closed_through = _closed_through(found)
         ride = take_ride(
-            wallet, facts, days.get(day, ()), book=book, day=day, closed_through=closed_through
+            wallet,
+            facts,
+            days_for(wallet, [days[each] for each in sorted(days)], day),
+            book=book,
+            day=day,
+            closed_through=closed_through,
         )
-        days[day] = ride.day_taps
+        days |= {each.day: each for each in ride.folded.days}
         answer = ride_result(kept.tap, kept.result.outcome, ride)
         if answer != kept.result:
             field = next(
@@ -152,18 +175,27 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
     return breaks
 
 
-def _take_entries(wallet: Wallet, entries: Sequence[JournalEntry]) -> Wallet:
-    """A top-up, payout, or charge of a leg left open: the auditor takes its amount as posted."""
-    rider_fen = sum(
-        posting.amount_fen
-        for entry in entries
-        for posting in entry.postings
-        if posting.account in (PURSE, DEBT)
-    )
-    moved = wallet.moved(rider_fen)
-    if entries[-1].kind in ("fare", "correction"):
-        moved = structs.replace(moved, day_is_over=True, open_leg_day=None)
-    return moved
+def _take_entries(
+    wallet: Wallet, entries: Sequence[JournalEntry], book: TariffBook
+) -> tuple[Wallet, list[Break]]:
+    """A top-up or payout is taken as posted; a sweep is done again."""
+    last = entries[-1]
+    if last.kind not in ("fare", "correction"):
+        return wallet.moved(sum(entry.rider_fen for entry in entries)), []
+    if last.recorded_at is None or wallet.newest_day is None:
+        return wallet, [Break("sweep_differs", f"entry {last.entry_id}", "nothing was open")]
+    swept, due = sweep(wallet, last.cause_id, last.recorded_at, book, _closed_through(entries))
+    posted = {entry.entry_id: entry.postings for entry in entries}
+    breaks = [
+        Break("sweep_differs", f"entry {entry_id}", "it is not what the open legs cost")
+        for entry_id in sorted(posted.keys() ^ {entry.entry_id for entry in due}, key=str)
+    ]
+    breaks += [
+        Break("sweep_differs", f"entry {entry.entry_id}", f"due {entry.postings}")
+        for entry in due
+        if entry.postings != posted.get(entry.entry_id, entry.postings)
+    ]
+    return structs.replace(swept, version=last.wallet_version), breaks
 
 
 def _closed_through(entries: Sequence[JournalEntry]) -> date | None:

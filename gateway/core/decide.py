@@ -14,8 +14,9 @@ from uuid import UUID, uuid5
 
 from msgspec import Struct, structs
 
-from fare_rules import NetworkRules, TariffBook
-from gateway.core.days import Charge, Day, DayTap, day_tap, fold_day
+from fare_rules import Charge, NetworkRules, RideTap, TariffBook
+from fare_rules.amounts import said
+from gateway.core.days import FoldedDays, WalletDay, fold_days, ride_tap, with_tap
 from gateway.core.ledger import Change, JournalEntry, Posting, changes, rider_postings
 from gateway.core.registry import Registry
 from gateway.core.taps import (
@@ -34,7 +35,8 @@ class Limits(Struct, frozen=True):
     """How far a gate's clock may be off, and how late a tap may come, before a person must look."""
 
     tap_ahead_max: timedelta
-    tap_age_max: timedelta
+    # None: as many days as the tariff says that a late tap re-prices.
+    tap_age_max: timedelta | None = None
 
 
 class KeptTap(Struct, frozen=True):
@@ -46,7 +48,7 @@ class KeptTap(Struct, frozen=True):
     wallet_id: UUID | None = None
     wallet_version: int | None = None
     service_day: date | None = None
-    facts: DayTap | None = None
+    facts: RideTap | None = None
 
 
 class Snapshot(Struct, frozen=True):
@@ -61,7 +63,8 @@ class Snapshot(Struct, frozen=True):
     sequences: dict[tuple[str, int], UUID] = {}
     media: dict[str, Media] = {}
     wallets: dict[UUID, Wallet] = {}
-    earlier_days: dict[tuple[UUID, date], tuple[DayTap, ...]] = {}
+    # Of wallets with a late tap: the days before their newest, from the one that it concerns on.
+    earlier_days: dict[UUID, tuple[WalletDay, ...]] = {}
     closed_through: date | None = None
 
 
@@ -73,6 +76,8 @@ class Plan(Struct, frozen=True):
     kept: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
     wallets: tuple[Wallet, ...]
+    # Days that are not, or no longer, a wallet's newest, where what was remembered then is not nothing.
+    openings: tuple[tuple[UUID, WalletDay], ...] = ()
 
 
 def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Limits) -> Plan:
@@ -90,6 +95,7 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
         kept=tuple(batch.kept.values()),
         entries=tuple(batch.entries),
         wallets=tuple(batch.wallets[wallet_id] for wallet_id in batch.changed),
+        openings=batch.openings(),
     )
 
 
@@ -101,9 +107,12 @@ class _Batch:
         self.book = book
         self.limits = limits
         self.wallets = dict(snapshot.wallets)
-        self.earlier_days = dict(snapshot.earlier_days)
+        self.earlier_days = {
+            wallet_id: {each.day: each for each in days}
+            for wallet_id, days in snapshot.earlier_days.items()
+        }
         self.sequences = dict(snapshot.sequences)
-        self.folded: dict[UUID, tuple[date, Day]] = {}
+        self.folded: dict[UUID, FoldedDays] = {}
         self.kept: dict[UUID, KeptTap] = {}
         self.entries: list[JournalEntry] = []
         self.changed: dict[UUID, None] = {}
@@ -134,22 +143,25 @@ class _Batch:
         media = self.snapshot.media[tap.media_token]
         assert media.wallet_id is not None
         wallet = self.wallets[media.wallet_id]
-        facts = day_tap(
+        facts = ride_tap(
             tap,
             network=gate.network,
             operator_id=gate.operator_id,
             rider_category=media.rider_category,
             fare_media=media.fare_media,
+            issuer_id=wallet.issuer_id,
         )
         day = self.book.service_day_of(tap.tapped_at)
+        earlier = self.earlier_days.get(wallet.wallet_id, {})
+        days = days_for(wallet, [earlier[each] for each in sorted(earlier)], day)
         ride = take_ride(
             wallet,
             facts,
-            self._taps_of(wallet, day),
+            days,
             book=self.book,
             day=day,
             closed_through=self.snapshot.closed_through,
-            folded_before=self._folded(wallet.wallet_id, day),
+            folded_before=self._folded(wallet.wallet_id, days),
         )
         outcome = _verdict(tap, wallet, ride, _network(self.book, facts))
         if not outcome.is_let_through:
@@ -157,7 +169,7 @@ class _Batch:
             return KeptTap(
                 tap, result, self.snapshot.received_at, wallet.wallet_id, wallet.version, day, facts
             )
-        self._take(wallet, ride, day)
+        self._take(wallet, ride)
         result = ride_result(tap, outcome, ride)
         return KeptTap(
             tap,
@@ -180,9 +192,12 @@ class _Batch:
             return TapOutcome.SEQUENCE_REUSED
         if tap.tapped_at > self.snapshot.received_at + self.limits.tap_ahead_max:
             return TapOutcome.CLOCK_AHEAD
-        if tap.tapped_at < self.snapshot.received_at - self.limits.tap_age_max:
-            return TapOutcome.TOO_OLD
         tariff = self.book.tariff_at(tap.tapped_at)
+        age_max = self.limits.tap_age_max
+        if age_max is None:
+            age_max = timedelta(days=(tariff or self.book.tariffs[0]).late_taps_days)
+        if tap.tapped_at < self.snapshot.received_at - age_max:
+            return TapOutcome.TOO_OLD
         if tariff is None:
             return TapOutcome.NO_TARIFF
         network = tariff.network(gate.network)
@@ -202,29 +217,37 @@ class _Batch:
             return TapOutcome.MEDIA_BLOCKED
         return _STATUS_REFUSALS.get(self.wallets[media.wallet_id].status)
 
-    def _taps_of(self, wallet: Wallet, day: date) -> tuple[DayTap, ...]:
-        if day == wallet.day:
-            return wallet.day_taps
-        return self.earlier_days.get((wallet.wallet_id, day), ())
+    def _folded(self, wallet_id: UUID, days: tuple[WalletDay, ...]) -> FoldedDays | None:
+        """What these days came to when the wallet's last tap was taken, if they are the same."""
+        folded = self.folded.get(wallet_id)
+        return folded if folded is not None and folded.days == days else None
 
-    def _folded(self, wallet_id: UUID, day: date) -> Day | None:
-        last_day, folded = self.folded.get(wallet_id, (None, None))
-        return folded if last_day == day else None
-
-    def _take(self, wallet: Wallet, ride: Ride, day: date) -> None:
-        if wallet.day is not None and day > wallet.day:
-            self.earlier_days[wallet.wallet_id, wallet.day] = wallet.day_taps
-        elif wallet.day is not None and day < wallet.day:
-            self.earlier_days[wallet.wallet_id, day] = ride.day_taps
-        # Only the day of the wallet's last tap: since an earlier one was folded it may have ended.
-        self.folded[wallet.wallet_id] = (day, ride.folded)
-        self.wallets[wallet.wallet_id] = ride.wallet
-        self.changed[wallet.wallet_id] = None
+    def _take(self, wallet: Wallet, ride: Ride) -> None:
+        wallet_id = wallet.wallet_id
+        for each in ride.earlier_days:
+            self.earlier_days.setdefault(wallet_id, {})[each.day] = each
+        self.folded[wallet_id] = ride.folded
+        self.wallets[wallet_id] = ride.wallet
+        self.changed[wallet_id] = None
         self.entries.extend(ride.entries)
+
+    def openings(self) -> tuple[tuple[UUID, WalletDay], ...]:
+        """The openings of days before the newest that are not as they were loaded."""
+        loaded = {
+            (wallet_id, each.day): each.opening
+            for wallet_id, days in self.snapshot.earlier_days.items()
+            for each in days
+        }
+        return tuple(
+            (wallet_id, each)
+            for wallet_id in self.changed
+            for each in self.earlier_days.get(wallet_id, {}).values()
+            if each.opening != loaded.get((wallet_id, each.day), {})
+        )
 
 
 _ACTIONS = {
-    "enter_exit": frozenset({Action.ENTER, Action.EXIT}),
+    "enter_exit": frozenset({Action.ENTER, Action.EXIT, Action.TOUCH}),
     "board": frozenset({Action.BOARD}),
     "board_alight": frozenset({Action.BOARD, Action.ALIGHT}),
 }
@@ -235,80 +258,99 @@ _STATUS_REFUSALS = {
 
 
 class Ride(Struct, frozen=True):
-    """One tap folded into its rider's day: the wallet it leads to, and the entries in between."""
+    """One tap folded into its rider's days: the wallet it leads to, and the entries in between.
+
+    `folded` has the tap's day, or the one before it, and all days since.
+    """
 
     wallet: Wallet
-    day_taps: tuple[DayTap, ...]
-    folded: Day
+    folded: FoldedDays
     entries: tuple[JournalEntry, ...]
     tap_id: UUID
+    fare_media: str
+    currency_digits: int
+
+    @property
+    def earlier_days(self) -> tuple[WalletDay, ...]:
+        """The days before the newest, with their openings as they are now."""
+        return tuple(day for day in self.folded.days if day.day != self.wallet.day)
 
 
 def take_ride(
     wallet: Wallet,
-    tap: DayTap,
-    day_taps: tuple[DayTap, ...],
+    tap: RideTap,
+    days: Sequence[WalletDay],
     *,
     book: TariffBook,
     day: date,
     closed_through: date | None,
-    folded_before: Day | None = None,
+    folded_before: FoldedDays | None = None,
 ) -> Ride:
-    """Fold one more tap into a day and post the difference.
+    """Fold one more tap into a wallet's days and post the difference.
 
-    `folded_before` is the day as folded without this tap, where the caller has it already.
+    Shape:  `days` are those that the tap concerns (`days_for`); `folded_before` is what they come to
+            without it, where the caller has it already.
 
     The live gate, the late tap and the auditor all come through here.
     """
-    moved = wallet
-    ended: tuple[JournalEntry, ...] = ()
-    if wallet.day is not None and day > wallet.day:
-        moved, ended = end_day(wallet, tap.tap_id, book, closed_through)
-    is_over = wallet.day is not None and (
-        day < wallet.day or (day == wallet.day and wallet.day_is_over)
-    )
-    taps = (*day_taps, tap)
-    folded = fold_day(taps, book, day_is_over=is_over)
-    before = folded_before or fold_day(day_taps, book, day_is_over=is_over)
+    before = folded_before or fold_days(days, book, swept_until=wallet.swept_until)
+    folded = fold_days(with_tap(days, day, tap), book, swept_until=wallet.swept_until)
     moved, entries = post(
-        moved,
+        wallet,
         changes(before.charges, folded.charges),
         cause_id=tap.tap_id,
-        day=day,
         closed_through=closed_through,
     )
     if moved.version == wallet.version:
         moved = moved.moved(0)
-    if wallet.day is None or day >= wallet.day:
-        moved = structs.replace(
-            moved,
-            day=day,
-            day_taps=taps,
-            day_is_over=is_over,
-            open_leg_day=day if folded.has_open_leg else None,
-        )
-    return Ride(moved, taps, folded, ended + entries, tap.tap_id)
+    newest = folded.days[-1]
+    moved = structs.replace(
+        moved,
+        day=newest.day,
+        day_taps=newest.taps,
+        opening=newest.opening,
+        open_until=folded.open_until,
+    )
+    return Ride(
+        moved, folded, entries, tap.tap_id, tap.fare_media, book.tariffs[-1].currency_digits
+    )
 
 
-def end_day(
-    wallet: Wallet, cause_id: UUID, book: TariffBook, closed_through: date | None
+def days_for(wallet: Wallet, earlier_days: Sequence[WalletDay], day: date) -> tuple[WalletDay, ...]:
+    """Find the days that a tap of a day concerns: from the one whose end it begins with, on.
+
+    Shape:  `earlier_days` are days of the wallet before its newest, in their order: all of them, or
+            those from the last one before `day` on.
+    """
+    newest = wallet.newest_day
+    if newest is None:
+        return ()
+    if day >= newest.day:
+        return (newest,)
+    days = (*(each for each in earlier_days if each.day < newest.day), newest)
+    first = max((each.day for each in days if each.day <= day), default=days[0].day)
+    return tuple(each for each in days if each.day >= first)
+
+
+def sweep(
+    wallet: Wallet, cause_id: UUID, now: datetime, book: TariffBook, closed_through: date | None
 ) -> tuple[Wallet, tuple[JournalEntry, ...]]:
-    """Charge the legs that nobody can close any more, because the wallet's newest day is over."""
-    if wallet.open_leg_day is None:
-        return structs.replace(wallet, day_is_over=True), ()
-    before = fold_day(wallet.day_taps, book)
-    over = fold_day(wallet.day_taps, book, day_is_over=True)
+    """Charge the legs that nobody can close any more."""
+    assert wallet.newest_day is not None
+    days = (wallet.newest_day,)
+    before = fold_days(days, book, swept_until=wallet.swept_until)
+    over = fold_days(days, book, swept_until=now)
     moved, entries = post(
         wallet,
         changes(before.charges, over.charges),
         cause_id=cause_id,
-        day=wallet.open_leg_day,
         closed_through=closed_through,
     )
     if moved.version == wallet.version:
         moved = moved.moved(0)
-    # An end that charges nothing leaves no entry to tell the auditor of it, so the day goes on.
-    return structs.replace(moved, day_is_over=bool(entries), open_leg_day=None), entries
+    # A sweep that charges nothing leaves no entry to tell the auditor of it, so none is noted.
+    swept_until = now if entries else wallet.swept_until
+    return structs.replace(moved, swept_until=swept_until, open_until=over.open_until), entries
 
 
 def post(
@@ -316,15 +358,22 @@ def post(
     found: Sequence[Change],
     *,
     cause_id: UUID,
-    day: date,
     closed_through: date | None,
 ) -> tuple[Wallet, tuple[JournalEntry, ...]]:
-    """Turn changed charges into entries, one a change, and the wallet they leave."""
+    """Turn changed charges into entries, one a change, and the wallet they leave.
+
+    Rider, sponsors and operator stand in one entry, so they are paid together or not at all.
+    """
     entries: list[JournalEntry] = []
     for change in found:
-        moved = wallet.moved(-change.difference_fen)
+        moved = wallet.moved(-change.rider_fen)
         charge = change.charge
-        operator = Posting(f"operator:{charge.operator_id}", change.difference_fen)
+        sponsors = tuple(
+            Posting(f"sponsor:{sponsor}", -amount_fen)
+            for sponsor, amount_fen in change.sponsors_fen.items()
+            if amount_fen
+        )
+        operator = Posting(f"operator:{charge.operator_id}", change.operator_fen)
         entries.append(
             JournalEntry(
                 entry_id=uuid5(cause_id, f"{charge.tap_id} {charge.quote.product_id}"),
@@ -333,9 +382,9 @@ def post(
                 wallet_id=wallet.wallet_id,
                 wallet_version=moved.version,
                 effective_at=charge.effective_at,
-                service_day=day,
-                settlement_day=settlement_day(day, closed_through),
-                postings=(*rider_postings(wallet, moved), operator),
+                service_day=charge.service_day,
+                settlement_day=settlement_day(charge.service_day, closed_through),
+                postings=(*rider_postings(wallet, moved), *sponsors, operator),
                 tap_id=charge.tap_id,
                 operator_id=charge.operator_id,
                 product_id=charge.quote.product_id,
@@ -353,7 +402,7 @@ def settlement_day(service_day: date, closed_through: date | None) -> date:
     return closed_through + timedelta(days=1)
 
 
-def _network(book: TariffBook, tap: DayTap) -> NetworkRules:
+def _network(book: TariffBook, tap: RideTap) -> NetworkRules:
     tariff = book.tariff_at(tap.tapped_at)
     assert tariff is not None
     network = tariff.network(tap.network)
@@ -369,7 +418,9 @@ def _verdict(tap: Tap, wallet: Wallet, ride: Ride, network: NetworkRules) -> Tap
     if is_double:
         return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
     if may_refuse:
-        cannot_begin = wallet.net_fen < max(network.minimum_balance_fen, wallet.floor_fen)
+        is_exempt = ride.fare_media in network.no_minimum_balance
+        needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
+        cannot_begin = wallet.net_fen < max(needed_fen, wallet.floor_fen)
         if cannot_begin or ride.wallet.owed_fen:
             return TapOutcome.BALANCE_TOO_LOW
     if _charge_of(ride) is None:
@@ -391,7 +442,7 @@ def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:
         tap_id=tap.tap_id,
         outcome=outcome,
         open=True,
-        display_text=_display_text(outcome, fare_fen, ride.wallet),
+        display_text=_display_text(outcome, charge.rider_fen if charge else 0, ride),
         fare_fen=fare_fen,
         payers=_payers(ride),
         balance_fen=ride.wallet.balance_fen,
@@ -441,14 +492,13 @@ _REFUSAL_TEXTS = {
 }
 
 
-def _display_text(outcome: TapOutcome, fare_fen: int, wallet: Wallet) -> str:
+def _display_text(outcome: TapOutcome, rider_fen: int, ride: Ride) -> str:
+    def shown(amount_fen: int) -> str:
+        return said(amount_fen, ride.currency_digits)
+
+    wallet = ride.wallet
     if outcome is TapOutcome.RIDE_OWED:
-        return f"Fare {_yuan(fare_fen)} Owed {_yuan(wallet.owed_fen)}"
+        return f"Fare {shown(rider_fen)} Owed {shown(wallet.owed_fen)}"
     if outcome is TapOutcome.RIDE_CHARGED:
-        return f"Fare {_yuan(fare_fen)} Left {_yuan(wallet.balance_fen)}"
-    return f"Balance {_yuan(wallet.balance_fen)}"
-
-
-def _yuan(amount_fen: int) -> str:
-    sign = "-" if amount_fen < 0 else ""
-    return f"{sign}{abs(amount_fen) // 100}.{abs(amount_fen) % 100:02d}"
+        return f"Fare {shown(rider_fen)} Left {shown(wallet.balance_fen)}"
+    return f"Balance {shown(wallet.balance_fen)}"

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from gateway.core.days import Charge
+from fare_rules import Charge, Fen
 from gateway.core.wallets import Wallet
 
 PURSE = "purse"
 DEBT = "debt"
 BANK = "bank"
-POSTINGS_MAX = 6
+POSTINGS_MAX = 8
 
 
 class Posting(Struct, frozen=True):
@@ -49,6 +49,8 @@ class JournalEntry(Struct, frozen=True):
     operator_id: str | None = None
     product_id: str | None = None
     ride_count: int = 0
+    # When it was written; None until it is.
+    recorded_at: datetime | None = None
 
     def __post_init__(self) -> None:
         assert 2 <= len(self.postings) <= POSTINGS_MAX, self.postings
@@ -62,13 +64,32 @@ class JournalEntry(Struct, frozen=True):
             if posting.account.startswith("operator:")
         )
 
+    @property
+    def rider_fen(self) -> int:
+        """What the rider has gained; below zero, paid."""
+        return sum(
+            posting.amount_fen for posting in self.postings if posting.account in (PURSE, DEBT)
+        )
+
 
 class Change(Struct, frozen=True):
-    """The difference between what a tap has been charged and what it costs now."""
+    """The difference between what a tap has been charged and what it costs now.
+
+    `sponsors_fen` is what each sponsor pays more, or less; the rest is the rider's.
+    """
 
     charge: Charge
-    difference_fen: int
+    rider_fen: int
+    sponsors_fen: dict[str, int]
     ride_count: int
+
+    @property
+    def operator_fen(self) -> int:
+        return self.rider_fen + sum(self.sponsors_fen.values())
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.rider_fen or self.ride_count or any(self.sponsors_fen.values()))
 
 
 def changes(
@@ -80,15 +101,30 @@ def changes(
             costs nothing is still posted, because its operator carried a rider.
     """
     vanished = [
-        Change(charge, -charge.fare_fen, -1) for key, charge in before.items() if key not in after
+        _change(charge, charge, None, -1) for key, charge in before.items() if key not in after
     ]
-    found: list[Change] = []
-    for key, charge in after.items():
-        if key not in before:
-            found.append(Change(charge, charge.fare_fen, 1))
-        elif difference_fen := charge.fare_fen - before[key].fare_fen:
-            found.append(Change(charge, difference_fen, 0))
-    return vanished + found
+    found = [
+        _change(charge, before.get(key), charge, 0 if key in before else 1)
+        for key, charge in after.items()
+    ]
+    return [change for change in vanished + found if not change.is_nothing]
+
+
+def _change(charge: Charge, old: Charge | None, new: Charge | None, ride_count: int) -> Change:
+    before, after = _shares(old), _shares(new)
+    return Change(
+        charge,
+        (new.rider_fen if new else 0) - (old.rider_fen if old else 0),
+        {
+            sponsor: after.get(sponsor, 0) - before.get(sponsor, 0)
+            for sponsor in sorted(before.keys() | after.keys())
+        },
+        ride_count,
+    )
+
+
+def _shares(charge: Charge | None) -> dict[str, Fen]:
+    return charge.quote.sponsored if charge else {}
 
 
 def rider_postings(before: Wallet, after: Wallet) -> tuple[Posting, ...]:

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from fare_rules import Action as Action  # A word of the gateway's public language, too.
+
 # Ids are the operator's own words (Chinese station names, too) without control characters.
 Name = Annotated[
     str,
@@ -26,20 +28,6 @@ Name = Annotated[
 ]
 Fare = Annotated[int, Meta(ge=0, le=10_000_000, description="minor units of the currency")]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-
-
-class Action(StrEnum):
-    """What the rider did at the gate."""
-
-    ENTER = "enter"
-    EXIT = "exit"
-    BOARD = "board"
-    ALIGHT = "alight"
-
-    @property
-    def opens(self) -> bool:
-        """Whether a ride begins here, so that a gate may still refuse it."""
-        return self is Action.ENTER or self is Action.BOARD
 
 
 class Tap(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -57,6 +45,10 @@ class Tap(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     full_fare: Annotated[Fare | None, Meta(description="where the gate itself knows the fare")] = (
         None
     )
+    distance_m: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(description="metres, where the gate measures them"),
+    ] = None
     transfer_proven: Annotated[bool, Meta(description="the card itself holds its last ride")] = (
         False
     )
@@ -154,11 +146,7 @@ def differing_field(first: Tap, second: Tap) -> str | None:
     Instants are compared as instants: the same moment under another offset is the same tap.
     """
     return next(
-        (
-            name
-            for name in Tap.__struct_fields__
-            if getattr(first, name) != getattr(second, name)
-        ),
+        (name for name in Tap.__struct_fields__ if getattr(first, name) != getattr(second, name)),
         None,
     )
 

@@ -7,13 +7,14 @@ which taps and top-ups arrive cannot matter.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
 from msgspec import Struct, structs
 
-from gateway.core.days import DayTap
+from fare_rules import RideTap
+from gateway.core.days import Opening, WalletDay
 
 
 class WalletStatus(StrEnum):
@@ -25,7 +26,9 @@ class WalletStatus(StrEnum):
 class Wallet(Struct, frozen=True):
     """A wallet as its row holds it, with the taps of its newest service day.
 
-    `version` counts every change, and is stamped on the taps and entries that made it.
+    `version` counts every change, and is stamped on the taps and entries that made it. `opening` is
+    what was remembered of each media when the day began. Legs whose time had passed at `swept_until`
+    and that nobody closed are charged; `open_until` is when the first one still open will be late.
     """
 
     wallet_id: UUID
@@ -36,9 +39,14 @@ class Wallet(Struct, frozen=True):
     floor_fen: int = 0
     version: int = 0
     day: date | None = None
-    day_taps: tuple[DayTap, ...] = ()
-    day_is_over: bool = False
-    open_leg_day: date | None = None
+    day_taps: tuple[RideTap, ...] = ()
+    opening: Opening = {}
+    swept_until: datetime | None = None
+    open_until: datetime | None = None
+
+    @property
+    def newest_day(self) -> WalletDay | None:
+        return None if self.day is None else WalletDay(self.day, self.day_taps, self.opening)
 
     @property
     def net_fen(self) -> int:

@@ -25,9 +25,7 @@ _packed_tap = msgspec.msgpack.Decoder(Tap)
 _packed_map = msgspec.msgpack.Decoder(dict[Any, Raw])
 _FIELDS = {name: f'"{name}"'.encode() for name in Tap.__struct_fields__}
 _DEFAULTS = {one.name: one.default for one in structs.fields(Tap) if not one.required}
-_NAMES = [
-    name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))
-]
+_NAMES = [name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))]
 # At the ends of the calendar an instant cannot be told in another timezone.
 _YEAR_MIN, _YEAR_MAX = 2, 9998
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, OverflowError)

@@ -131,5 +131,3 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.roles:
         ways.append({"token": []})
     return ways
-
-

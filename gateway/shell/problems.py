@@ -67,6 +67,4 @@ def not_found(detail: str) -> Problem:
 
 
 def busy(detail: str) -> Problem:
-    return Problem(
-        503, "busy", "The gateway cannot take this now", detail, retry_after_seconds=1
-    )
+    return Problem(503, "busy", "The gateway cannot take this now", detail, retry_after_seconds=1)

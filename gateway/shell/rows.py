@@ -10,7 +10,8 @@ import msgspec
 from asyncpg import Record
 from msgspec import structs
 
-from gateway.core.days import DayTap
+from fare_rules import RideTap
+from gateway.core.days import Opening, WalletDay
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry, Posting
 from gateway.core.taps import Tap, TapResult
@@ -24,8 +25,9 @@ _hints = get_type_hints(Tap, include_extras=False)
 # tuple[...] of Tap's own types: half the size of a mapping, and decoded as strictly.
 _said_type: Any = tuple[tuple(_hints[name] for name in Tap.__struct_fields__)]  # type: ignore[misc]
 _decode_said = msgspec.msgpack.Decoder(_said_type).decode
-_decode_facts = msgspec.msgpack.Decoder(DayTap).decode
-_decode_day = msgspec.msgpack.Decoder(tuple[DayTap, ...]).decode
+_decode_facts = msgspec.msgpack.Decoder(RideTap).decode
+_decode_day = msgspec.msgpack.Decoder(tuple[RideTap, ...]).decode
+_decode_opening = msgspec.msgpack.Decoder(Opening).decode
 _decode_result = msgspec.msgpack.Decoder(TapResult).decode
 
 
@@ -40,8 +42,9 @@ def wallet_from_row(row: Record) -> Wallet:
         version=row["version"],
         day=row["day"],
         day_taps=_decode_day(row["day_taps"]),
-        day_is_over=row["day_is_over"],
-        open_leg_day=row["open_leg_day"],
+        opening=opening_from(row["opening"]),
+        swept_until=row["swept_until"],
+        open_until=row["open_until"],
     )
 
 
@@ -54,8 +57,25 @@ def wallet_columns(wallets: Sequence[Wallet]) -> list[list[Any]]:
         [wallet.version for wallet in wallets],
         [wallet.day for wallet in wallets],
         [_encode(wallet.day_taps) for wallet in wallets],
-        [wallet.day_is_over for wallet in wallets],
-        [wallet.open_leg_day for wallet in wallets],
+        [opening_bytes(wallet.opening) for wallet in wallets],
+        [wallet.swept_until for wallet in wallets],
+        [wallet.open_until for wallet in wallets],
+    ]
+
+
+def opening_bytes(opening: Opening) -> bytes:
+    return _encode(opening) if opening else b""
+
+
+def opening_from(column: bytes) -> Opening:
+    return _decode_opening(column) if column else {}
+
+
+def opening_columns(openings: Sequence[tuple[UUID, WalletDay]]) -> list[list[Any]]:
+    return [
+        [wallet_id for wallet_id, _ in openings],
+        [each.day for _, each in openings],
+        [opening_bytes(each.opening) for _, each in openings],
     ]
 
 
@@ -81,7 +101,7 @@ def kept_from_row(row: Record) -> KeptTap:
     )
 
 
-def facts_from_row(row: Record) -> DayTap:
+def facts_from_row(row: Record) -> RideTap:
     return _decode_facts(row["facts"])
 
 
@@ -118,6 +138,7 @@ def entry_from_row(row: Record) -> JournalEntry:
         operator_id=row["operator_id"],
         product_id=row["product_id"],
         ride_count=row["ride_count"],
+        recorded_at=row["recorded_at"],
     )
 
 

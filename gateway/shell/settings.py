@@ -114,8 +114,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _says("How far a gate's clock may run ahead of the server's.", ge=0, le=86_400)
     ] = 300
     tap_age_days_max: Annotated[
-        int, _says("An older tap is set aside for a person to look at.", ge=1, le=36_600)
-    ] = 35
+        int,
+        _says(
+            "An older tap is set aside for a person to look at; 0: as old as the tariff says.",
+            ge=0,
+            le=36_600,
+        ),
+    ] = 0
 
     # The limits of one request.
     body_bytes_max: Annotated[

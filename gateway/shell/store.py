@@ -17,14 +17,15 @@ from datetime import date, datetime
 from uuid import UUID
 
 import asyncpg
+from msgspec import structs
 
 from fare_rules import TariffBook
 from gateway.core.audit import WalletBooks
-from gateway.core.days import DayTap
+from gateway.core.days import WalletDay
 from gateway.core.decide import KeptTap, Plan, Snapshot
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
-from gateway.core.taps import Tap
+from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, Wish
 from gateway.core.wallets import Media, Wallet
 from gateway.shell import rows
@@ -134,8 +135,9 @@ class TapWork:
 
     async def _load_earlier_days(
         self, taps: Sequence[Tap], media: dict[str, Media], wallets: dict[UUID, Wallet]
-    ) -> dict[tuple[UUID, date], tuple[DayTap, ...]]:
-        wanted: set[tuple[UUID, date]] = set()
+    ) -> dict[UUID, tuple[WalletDay, ...]]:
+        """The days before a wallet's newest that its late taps concern, in their order."""
+        first_day: dict[UUID, date] = {}
         for tap in taps:
             one = media.get(tap.media_token)
             wallet = wallets[one.wallet_id] if one and one.wallet_id else None
@@ -143,15 +145,26 @@ class TapWork:
                 continue
             day = self._book.service_day_of(tap.tapped_at)
             if day < wallet.day:
-                wanted.add((wallet.wallet_id, day))
-        found: dict[tuple[UUID, date], tuple[DayTap, ...]] = {}
-        if wanted:
-            ids, days = zip(*wanted, strict=True)
-            for row in await self._connection.fetch(_READ_DAYS, ids, days):
-                if rows.kept_from_row(row).result.outcome.is_let_through:
-                    key = (row["wallet_id"], row["service_day"])
-                    found[key] = (*found.get(key, ()), rows.facts_from_row(row))
-        return found
+                first_day[wallet.wallet_id] = min(day, first_day.get(wallet.wallet_id, day))
+        if not first_day:
+            return {}
+        asked = (list(first_day), list(first_day.values()))
+        found: dict[UUID, dict[date, WalletDay]] = {}
+        for row in await self._connection.fetch(_READ_DAYS, *asked, _LET_THROUGH):
+            wallet_id, day = row["wallet_id"], row["service_day"]
+            if day != wallets[wallet_id].day:
+                days = found.setdefault(wallet_id, {})
+                known = days.get(day, WalletDay(day))
+                taps_so_far = (*known.taps, rows.facts_from_row(row))
+                days[day] = structs.replace(known, taps=taps_so_far)
+        for row in await self._connection.fetch(_READ_OPENINGS, list(first_day)):
+            days = found.get(row["wallet_id"], {})
+            if row["day"] in days:
+                opening = rows.opening_from(row["opening"])
+                days[row["day"]] = structs.replace(days[row["day"]], opening=opening)
+        return {
+            wallet_id: tuple(days[day] for day in sorted(days)) for wallet_id, days in found.items()
+        }
 
     async def save_plan(self, plan: Plan, received_at: datetime) -> None:
         """Save all of a plan. Raises LostRace when a tap of it is in the log already."""
@@ -161,6 +174,8 @@ class TapWork:
             status = await self._connection.execute(_INSERT_TAPS, *rows.kept_columns(kept))
             if int(status.rsplit(" ", 1)[1]) != len(kept):
                 raise LostRace("a tap of this batch was saved by another process")
+        if plan.openings:
+            await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(plan.openings))
         await _save_wallets_and_entries(self._connection, plan.wallets, plan.entries, received_at)
 
 
@@ -254,16 +269,17 @@ class SweepWork:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def lock_wallets_with_open_legs(self, through: date, limit: int) -> list[Wallet]:
-        found = await self._connection.fetch(_LOCK_OPEN_LEGS, through, limit)
+    async def lock_wallets_with_late_legs(self, now: datetime, limit: int) -> list[Wallet]:
+        found = await self._connection.fetch(_LOCK_LATE_LEGS, now, limit)
         return [rows.wallet_from_row(row) for row in found]
 
     async def read_clock(self) -> date | None:
         found: date | None = await self._connection.fetchval(_READ_CLOCK)
         return found
 
-    async def save(self, wallets: Sequence[Wallet], entries: Sequence[JournalEntry]) -> None:
-        now = await self._connection.fetchval("SELECT now()")
+    async def save(
+        self, wallets: Sequence[Wallet], entries: Sequence[JournalEntry], now: datetime
+    ) -> None:
         await _save_wallets_and_entries(self._connection, wallets, entries, now)
 
 
@@ -302,9 +318,7 @@ async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyn
     return found
 
 
-async def load_books(
-    connection: Connection, after: UUID | None, limit: int
-) -> list[WalletBooks]:
+async def load_books(connection: Connection, after: UUID | None, limit: int) -> list[WalletBooks]:
     """All that is kept of the next wallets, in order of their ids."""
     wallets = [
         rows.wallet_from_row(row) for row in await connection.fetch(_READ_WALLETS, after, limit)
@@ -330,9 +344,9 @@ ORDER BY wallet_id FOR UPDATE
 _LOCK_WALLETS = (
     "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
 )
-_LOCK_OPEN_LEGS = """
+_LOCK_LATE_LEGS = """
 SELECT * FROM wallet WHERE wallet_id IN (
-    SELECT wallet_id FROM wallet WHERE open_leg_day <= $1 ORDER BY wallet_id LIMIT $2
+    SELECT wallet_id FROM wallet WHERE open_until <= $1 ORDER BY wallet_id LIMIT $2
 )
 ORDER BY wallet_id FOR UPDATE
 """
@@ -359,10 +373,22 @@ SELECT {_KEPT} FROM unnest($2::text[], $3::bigint[]) AS asked (gate_id, sequence
 JOIN tap USING (gate_id, sequence)
 WHERE tap.outcome <> 'sequence_reused'
 """
+_LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
+# From the last day on that has taps and is not after the one asked for: its end is what that begins with.
 _READ_DAYS = f"""
-SELECT {_KEPT} FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, service_day)
-JOIN tap USING (wallet_id, service_day)
-WHERE tap.facts IS NOT NULL
+SELECT {_KEPT} FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, day)
+JOIN tap ON tap.wallet_id = asked.wallet_id AND tap.service_day >= coalesce((
+    SELECT max(before.service_day) FROM tap AS before
+    WHERE before.wallet_id = asked.wallet_id AND before.service_day <= asked.day
+    AND before.outcome = ANY($3::text[])
+), asked.day)
+WHERE tap.outcome = ANY($3::text[])
+"""
+_READ_OPENINGS = "SELECT * FROM wallet_day WHERE wallet_id = ANY($1::uuid[])"
+_UPSERT_OPENINGS = """
+INSERT INTO wallet_day (wallet_id, day, opening)
+SELECT * FROM unnest($1::uuid[], $2::date[], $3::bytea[])
+ON CONFLICT (wallet_id, day) DO UPDATE SET opening = excluded.opening
 """
 _INSERT_TAPS = """
 INSERT INTO tap (
@@ -395,26 +421,27 @@ FROM unnest(
 """
 _WALLET_COLUMNS = """
     $1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::date[], $7::bytea[],
-    $8::boolean[], $9::date[]
+    $8::bytea[], $9::timestamptz[], $10::timestamptz[]
 """
 _UPDATE_WALLETS = f"""
 UPDATE wallet SET
     status = new.status, balance_fen = new.balance_fen, owed_fen = new.owed_fen,
     version = new.version, day = new.day, day_taps = new.day_taps,
-    day_is_over = new.day_is_over, open_leg_day = new.open_leg_day
+    opening = new.opening, swept_until = new.swept_until, open_until = new.open_until
 FROM unnest({_WALLET_COLUMNS}) AS new (
-    wallet_id, status, balance_fen, owed_fen, version, day, day_taps, day_is_over, open_leg_day
+    wallet_id, status, balance_fen, owed_fen, version, day, day_taps, opening, swept_until,
+    open_until
 )
 WHERE wallet.wallet_id = new.wallet_id
 """
 _INSERT_WALLETS = """
 INSERT INTO wallet (
     opened_at, issuer_id, floor_fen, wallet_id, status, balance_fen, owed_fen, version, day,
-    day_taps, day_is_over, open_leg_day
+    day_taps, opening, swept_until, open_until
 )
 SELECT $1, * FROM unnest(
     $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::date[], $10::bytea[], $11::boolean[], $12::date[]
+    $9::date[], $10::bytea[], $11::bytea[], $12::timestamptz[], $13::timestamptz[]
 )
 ON CONFLICT DO NOTHING RETURNING wallet_id
 """

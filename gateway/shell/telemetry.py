@@ -14,9 +14,7 @@ from gateway.core.taps import looks_like_card_number
 
 METRICS = CollectorRegistry()
 TAPS = Counter("faregate_taps", "Taps answered, by outcome.", ["outcome"], registry=METRICS)
-REQUESTS = Counter(
-    "faregate_requests", "Requests answered.", ["route", "status"], registry=METRICS
-)
+REQUESTS = Counter("faregate_requests", "Requests answered.", ["route", "status"], registry=METRICS)
 REQUEST_SECONDS = Histogram(
     "faregate_request_seconds",
     "Time from a request's last byte to its answer.",

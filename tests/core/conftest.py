@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec import structs
 
-from fare_rules import TariffBook, load_book
-from gateway.core.days import DayTap, day_tap
+from fare_rules import RideTap, TariffBook, load_book
+from gateway.core.days import ride_tap
 from gateway.core.decide import Limits, Plan, Snapshot, decide
 from gateway.core.registry import Gate, Registry, Route, Stop
 from gateway.core.taps import Action, Tap
@@ -75,10 +75,10 @@ class Desk:
         }
         return Tap(**(told | said))
 
-    def facts(self, action: str, spot: str, clock: str, **said: object) -> DayTap:
+    def facts(self, action: str, spot: str, clock: str, **said: object) -> RideTap:
         category, media = said.pop("category", "adult"), said.pop("media", "card")
         network = NETWORKS[spot]
-        return day_tap(
+        return ride_tap(
             self.tap(action, spot, clock, **said),
             network=network,
             operator_id=network,

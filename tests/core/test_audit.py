@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from gateway.core.audit import WalletBooks, audit_wallet
-from gateway.core.decide import KeptTap, end_day, ride_result, take_ride
+from gateway.core.decide import KeptTap, ride_result, sweep, take_ride
 from gateway.core.ledger import JournalEntry, Posting
 from gateway.core.taps import TapOutcome
 from gateway.core.wallets import Wallet
@@ -115,7 +115,8 @@ def test_a_day_that_ended_without_a_charge_is_replayed_as_it_was(desk, harbour):
     day = desk.at("08:00").date()
     wallet = Wallet(desk.id("alice"))
     first = take_ride(wallet, tram, (), book=harbour, day=day, closed_through=None)
-    swept, entries = end_day(first.wallet, uuid5(wallet.wallet_id, "end"), harbour, None)
+    now = desk.at("23:00")
+    swept, entries = sweep(first.wallet, uuid5(wallet.wallet_id, "end"), now, harbour, None)
     assert entries == ()
     plan = desk.decide(metro, wallets={wallet.wallet_id: swept})
     tap_of_tram = desk.tap("enter", "luohu", "08:00", stop_id="park")

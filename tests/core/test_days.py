@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from itertools import permutations
 
 import pytest
 
-from gateway.core.days import fold_day
+from gateway.core.days import WalletDay, fold_days
 
 # Taps as (action, spot, clock); then each charge as (clock of the tap it hangs on, product, fen).
 DAYS = [
@@ -25,7 +26,7 @@ DAYS = [
      [("08:00", "unclosed_leg", 900), ("09:00", "bus_ride", 200)]),
     ("entry, then another network's exit",
      [("enter", "luohu", "08:00"), ("alight", "east", "08:30")],
-     [("08:00", "unclosed_leg", 900), ("08:30", "unmatched_exit", 300)]),
+     [("08:00", "unclosed_leg", 900), ("08:30", "unmatched_ferry_exit", 300)]),
     ("bus", [("board", "M390", "08:00")], [("08:00", "bus_ride", 200)]),
     ("change of bus", [("board", "M390", "08:00"), ("board", "M506", "09:00")],
      [("08:00", "bus_ride", 200), ("09:00", "bus_ride", 150)]),
@@ -43,6 +44,14 @@ DAYS = [
 ]  # fmt: skip
 
 
+DAY = date(2018, 9, 1)
+LATER = datetime.max.replace(tzinfo=UTC)
+
+
+def fold_day(taps, book, *, swept_until=None):
+    return fold_days([WalletDay(DAY, tuple(taps))], book, swept_until=swept_until)
+
+
 def told(desk, taps):
     return [
         desk.facts(action, spot, clock, sequence=n) for n, (action, spot, clock) in enumerate(taps)
@@ -50,10 +59,10 @@ def told(desk, taps):
 
 
 def found(day):
-    return [
+    return sorted(
         (charge.effective_at, charge.quote.product_id, charge.fare_fen)
         for charge in day.charges.values()
-    ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,18 +74,18 @@ def test_a_day_costs_what_its_taps_say_in_any_order(desk, harbour, taps, charges
         assert found(fold_day(arriving, harbour)) == due
 
 
-def test_a_leg_stays_open_until_the_day_is_over(desk, harbour):
+def test_a_leg_stays_open_until_it_is_swept(desk, harbour):
     taps = told(desk, [("enter", "luohu", "08:00")])
-    assert fold_day(taps, harbour).has_open_leg
-    over = fold_day(taps, harbour, day_is_over=True)
-    assert not over.has_open_leg
+    assert fold_day(taps, harbour).open_until == desk.at("11:00")
+    over = fold_day(taps, harbour, swept_until=LATER)
+    assert over.open_until is None
     assert found(over) == [(desk.at("08:00"), "unclosed_leg", 900)]
 
 
 def test_two_cards_of_one_wallet_are_two_riders(desk, harbour):
     enters = desk.facts("enter", "luohu", "08:00")
     exits = desk.facts("exit", "laojie", "08:20", media_token="other")
-    assert found(fold_day([enters, exits], harbour, day_is_over=True)) == [
+    assert found(fold_day([enters, exits], harbour, swept_until=LATER)) == [
         (desk.at("08:00"), "unclosed_leg", 900),
         (desk.at("08:20"), "unmatched_exit", 700),
     ]
@@ -86,8 +95,8 @@ def test_alighting_from_another_vessel_does_not_close_the_boarding(desk, harbour
     boards = desk.facts("board", "east", "08:00", vehicle_id="ferry 1")
     alights = desk.facts("alight", "east", "08:20", vehicle_id="ferry 2")
     assert [product for _, product, _ in found(fold_day([boards, alights], harbour))] == [
-        "unclosed_leg",
-        "unmatched_exit",
+        "unclosed_ferry_leg",
+        "unmatched_ferry_exit",
     ]
 
 

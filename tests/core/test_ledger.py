@@ -7,9 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from fare_rules import Fen, Quote
+from fare_rules import Charge, Fen, Quote
 from fare_rules.price import QuoteLine
-from gateway.core.days import Charge
 from gateway.core.ledger import JournalEntry, Posting, changes, rider_postings
 from gateway.core.wallets import Wallet
 
@@ -22,7 +21,7 @@ def priced(told: dict[str, int]) -> dict:
     for name, fen in told.items():
         number, product = name.split()
         quote = Quote((QuoteLine(product, Fen(fen), "h.1"),), product)
-        charge = Charge(UUID(int=int(number)), "operator", NOON, quote)
+        charge = Charge(UUID(int=int(number)), "operator", NOON, NOON.date(), quote)
         found[charge.key] = charge
     return found
 
@@ -43,7 +42,7 @@ def priced(told: dict[str, int]) -> dict:
 )
 def test_what_is_posted_is_the_difference_and_money_comes_back_first(before, after, posted):
     found = changes(priced(before), priced(after))
-    assert [(change.difference_fen, change.ride_count) for change in found] == posted
+    assert [(change.operator_fen, change.ride_count) for change in found] == posted
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def entry(*amounts: int) -> JournalEntry:
     return JournalEntry(one, "fare", one, one, 1, NOON, date(2018, 9, 1), date(2018, 9, 1), sides)
 
 
-@pytest.mark.parametrize("amounts", [(1, -2), (0,), (), (1, 1, 1, 1, 1, 1, -6)])
+@pytest.mark.parametrize("amounts", [(1, -2), (0,), (), (1, 1, 1, 1, 1, 1, 1, 1, -8)])
 def test_an_entry_that_does_not_balance_cannot_be_made(amounts):
     with pytest.raises(AssertionError):
         entry(*amounts)

@@ -40,6 +40,7 @@ OTHER = {
     "route_id": "M390",
     "vehicle_id": "bus 7",
     "full_fare": 200,
+    "distance_m": 4_000,
     "transfer_proven": True,
     "carriage_class": "business",
     "riders_count": 2,

@@ -15,8 +15,8 @@ currency: SGD
 rider_categories: [{{id: adult, default: true}}]
 fare_media: [{{id: card}}]
 networks: [{{id: ferry, taps: board, reference: s.1}}]
-fare_products: [{{id: ferry_ride, reference: s.2, pricing: {{kind: flat, amount_fen: 300}}}}]
-fare_leg_rules: [{{id: ferry, network: ferry, product: ferry_ride}}]
+fare_products: [{{id: ferry_ride, reference: s.2, pricing: {{kind: flat, amount: 3.00}}}}]
+fare_leg_rules: [{{id: ferry, networks: [ferry], product: ferry_ride}}]
 """
 
 

@@ -39,7 +39,7 @@ def figures(store: FakeStore):
         charges(store.posted),
         account_sums(store.posted),
         [(wallet.balance_fen, wallet.owed_fen, wallet.day) for wallet in wallets],
-        [wallet.open_leg_day for wallet in wallets],
+        [wallet.open_until for wallet in wallets],
     )
 
 

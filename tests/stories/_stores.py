@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import structs
 
 from fare_rules import TariffBook
+from gateway.core.days import WalletDay
 from gateway.core.decide import Limits, Plan, Snapshot, decide
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Gate, Operator, Registry, Route, Stop
@@ -57,20 +58,32 @@ class FakeStore:
         self.book = book
         self.held = Snapshot(received_at=datetime.min.replace(tzinfo=UTC), registry=REGISTRY)
         self.posted: list[JournalEntry] = []
+        self.openings: dict = {}
 
     def take_taps(self, taps: Sequence[Tap], now: datetime) -> Plan:
         plan = decide(taps, structs.replace(self.held, received_at=now), self.book, LIMITS)
         kept = self.held.kept | {one.tap.tap_id: one for one in plan.kept}
         days: dict = {}
+        openings = self.openings | {(i, each.day): each.opening for i, each in plan.openings}
+        self.openings = openings
         for one in kept.values():
             if one.result.outcome.is_let_through:
-                days.setdefault((one.wallet_id, one.service_day), []).append(one.facts)
+                by_day = days.setdefault(one.wallet_id, {})
+                known = by_day.get(one.service_day, WalletDay(one.service_day))
+                by_day[one.service_day] = WalletDay(
+                    one.service_day,
+                    (*known.taps, one.facts),
+                    openings.get((one.wallet_id, one.service_day), {}),
+                )
         self._hold(
             plan.wallets,
             plan.entries,
             kept=kept,
             sequences={(one.tap.gate_id, one.tap.sequence): i for i, one in kept.items()},
-            earlier_days={key: tuple(facts) for key, facts in days.items()},
+            earlier_days={
+                wallet_id: tuple(by_day[day] for day in sorted(by_day))
+                for wallet_id, by_day in days.items()
+            },
         )
         return plan
 

@@ -52,13 +52,23 @@ CREATE TABLE wallet (
     version bigint NOT NULL,
     day date,
     day_taps bytea NOT NULL,
-    day_is_over boolean NOT NULL DEFAULT false,
-    open_leg_day date,
+    opening bytea NOT NULL,
+    swept_until timestamptz,
+    open_until timestamptz,
     opened_at timestamptz NOT NULL,
     CONSTRAINT balance_above_floor CHECK (balance_fen >= floor_fen),
     CONSTRAINT owes_only_at_floor CHECK (owed_fen = 0 OR (owed_fen > 0 AND balance_fen = floor_fen))
 ) WITH (fillfactor = 60);
-CREATE INDEX wallet_open_leg ON wallet (open_leg_day) WHERE open_leg_day IS NOT NULL;
+CREATE INDEX wallet_open_until ON wallet (open_until) WHERE open_until IS NOT NULL;
+
+-- What was remembered of a wallet when an earlier day of it began, where that is not nothing: a late tap
+-- is priced from there. opening is MessagePack (gateway/shell/rows.py).
+CREATE TABLE wallet_day (
+    wallet_id uuid NOT NULL REFERENCES wallet,
+    day date NOT NULL,
+    opening bytea NOT NULL,
+    PRIMARY KEY (wallet_id, day)
+);
 
 CREATE TABLE media (
     media_token text PRIMARY KEY,
@@ -93,7 +103,7 @@ CREATE INDEX tap_needs_person ON tap (received_at, tap_id) WHERE needs_person;
 CREATE INDEX tap_wallet_day ON tap (wallet_id, service_day) WHERE wallet_id IS NOT NULL;
 
 -- The ledger. purse and debt are those of wallet_id; every other account is named in full.
--- Six postings are the most an entry has; the sum is written out because a CHECK may not aggregate and
+-- Eight postings are the most an entry has; the sum is written out because a CHECK may not aggregate and
 -- a function call per row costs more than the rest of the insert.
 CREATE TABLE journal_entry (
     entry_id uuid PRIMARY KEY,
@@ -112,11 +122,12 @@ CREATE TABLE journal_entry (
     accounts text [] NOT NULL,
     amounts_fen bigint [] NOT NULL,
     CONSTRAINT postings_pair CHECK (
-        cardinality(accounts) = cardinality(amounts_fen) AND cardinality(accounts) BETWEEN 2 AND 6
+        cardinality(accounts) = cardinality(amounts_fen) AND cardinality(accounts) BETWEEN 2 AND 8
     ),
     CONSTRAINT postings_sum_to_zero CHECK (
         amounts_fen[1] + amounts_fen[2] + coalesce(amounts_fen[3], 0) + coalesce(amounts_fen[4], 0)
-        + coalesce(amounts_fen[5], 0) + coalesce(amounts_fen[6], 0) = 0
+        + coalesce(amounts_fen[5], 0) + coalesce(amounts_fen[6], 0) + coalesce(amounts_fen[7], 0)
+        + coalesce(amounts_fen[8], 0) = 0
     ),
     CONSTRAINT settled_no_earlier_than_it_happened CHECK (settlement_day >= service_day)
 );
@@ -201,7 +212,8 @@ END $$;
 GRANT faregate_gateway TO current_user;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO faregate_gateway;
 GRANT INSERT, UPDATE ON
-registry_version, operator, stop, route, gate, gate_key, credential, wallet, media, settlement_clock
+registry_version, operator, stop, route, gate, gate_key, credential, wallet, wallet_day, media,
+settlement_clock
 TO faregate_gateway;
 GRANT INSERT ON tap, journal_entry, settlement, settlement_batch, settlement_manifest
 TO faregate_gateway;
@@ -212,6 +224,6 @@ SET lock_timeout = '10s';
 SET statement_timeout = '60s';
 
 DROP TABLE settlement_manifest, settlement_batch, settlement, settlement_clock CASCADE;
-DROP TABLE journal_entry, tap, media, wallet, credential, gate_key, gate, route, stop CASCADE;
+DROP TABLE journal_entry, tap, media, wallet_day, wallet, credential, gate_key, gate, route, stop CASCADE;
 DROP TABLE operator, registry_version CASCADE;
 DROP FUNCTION refuse_edit;

@@ -1,0 +1,69 @@
+"""The two sides of a back-test: a folder with its own days, or one file on all days.
+
+A folder prices each tap by the file that was in force then. A single file prices every tap, even
+those before its `effective_from`, as if it had been in force all along: that is how a draft is held
+against last month's taps. Only the day from which it is in force is set aside. Whatever else in it
+has a date keeps it: campaigns, disruptions, holidays.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from fare_rules.backtest.faults import BacktestFault
+from fare_rules.book import TariffBook, load_book
+from fare_rules.compiled import CompiledTariff
+from fare_rules.load import load_tariff
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+class Side(Struct, frozen=True):
+    """How one side is called in a report."""
+
+    name: str
+    # Each file's day, or that the file prices all days.
+    in_force: str
+
+
+def load_side(path: Path) -> TariffBook:
+    """Load a folder of tariffs, or a single file as if it had always been in force.
+
+    Raises: TariffFaults when there are faults in it.
+    """
+    if path.is_dir():
+        return load_book(path)
+    tariff = _with_its_earlier_tariff(load_tariff(path), path)
+    return TariffBook(
+        tariffs=(tariff,),
+        in_force_from=(_ALWAYS,),
+        timezone=tariff.timezone,
+        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def _with_its_earlier_tariff(tariff: CompiledTariff, path: Path) -> CompiledTariff:
+    """Only a book knows the earlier tariff that this one may not be dearer than."""
+    if tariff.file.never_dearer_than is None:
+        return tariff
+    tariffs = load_book(path.parent).tariffs
+    return next(one for one in tariffs if one.effective_from == tariff.effective_from)
+
+
+def side_of(path: Path, book: TariffBook) -> Side:
+    if path.is_dir():
+        days = ", ".join(str(tariff.effective_from) for tariff in book.tariffs)
+        return Side(f"{book.tariffs[0].name} ({path.name})", f"each file from its day on: {days}")
+    return Side(
+        f"{book.tariffs[0].name} ({path.name})", "as if it had been in force for all of the taps"
+    )
+
+
+def check_comparable(old: TariffBook, new: TariffBook) -> None:
+    """Amounts of two currencies have no difference."""
+    first, second = old.tariffs[0].currency, new.tariffs[0].currency
+    if first != second:
+        message = f"The old tariff is in {first}, the new one in {second}"
+        raise BacktestFault("tariffs", message, "Compare tariffs of one currency")

@@ -1,0 +1,113 @@
+"""Taps in a CSV file: a row is a tap, and the columns are the fields of RideTap.
+
+    tap_id         a UUID; a tap that is there twice is priced once
+    tapped_at      ISO 8601 with its offset: 2026-03-02T08:05:11+08:00
+    full_fare      minor units of the currency: 290 for 2.90
+    distance_m     metres
+    transfer_proven  true or false
+    coupons        JSON: [["promotion", "2026-03-01T00:00:00Z"], ...]
+
+The other columns are text or whole numbers as they are. Columns may stand in any order; those whose
+field has a default may be left out, and so may their cells. The rows may be in any order, too.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fare_rules.backtest.faults import BacktestFault
+from fare_rules.taps import RideTap
+
+COLUMNS = RideTap.__struct_fields__
+_REQUIRED_COUNT = len(COLUMNS) - len(RideTap.__struct_defaults__)
+REQUIRED_COLUMNS = COLUMNS[:_REQUIRED_COUNT]
+_COUPONS = COLUMNS.index("coupons")
+_coupons = msgspec.json.Decoder(tuple[tuple[str, datetime], ...])
+_TAP_DEFAULTS: tuple[Any, ...] = ("",) * _REQUIRED_COUNT + RideTap.__struct_defaults__
+
+
+def write_taps(taps: Iterable[RideTap], path: Path) -> int:
+    """Write taps to a new file, and count them."""
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for tap in taps:
+            cells: list[Any] = msgspec.to_builtins(tap)
+            writer.writerow([_cell(cell) for cell in cells] + [""] * (len(COLUMNS) - len(cells)))
+            count += 1
+    return count
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return msgspec.json.encode(value).decode() if value else ""
+    return "" if value is None else value
+
+
+def read_taps(path: Path) -> Iterator[RideTap]:
+    """Read the taps of a file, one by one.
+
+    Raises: BacktestFault at the first row that is no tap: a back-test without it would be wrong.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            header = next(rows, [])
+            _check_header(header, path)
+            order = [(column, header.index(name)) for column, name in _known(header)]
+            for row in rows:
+                if len(row) != len(header):
+                    message = f"{len(row)} cells under {len(header)} columns"
+                    raise BacktestFault(f"{path}:{rows.line_num}", message, "Write one for each")
+                yield _tap(row, order, f"{path}:{rows.line_num}")
+        except (csv.Error, UnicodeDecodeError) as error:
+            place, remedy = f"{path}:{rows.line_num + 1}", "Write a CSV file in UTF-8"
+            raise BacktestFault(place, f"This is no CSV ({error})", remedy) from error
+
+
+def _known(header: list[str]) -> list[tuple[int, str]]:
+    return [(column, name) for column, name in enumerate(COLUMNS) if name in header]
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    place, columns = f"{path}:1", ", ".join(COLUMNS)
+    for name in header:
+        if name not in COLUMNS:
+            raise BacktestFault(place, f"No column is called '{name}'", f"There are: {columns}")
+        if header.count(name) > 1:
+            raise BacktestFault(place, f"Column '{name}' is there twice", "Keep one of the two")
+    for name in REQUIRED_COLUMNS:
+        if name not in header:
+            raise BacktestFault(place, f"Column '{name}' is missing", "Add it")
+
+
+def _tap(row: list[str], order: list[tuple[int, int]], place: str) -> RideTap:
+    values = list(_TAP_DEFAULTS)
+    for column, index in order:
+        if row[index]:
+            values[column] = row[index]
+    try:
+        if isinstance(values[_COUPONS], str):
+            values[_COUPONS] = _coupons.decode(values[_COUPONS])
+        tap = msgspec.convert(values, RideTap, strict=False)
+    except msgspec.MsgspecError as error:
+        message = str(error)
+        for column, name in enumerate(COLUMNS):
+            message = message.replace(f"`$[{column}]", f"`{name}")
+        raise BacktestFault(place, message, "Correct the cell, or leave out the row") from error
+    for name, value in zip(REQUIRED_COLUMNS, values, strict=False):
+        if value == "":
+            raise BacktestFault(place, f"'{name}' is empty", "Every tap has one")
+    if tap.tapped_at.tzinfo is None:
+        remedy = "Write its offset, as in 2026-03-02T08:05:11+08:00"
+        raise BacktestFault(place, f"'{values[3]}' may be any of several instants", remedy)
+    if tap.tapped_at.tzinfo is not UTC:
+        tap = msgspec.structs.replace(tap, tapped_at=tap.tapped_at.astimezone(UTC))
+    return tap

@@ -1,0 +1,222 @@
+"""The full fare of a leg: what its product costs before anybody pays less."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from fare_rules.language.products import (
+    BestOf,
+    DistanceBands,
+    FareProduct,
+    Flat,
+    Formula,
+    GateNames,
+    Matrix,
+    PerKm,
+    StopBands,
+    ZoneCount,
+    ZoneFares,
+)
+from fare_rules.language.scalars import RoundTo
+from fare_rules.legs import LegFacts
+from fare_rules.money import Fen, Rounding, round_parts, share_of
+from fare_rules.networks import NetworkRules
+from fare_rules.zones import ByZones, Span, ZoneMap
+
+_METRES_IN_KM = 1000
+
+
+class FareRefusal(StrEnum):
+    """Why a leg has no price. Ordered by precedence: of two that apply, the earlier is reported."""
+
+    NO_TARIFF = "no_tariff"
+    UNKNOWN_NETWORK = "unknown_network"
+    UNKNOWN_RIDER_CATEGORY = "unknown_rider_category"
+    UNKNOWN_FARE_MEDIA = "unknown_fare_media"
+    NO_FARE_RULE = "no_fare_rule"
+    NO_GATE_FARE = "no_gate_fare"
+    NO_DISTANCE = "no_distance"
+    NO_ZONE = "no_zone"
+    NO_PAIR = "no_pair"
+
+
+class Trip(Struct, frozen=True):
+    """What a full fare may depend on."""
+
+    facts: LegFacts
+    network: NetworkRules
+    span: Span | None
+    # Where a gate measured it, or legs were joined.
+    distance_m: int | None = None
+    added_m: int = 0
+    gate_fare_fen: int | None = None
+
+
+class BaseFares:
+    """The products of one tariff and the tables they look into."""
+
+    def __init__(
+        self,
+        products: dict[str, FareProduct],
+        matrices: dict[str, dict[str, dict[tuple[str, str], int]]],
+        stops_areas: dict[str, tuple[str, ...]],
+        zones: ZoneMap,
+        currency_unit: int,
+    ) -> None:
+        self._products = products
+        self._matrices = matrices
+        self._areas_of = stops_areas
+        self._zones = zones
+        # Minor units in one main unit.
+        self._unit = currency_unit
+        self._zone_fares = {
+            product.id: ByZones((zones.span(fare.zones), fare.amount) for fare in pricing.fares)
+            for product in products.values()
+            if isinstance(pricing := product.pricing, ZoneFares)
+        }
+
+    def full_fare(self, product_id: str, trip: Trip) -> Fen | FareRefusal:
+        """Find what one rider pays of a product without any discount."""
+        product = self._products[product_id]
+        pricing = product.pricing
+        if trip.gate_fare_fen is not None and (
+            product.gate_may_name_fare or isinstance(pricing, GateNames)
+        ):
+            return Fen(trip.gate_fare_fen)
+        match pricing:
+            case Flat():
+                return Fen(pricing.amount)
+            case DistanceBands():
+                metres = distance_m(trip)
+                return FareRefusal.NO_DISTANCE if metres is None else _by_distance(pricing, metres)
+            case PerKm():
+                metres = distance_m(trip)
+                return FareRefusal.NO_DISTANCE if metres is None else self._per_km(pricing, metres)
+            case StopBands():
+                return _by_stops(pricing, trip)
+            case ZoneFares():
+                if trip.span is None:
+                    return FareRefusal.NO_ZONE
+                fare_fen = self._zone_fares[product_id].of(trip.span)
+                return FareRefusal.NO_PAIR if fare_fen is None else Fen(fare_fen)
+            case ZoneCount():
+                return self._by_zone_count(pricing, trip)
+            case Matrix():
+                return self._by_pair(pricing, trip.facts)
+            case Formula():
+                fare = self.full_fare(pricing.of_product, trip)
+                return fare if isinstance(fare, FareRefusal) else _by_formula(pricing, fare)
+            case BestOf():
+                return self._best_of(pricing, trip)
+            case GateNames():
+                return FareRefusal.NO_GATE_FARE
+
+    def _per_km(self, pricing: PerKm, metres: int) -> Fen:
+        # A rate is in millionths of the main unit for a kilometre.
+        parts_in_fen = 1_000_000 * _METRES_IN_KM // self._unit
+        parts = pricing.start * parts_in_fen + pricing.rate * metres
+        fare_fen = _rounded(parts, parts_in_fen, pricing.rounding)
+        fare_fen = max(fare_fen, pricing.minimum)
+        return Fen(fare_fen if pricing.maximum is None else min(fare_fen, pricing.maximum))
+
+    def _by_zone_count(self, pricing: ZoneCount, trip: Trip) -> Fen | FareRefusal:
+        from_stop, to_stop = trip.facts.from_stop, trip.facts.to_stop
+        count: int | None = None
+        if from_stop and to_stop and trip.network.has_links:
+            path = trip.network.stops_between(from_stop, to_stop)
+            count = self._zones.zones_count(path) if path else None
+        if count is None:
+            if trip.span is None:
+                return FareRefusal.NO_ZONE
+            count = trip.span.high - trip.span.low + 1
+        for band in pricing.bands:
+            if count <= band.up_to_zones:
+                return Fen(band.amount)
+        return Fen(pricing.bands[-1].amount)
+
+    def _by_pair(self, pricing: Matrix, facts: LegFacts) -> Fen | FareRefusal:
+        fares = self._matrices[pricing.table][pricing.column]
+        pairs = [
+            (one, other)
+            for one in self._places_of(facts.from_stop, pricing.by)
+            for other in self._places_of(facts.to_stop, pricing.by)
+        ]
+        found = [fares[pair] for pair in pairs if pair in fares]
+        if not found and pricing.both_ways:
+            found = [fares[other, one] for one, other in pairs if (other, one) in fares]
+        return Fen(min(found)) if found else FareRefusal.NO_PAIR
+
+    def _places_of(self, stop: str | None, by: str) -> tuple[str, ...]:
+        if stop is None:
+            return ()
+        if by == "stops":
+            return (stop,)
+        return self._zones.zone_of(stop) if by == "zones" else self._areas_of.get(stop, ())
+
+    def _best_of(self, pricing: BestOf, trip: Trip) -> Fen | FareRefusal:
+        fares = [self.full_fare(product_id, trip) for product_id in pricing.of_products]
+        known = [fare for fare in fares if not isinstance(fare, FareRefusal)]
+        if (pricing.take == "sum" and len(known) < len(fares)) or not known:
+            return next(fare for fare in fares if isinstance(fare, FareRefusal))
+        choose = {"lowest": min, "highest": max, "sum": sum}[pricing.take]
+        return Fen(choose(known))
+
+
+def distance_m(trip: Trip) -> int | None:
+    """The distance that counts: measured, or from the network's tables, and what is added to it."""
+    metres = trip.distance_m
+    if metres is None:
+        metres = trip.network.distance_between(
+            trip.facts.route_id, trip.facts.from_stop, trip.facts.to_stop
+        )
+    return None if metres is None else metres + trip.added_m
+
+
+def _by_distance(pricing: DistanceBands, metres: int) -> Fen:
+    fare_fen = _band_fare(pricing, metres if pricing.ends == "inclusive" else metres + 1)
+    return Fen(fare_fen if pricing.maximum is None else min(fare_fen, pricing.maximum))
+
+
+def _band_fare(pricing: DistanceBands, metres: int) -> int:
+    # Bands that end exclusively are those of one metre more that end inclusively.
+    for band in pricing.bands:
+        if metres <= band.up_to_km:
+            return band.amount
+    last = pricing.bands[-1]
+    if pricing.beyond is None:
+        return last.amount
+    steps_begun = -(-(metres - last.up_to_km) // pricing.beyond.every_km)
+    return last.amount + steps_begun * pricing.beyond.add
+
+
+def _by_stops(pricing: StopBands, trip: Trip) -> Fen | FareRefusal:
+    count = trip.network.stops_count_between(
+        trip.facts.route_id, trip.facts.from_stop, trip.facts.to_stop
+    )
+    if count is None:
+        return FareRefusal.NO_DISTANCE
+    for band in pricing.bands:
+        if count <= band.up_to_stops:
+            return Fen(band.amount)
+    last = pricing.bands[-1]
+    if pricing.beyond is None:
+        return Fen(last.amount)
+    steps_begun = -(-(count - last.up_to_stops) // pricing.beyond.every_stops)
+    return Fen(last.amount + steps_begun * pricing.beyond.add)
+
+
+def _by_formula(pricing: Formula, fare_fen: int) -> Fen:
+    reduced_fen = max(fare_fen - pricing.subtract, 0) * pricing.times
+    return Fen(percent_of(reduced_fen, pricing.percent, pricing.rounding) + pricing.add)
+
+
+def percent_of(amount_fen: int, percent: int, rounding: RoundTo | None) -> Fen:
+    """Take a percentage, rounded as a rule says: half up to the minor unit, if it does not."""
+    if rounding is None:
+        return share_of(amount_fen, percent, Rounding.HALF_UP)
+    return share_of(amount_fen, percent, rounding.mode, rounding.step or 1)
+
+
+def _rounded(parts: int, parts_in_fen: int, rounding: RoundTo) -> int:
+    step_fen = rounding.step or 1
+    return round_parts(parts, parts_in_fen * step_fen, rounding.mode) * step_fen

@@ -1,0 +1,441 @@
+"""A rider's taps, folded in the order of their events: which legs they make, and what each costs.
+
+The fold looks at event time, whatever order the taps arrived in, so the same taps always cost the
+same. Each charge hangs on one tap, and that tap's operator is paid it:
+
+    enter, exit          one leg, charged at the exit
+    board                one leg, charged at the boarding (networks that tap on only)
+    board, alight        one leg, charged at the alighting
+    exit alone           a leg without its entry, charged at the exit
+    enter alone          open until another leg begins, or its time has passed; charged at the entry
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from fare_rules.base_fare import FareRefusal
+from fare_rules.book import TariffBook
+from fare_rules.compiled import CompiledTariff
+from fare_rules.disruptions import touches
+from fare_rules.language.places import SameStopExit
+from fare_rules.legs import Leg
+from fare_rules.money import Fen
+from fare_rules.networks import NetworkRules
+from fare_rules.periods import is_over
+from fare_rules.price import Priced, price_leg
+from fare_rules.quotes import Quote, QuoteLine
+from fare_rules.states import NOTHING, Habit, PastLeg, Reentry, RiderState
+from fare_rules.taps import Action, RideTap
+
+# Bounds of what is remembered of a rider.
+TRAIL_LEGS_MAX = 16
+HABITS_MAX = 40
+
+
+class Charge(Struct, frozen=True):
+    """What one tap costs, as one product of one operator."""
+
+    tap_id: UUID
+    operator_id: str
+    effective_at: datetime
+    service_day: date
+    quote: Quote
+
+    @property
+    def key(self) -> tuple[UUID, str]:
+        return (self.tap_id, self.quote.product_id)
+
+    @property
+    def fare_fen(self) -> Fen:
+        """What the operator is due."""
+        return self.quote.fare_fen
+
+    @property
+    def rider_fen(self) -> Fen:
+        return self.quote.rider_fen
+
+
+class Fold(Struct, frozen=True):
+    """What some taps of one rider came to, and what is remembered after them."""
+
+    charges: dict[tuple[UUID, str], Charge]
+    # The journey of each tap: the id of the journey's first tap.
+    journeys: dict[UUID, UUID]
+    double_beeps: frozenset[UUID]
+    # Taps that no rule can price, with the tariff's reason.
+    refused: dict[UUID, FareRefusal]
+    state: RiderState
+    # When the leg that is open can no longer be closed.
+    open_until: datetime | None
+
+
+def fold(
+    taps: Iterable[RideTap],
+    book: TariffBook,
+    *,
+    state: RiderState = NOTHING,
+    swept_until: datetime | None = None,
+) -> Fold:
+    """Price a rider's taps after all that is remembered of him.
+
+    Shape:  taps of one media token. Of the legs still open at the end, those whose time had passed
+            by `swept_until` are charged as incomplete.
+    """
+    folding = RiderFold(book, state)
+    for tap in sorted(taps, key=lambda tap: tap.order):
+        folding.take(tap)
+    if swept_until is not None:
+        folding.sweep(swept_until)
+    return folding.result()
+
+
+class RiderFold:
+    """A fold under way. `take` expects the taps in the order of their events."""
+
+    def __init__(self, book: TariffBook, state: RiderState = NOTHING) -> None:
+        self._book = book
+        self._state = state
+        self._charges: dict[tuple[UUID, str], Charge] = {}
+        self._journeys: dict[UUID, UUID] = {}
+        self._double_beeps: set[UUID] = set()
+        self._refused: dict[UUID, FareRefusal] = {}
+
+    def result(self) -> Fold:
+        return Fold(
+            dict(self._charges),
+            dict(self._journeys),
+            frozenset(self._double_beeps),
+            dict(self._refused),
+            self._state,
+            self._open_until(),
+        )
+
+    def take(self, tap: RideTap) -> None:
+        state = self._state
+        if tap.action is Action.TOUCH:
+            self._touch(tap)
+            return
+        network = self._network(tap)
+        if tap.action.opens:
+            first = state.last_opening
+            if first is not None and self._is_double_beep(first, tap, network):
+                self._double_beeps.add(tap.tap_id)
+                return
+            self._leave_open()
+            self._take_back(tap)
+            if network is not None and network.taps != "board":
+                self._journeys[tap.tap_id] = tap.tap_id
+                self._state = structs.replace(
+                    self._state, open_tap=tap, via_stops=(), last_opening=tap
+                )
+            else:
+                self._charge(_leg(tap, tap), tap, tap)
+                self._state = structs.replace(self._state, last_opening=tap)
+            return
+        opening = state.open_tap
+        if opening is not None and self._may_close(opening, tap):
+            self._close(opening, tap)
+            return
+        self._leave_open()
+        self._state = structs.replace(self._state, last_opening=None)
+        self._exit_alone(tap)
+
+    def sweep(self, instant: datetime) -> None:
+        """Charge the open leg if nobody could close it any more at an instant."""
+        until = self._open_until()
+        if until is not None and until <= instant:
+            self._leave_open()
+
+    def _open_until(self) -> datetime | None:
+        opening = self._state.open_tap
+        if opening is None:
+            return None
+        network = self._network(opening)
+        return opening.tapped_at + (network.longest if network else timedelta(0))
+
+    def _network(self, tap: RideTap) -> NetworkRules | None:
+        tariff = self._book.tariff_at(tap.tapped_at)
+        return tariff.network(tap.network) if tariff else None
+
+    def _is_double_beep(
+        self, first: RideTap, second: RideTap, network: NetworkRules | None
+    ) -> bool:
+        return (
+            network is not None
+            and bool(network.pass_back)
+            and first.action is second.action
+            and first.place == second.place
+            and second.tapped_at - first.tapped_at <= network.pass_back
+        )
+
+    def _touch(self, tap: RideTap) -> None:
+        opening, state = self._state.open_tap, self._state
+        if opening is None or opening.network != tap.network or tap.stop_id is None:
+            return
+        self._journeys[tap.tap_id] = opening.tap_id
+        if tap.stop_id not in state.via_stops:
+            self._state = structs.replace(state, via_stops=(*state.via_stops, tap.stop_id))
+
+    def _may_close(self, opening: RideTap, closing: RideTap) -> bool:
+        if opening.network != closing.network:
+            return False
+        vehicles = {opening.vehicle_id, closing.vehicle_id} - {None}
+        return opening.action is not Action.BOARD or len(vehicles) <= 1
+
+    def _close(self, opening: RideTap, closing: RideTap) -> None:
+        tariff = self._book.tariff_at(opening.tapped_at)
+        network = tariff.network(opening.network) if tariff else None
+        if tariff is None or network is None:
+            self._leave_open()
+            self._exit_alone(closing)
+            return
+        leg = _leg(opening, closing, via_stops=self._state.via_stops)
+        stay = closing.tapped_at - opening.tapped_at
+        allowed = self._time_allowed(leg, tariff, network)
+        is_late = stay > allowed and not any(
+            disruption.waives_journey_time and touches(disruption, leg, tariff)
+            for disruption in tariff.file.disruptions
+        )
+        time = network.journey_time
+        if is_late and (time is None or time.over == "incomplete"):
+            self._leave_open()
+            self._state = structs.replace(self._state, last_opening=None)
+            self._exit_alone(closing)
+            return
+        self._state = structs.replace(self._state, open_tap=None, via_stops=(), last_opening=None)
+        band = network.same_stop_band(stay) if _is_same_stop(opening, closing) else None
+        if band is not None and band.charge != "ride":
+            self._same_stop(opening, closing, band, network)
+            return
+        self._charge(structs.replace(leg, is_over_time=is_late), opening, closing)
+
+    def _time_allowed(self, leg: Leg, tariff: CompiledTariff, network: NetworkRules) -> timedelta:
+        if network.journey_time is None:
+            return timedelta.max
+        stops = (leg.from_stop, leg.to_stop, *leg.via_stops)
+        return network.time_allowed(
+            tariff.zones.span_of(stops), tariff.timeframes.at(leg.boarded_at)
+        )
+
+    def _same_stop(
+        self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
+    ) -> None:
+        before = set(self._charges)
+        if band.charge in ("incomplete", "two_incomplete"):
+            self._charge(_leg(opening, opening, missing="exit"), opening, opening)
+            if band.charge == "two_incomplete":
+                self._charge(_leg(closing, closing, missing="entry"), closing, closing)
+        else:
+            amount = int(band.amount or 0) * closing.riders_count
+            line = QuoteLine(network.same_stop_id, Fen(amount), network.reference)
+            quote = Quote((line,), network.same_stop_id, self._tariff_id(opening))
+            self._journeys[opening.tap_id] = self._journeys[closing.tap_id] = opening.tap_id
+            self._put(closing, closing.tapped_at, quote)
+        if band.cancelled_by_entry_minutes is not None and opening.stop_id is not None:
+            charged = tuple(key for key in self._charges if key not in before)
+            until = closing.tapped_at + timedelta(minutes=band.cancelled_by_entry_minutes)
+            reentry = Reentry(opening.stop_id, until, charged)
+            self._state = structs.replace(self._state, reentry=reentry)
+
+    def _tariff_id(self, tap: RideTap) -> str:
+        tariff = self._book.tariff_at(tap.tapped_at)
+        return tariff.tariff_id if tariff else ""
+
+    def _take_back(self, tap: RideTap) -> None:
+        """A charge for leaving at once is taken back from the rider who enters again."""
+        reentry = self._state.reentry
+        if reentry is None:
+            return
+        if tap.stop_id == reentry.stop_id and tap.tapped_at <= reentry.until:
+            for key in reentry.charged:
+                self._charges.pop(key, None)
+        self._state = structs.replace(self._state, reentry=None)
+
+    def _leave_open(self) -> None:
+        """Charge the open leg, if there is one, as a leg that was never closed."""
+        opening = self._state.open_tap
+        if opening is None:
+            return
+        via_stops = self._state.via_stops
+        self._state = structs.replace(self._state, open_tap=None, via_stops=())
+        usual = self._usual_end(opening, "from_stop")
+        if usual is None:
+            self._charge(
+                _leg(opening, opening, via_stops=via_stops, missing="exit"), opening, opening
+            )
+        else:
+            leg = _leg(opening, opening, via_stops=via_stops)
+            leg = structs.replace(leg, to_stop=usual, is_completed=True)
+            self._charge(leg, opening, opening)
+
+    def _exit_alone(self, closing: RideTap) -> None:
+        usual = self._usual_end(closing, "to_stop")
+        if usual is None:
+            self._charge(_leg(closing, closing, missing="entry"), closing, closing)
+        else:
+            leg = _leg(closing, closing)
+            leg = structs.replace(leg, from_stop=usual, to_stop=closing.stop_id, is_completed=True)
+            self._charge(leg, closing, closing)
+
+    def _usual_end(self, tap: RideTap, known_end: str) -> str | None:
+        """Where the rider usually comes from, or goes to, when one end of a leg is known."""
+        network = self._network(tap)
+        completion = network.completion if network else None
+        if completion is None or tap.stop_id is None:
+            return None
+        since = self._book.service_day_of(tap.tapped_at) - timedelta(days=completion.within_days)
+        other_end = "to_stop" if known_end == "from_stop" else "from_stop"
+        counts: dict[str, int] = {}
+        for habit in self._state.habits:
+            if (
+                habit.network == tap.network
+                and getattr(habit, known_end) == tap.stop_id
+                and habit.day >= since
+            ):
+                end = getattr(habit, other_end)
+                counts[end] = counts.get(end, 0) + 1
+        usual = max(sorted(counts), key=lambda end: counts[end], default=None)
+        return usual if usual is not None and counts[usual] >= completion.legs_min else None
+
+    def _charge(self, leg: Leg, opening: RideTap, charged: RideTap) -> None:
+        day = self._book.service_day_of(leg.boarded_at)
+        tariff, priced = self._price(leg, day, opening.tap_id)
+        if isinstance(priced, FareRefusal):
+            self._refused[charged.tap_id] = priced
+            return
+        assert tariff is not None
+        quote = priced.quote
+        if leg.is_completed:
+            network = tariff.networks[leg.network]
+            line = QuoteLine(network.completion_id, Fen(0), network.reference)
+            quote = structs.replace(quote, lines=(*quote.lines, line))
+        past = priced.memory.past
+        # A leg never closed that costs nothing is no sale; a free ride is one.
+        if quote.fare_fen or quote.rider_fen or leg.missing != "exit":
+            self._put(charged, charged.tapped_at, quote)
+        self._journeys[opening.tap_id] = self._journeys[charged.tap_id] = past.journey_id
+        self._remember(leg, priced, past, tariff, day)
+
+    def _price(
+        self, leg: Leg, day: date, journey_id: UUID
+    ) -> tuple[CompiledTariff | None, Priced | FareRefusal]:
+        tariff = self._book.tariff_at(leg.boarded_at)
+        later = self._book.tariff_at(leg.last_tap_at)
+        if tariff is None or later is None:
+            return None, FareRefusal.NO_TARIFF
+        priced = price_leg(leg, tariff, self._state, day=day, journey_id=journey_id)
+        if later is tariff or later.file.journeys_under_way == "old":
+            return tariff, priced
+        other = price_leg(leg, later, self._state, day=day, journey_id=journey_id)
+        if later.file.journeys_under_way == "new" or isinstance(priced, FareRefusal):
+            return later, other
+        if isinstance(other, FareRefusal) or other.quote.rider_fen >= priced.quote.rider_fen:
+            return tariff, priced
+        return later, other
+
+    def _put(self, tap: RideTap, effective_at: datetime, quote: Quote) -> None:
+        day = self._book.service_day_of(tap.tapped_at)
+        charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote)
+        self._charges[charge.key] = charge
+
+    def _remember(
+        self, leg: Leg, priced: Priced, past: PastLeg, tariff: CompiledTariff, day: date
+    ) -> None:
+        state, memory = self._state, priced.memory
+        earliest = leg.boarded_at - tariff.lookback
+        trail = tuple(each for each in state.trail if each.last_tap_at >= earliest)
+        habits = state.habits
+        is_complete = leg.missing is None and not leg.is_completed
+        has_habits = tariff.networks[leg.network].completion is not None
+        if has_habits and is_complete and leg.from_stop and leg.to_stop:
+            habits = (*habits, Habit(leg.network, leg.from_stop, leg.to_stop, day))[-HABITS_MAX:]
+        self._state = structs.replace(
+            state,
+            trail=(*trail, past)[-TRAIL_LEGS_MAX:],
+            journey=memory.journey,
+            windows={**state.windows, **memory.windows} if memory.windows else state.windows,
+            uses={**state.uses, **memory.uses} if memory.uses else state.uses,
+            habits=habits,
+        )
+
+
+def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderState:
+    """What of a rider's memory still matters to a service day that begins at an instant."""
+    tariff = book.tariff_at(starts_at)
+    if tariff is None:
+        return state
+    day = book.service_day_of(starts_at)
+    earliest = starts_at - tariff.lookback
+    trail = tuple(past for past in state.trail if past.last_tap_at >= earliest)
+    since = day - timedelta(
+        days=max(
+            (n.completion.within_days for n in tariff.networks.values() if n.completion), default=0
+        )
+    )
+    last = state.last_opening
+    network = tariff.network(last.network) if last else None
+    may_beep = (
+        last is not None
+        and network is not None
+        and (starts_at - last.tapped_at <= network.pass_back)
+    )
+    windows = {
+        rule_id: window
+        for rule_id, window in state.windows.items()
+        if (rule := tariff.accumulators.get(rule_id)) is not None
+        and not is_over(rule.period, window, day, starts_at)
+    }
+    return RiderState(
+        open_tap=state.open_tap,
+        via_stops=state.via_stops,
+        last_opening=last if may_beep or state.open_tap else None,
+        trail=trail,
+        journey=state.journey if trail else None,
+        windows=windows,
+        uses=state.uses,
+        habits=tuple(habit for habit in state.habits if habit.day >= since),
+        # A charge of a day before is not taken back.
+        reentry=None,
+    )
+
+
+def _is_same_stop(opening: RideTap, closing: RideTap) -> bool:
+    return opening.stop_id is not None and opening.stop_id == closing.stop_id
+
+
+def _leg(
+    first: RideTap,
+    last: RideTap,
+    *,
+    via_stops: tuple[str, ...] = (),
+    missing: str | None = None,
+) -> Leg:
+    named_fare = last.full_fare if last.full_fare is not None else first.full_fare
+    is_one_tap = first is last
+    has_end = not is_one_tap or missing == "entry"
+    return Leg(
+        network=last.network,
+        operator_id=last.operator_id,
+        rider_category=last.rider_category,
+        fare_media=last.fare_media,
+        boarded_at=first.tapped_at,
+        alighted_at=None if is_one_tap else last.tapped_at,
+        from_stop=None if missing == "entry" else first.stop_id,
+        to_stop=last.stop_id if has_end else None,
+        via_stops=via_stops,
+        route_id=last.route_id or first.route_id,
+        vehicle_id=last.vehicle_id or first.vehicle_id,
+        gate_fare_fen=None if named_fare is None else Fen(named_fare),
+        distance_m=last.distance_m,
+        carriage_class=last.carriage_class,
+        riders_count=last.riders_count,
+        transfer_proven=last.transfer_proven or first.transfer_proven,
+        missing=missing,
+        issuer_id=last.issuer_id,
+        coupons=last.coupons,
+    )

@@ -1,0 +1,307 @@
+"""What makes a fare less: concessions, transfers, tiers, caps, promotions; and subsidies."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from fare_rules.language.conditions import Clause, LegFilter, Rule
+from fare_rules.language.places import Weekday
+from fare_rules.language.scalars import (
+    Count,
+    Id,
+    Minutes,
+    Moment,
+    Money,
+    Percent,
+    Record,
+    RoundTo,
+    Zones,
+    no_money,
+    the_whole,
+)
+
+BORNE_BY = Meta(
+    description="The sponsor that pays what the rule takes off. The operator forgoes it, if left "
+    "out."
+)
+
+
+class PaysPercent(Record, frozen=True, kw_only=True, tag="percent", tag_field="kind"):
+    """One percentage of the fare."""
+
+    percent: Annotated[Percent, Meta(description="What the rider pays: 95 is 5 percent off.")]
+    rounding: Annotated[RoundTo, Meta(description="Of what the rider pays.")]
+
+
+class PercentBand(Record, frozen=True, kw_only=True):
+    """The percentage of one part of the fare; the last part has no end."""
+
+    percent: Annotated[Percent, Meta(description="What the rider pays of this part.")]
+    up_to: Annotated[Money | None, Meta(description="End of the part; none for the last.")] = None
+
+
+class PaysBands(Record, frozen=True, kw_only=True, tag="bands", tag_field="kind"):
+    """A percentage of each part of the fare; the sum is rounded once."""
+
+    bands: Annotated[tuple[PercentBand, ...], Meta(min_length=1, description="Low to high.")]
+    rounding: Annotated[RoundTo, Meta(description="Of the sum.")]
+
+
+class PaysAmount(Record, frozen=True, kw_only=True, tag="amount", tag_field="kind"):
+    """A fixed amount, if the fare is more."""
+
+    amount: Annotated[Money, Meta(description="What the rider pays at most.")]
+
+
+class PaysLess(Record, frozen=True, kw_only=True, tag="less", tag_field="kind"):
+    """A fixed amount less, never below zero."""
+
+    amount: Annotated[Money, Meta(description="What is taken off.")]
+
+
+class PaysFormula(Record, frozen=True, kw_only=True, tag="formula", tag_field="kind"):
+    """The fare less an amount, a percentage of the rest, and an amount on top."""
+
+    subtract: Annotated[Money, Meta(description="Taken off first; never below zero.")] = no_money()
+    percent: Annotated[Percent, Meta(description="So much of the rest.")] = the_whole()
+    add: Annotated[Money, Meta(description="Added last.")] = no_money()
+    rounding: Annotated[RoundTo, Meta(description="Of the result.")]
+
+
+class PaysProduct(Record, frozen=True, kw_only=True, tag="product", tag_field="kind"):
+    """The full fare of another product for the same leg, or a percentage of it."""
+
+    product: Annotated[Id, Meta(description="The other product.")]
+    percent: Annotated[Percent, Meta(description="So much of it.")] = the_whole()
+    rounding: Annotated[RoundTo, Meta(description="Of the result.")]
+
+
+class Free(Record, frozen=True, kw_only=True, tag="free", tag_field="kind"):
+    """Nothing."""
+
+
+class PaysDifference(Record, frozen=True, kw_only=True, tag="difference", tag_field="kind"):
+    """What the fare is more than has been paid for this chain of transfers: the dearest leg wins."""
+
+
+Pays = PaysPercent | PaysBands | PaysAmount | PaysLess | PaysFormula | PaysProduct | Free
+TransferPays = PaysPercent | PaysAmount | PaysLess | Free | PaysDifference
+PromotionPays = PaysPercent | PaysAmount | PaysLess | Free
+
+
+class Concession(Rule, frozen=True, kw_only=True):
+    """Who pays less than the full fare. In each layer, one at most acts."""
+
+    pays: Annotated[Pays, Meta(description="What the rider pays of the fare.")]
+    layer: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=9,
+            description="Concessions of a second layer act on what those of the first have left.",
+        ),
+    ] = 1
+    borne_by: Annotated[Id | None, BORNE_BY] = None
+
+
+class FareTransferRule(Clause, frozen=True, kw_only=True):
+    """What a change of vehicles takes off the next leg (GTFS fare_transfer_rules)."""
+
+    from_: Annotated[LegFilter, Meta(description="Which legs may come before.")] = field(
+        name="from", default=LegFilter()
+    )
+    to: Annotated[LegFilter, Meta(description="Which legs are cheaper after it.")] = LegFilter()
+    pays: Annotated[TransferPays, Meta(description="What the rider pays of the leg's fare.")]
+    window_minutes: Annotated[Minutes, Meta(description="Time for the change, end included.")]
+    window_from: Annotated[
+        Literal["previous_boarding", "previous_last_tap", "first_boarding", "first_last_tap"],
+        Meta(
+            description="What starts the window: a tap of the leg before, or of the first leg of "
+            "the chain. The last tap is the exit, or the boarding where nobody taps out."
+        ),
+    ] = "previous_last_tap"
+    window_to: Annotated[
+        Literal["boarding", "last_tap"], Meta(description="What must come before it ends.")
+    ] = "boarding"
+    transfers_max: Annotated[
+        Count | None, Meta(description="Transfers in one chain; any number if left out.")
+    ] = None
+    different_route: Annotated[
+        bool, Meta(description="On one network, both routes must be known and differ.")
+    ] = False
+    different_network: Annotated[bool, Meta(description="The two networks must differ.")] = False
+    not_back: Annotated[
+        bool, Meta(description="The leg must not end where the one before began.")
+    ] = False
+    others_between: Annotated[
+        bool,
+        Meta(
+            description="Legs that `from` does not fit may lie between; otherwise the leg just "
+            "before must fit."
+        ),
+    ] = False
+    proven: Annotated[
+        bool,
+        Meta(description="A card that proves the ride before has it whatever the log says."),
+    ] = False
+    priority: Annotated[
+        int, Meta(ge=0, description="Of the rules that fit, the one with the highest acts.")
+    ] = 0
+    borne_by: Annotated[Id | None, BORNE_BY] = None
+
+
+class ServiceDay(Record, frozen=True, kw_only=True, tag="service_day", tag_field="kind"):
+    """Each service day."""
+
+
+class Week(Record, frozen=True, kw_only=True, tag="week", tag_field="kind"):
+    """Each week of service days."""
+
+    starts_on: Annotated[Weekday, Meta(description="Its first day.")] = "mon"
+
+
+class Month(Record, frozen=True, kw_only=True, tag="month", tag_field="kind"):
+    """Each calendar month of service days."""
+
+
+class Rolling(Record, frozen=True, kw_only=True, tag="rolling", tag_field="kind"):
+    """From the first counted tap on; the first one after the end begins the next period."""
+
+    days: Annotated[int, Meta(ge=0, le=400, description="Times 24 hours.")] = 0
+    minutes: Annotated[Minutes, Meta(description="And so many minutes.")] = 0
+
+
+Period = ServiceDay | Week | Month | Rolling
+
+COUNTS = Meta(
+    description="What a leg adds: what the rider paid for it after all steps (paid), what the "
+    "sponsors paid, too (paid_by_all), its fare before caps (before_caps), or its full fare."
+)
+Counts = Literal["paid", "paid_by_all", "before_caps", "full_fare"]
+
+
+class ZoneAmount(Record, frozen=True, kw_only=True):
+    """The limit within a run of zones."""
+
+    zones: Annotated[Zones, Meta(description="Such as 1-2.")]
+    amount: Annotated[Money, Meta(description="The limit.")]
+
+
+class _Accumulating(Rule, frozen=True, kw_only=True):
+    """A rule with a memory: what its legs have cost, and how many there were, in a period."""
+
+    period: Annotated[Period, Meta(description="How long it remembers.")]
+    counts: Annotated[Counts, COUNTS] = "paid"
+    counts_transfers: Annotated[
+        bool, Meta(description="A leg that continues another by transfer is one more ride.")
+    ] = False
+    counts_free: Annotated[bool, Meta(description="A leg that costs nothing is a ride, too.")] = (
+        False
+    )
+    same_place_minutes: Annotated[
+        Minutes,
+        Meta(
+            description="A leg begun at the same stop or vehicle within this of the last one there "
+            "is charged, and does not count."
+        ),
+    ] = 0
+    incomplete_legs: Annotated[
+        bool, Meta(description="Legs without entry or exit belong to it, too.")
+    ] = False
+
+
+class TierStep(Record, frozen=True, kw_only=True):
+    """A rate from some point on."""
+
+    from_: Annotated[Money | None, Meta(description="From this amount on, itself included.")] = (
+        field(name="from", default=None)
+    )
+    above: Annotated[Money | None, Meta(description="Above this amount, itself not.")] = None
+    after_rides: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="After so many rides of the period.")
+    ] = None
+    percent: Annotated[Percent, Meta(description="What the rider pays of the fare.")]
+
+
+class FareTier(_Accumulating, frozen=True, kw_only=True):
+    """A rate that depends on what was spent, or on how often one rode, in a period."""
+
+    reading: Annotated[
+        Literal["per_trip", "split"],
+        Meta(
+            description="per_trip: one rate for the whole leg, by what was spent before it. split: "
+            "each part of its fare has the rate of the tier it falls in."
+        ),
+    ] = "per_trip"
+    steps: Annotated[
+        tuple[TierStep, ...],
+        Meta(min_length=1, description="Low to high; below the first, the fare is full."),
+    ]
+    rounding: Annotated[RoundTo, Meta(description="Of what the rider pays.")]
+    borne_by: Annotated[Id | None, BORNE_BY] = None
+
+
+class FareCap(_Accumulating, frozen=True, kw_only=True):
+    """The most that a rider pays in a period. Every cap that fits holds, in the file's order."""
+
+    amount: Annotated[Money | None, Meta(description="The limit.")] = None
+    by_zones: Annotated[
+        tuple[ZoneAmount, ...],
+        Meta(
+            description="The limit by the widest zones travelled in the period; the narrowest run "
+            "that holds them counts."
+        ),
+    ] = ()
+    rides: Annotated[Count | None, Meta(description="After so many rides the rest are free.")] = (
+        None
+    )
+    borne_by: Annotated[Id | None, BORNE_BY] = None
+
+
+class Coupon(Record, frozen=True, kw_only=True):
+    """What a rider must have activated before."""
+
+    days: Annotated[Count, Meta(description="Times 24 hours that it lives after activation.")]
+
+
+class Promotion(Rule, frozen=True, kw_only=True):
+    """A ride that a sponsor helps to pay for, or a pass. One at most acts on a leg."""
+
+    pays: Annotated[PromotionPays, Meta(description="What the rider pays of what is left.")]
+    borne_by: Annotated[Id | None, BORNE_BY] = None
+    sponsor_pays_max: Annotated[
+        Money | None, Meta(description="The sponsor pays this for one leg at most.")
+    ] = None
+    begins: Annotated[Moment | None, Meta(description="First moment of the campaign, local.")] = (
+        None
+    )
+    ends: Annotated[Moment | None, Meta(description="First moment after the campaign, local.")] = (
+        None
+    )
+    coupon: Annotated[
+        Coupon | None, Meta(description="The rider must have activated a coupon, and lately.")
+    ] = None
+    uses_max: Annotated[
+        Count | None, Meta(description="Uses per rider in the whole campaign; any if left out.")
+    ] = None
+    uses_per_day: Annotated[
+        Count | None, Meta(description="Uses per rider and service day; any if left out.")
+    ] = None
+    days_from_first_use: Annotated[
+        Count | None,
+        Meta(description="It ends so many times 24 hours after its first use, as a pass does."),
+    ] = None
+    either_or: Annotated[
+        Id | None,
+        Meta(description="Of all offers with this name, a rider may use one only."),
+    ] = None
+
+
+class Subsidy(_Accumulating, frozen=True, kw_only=True):
+    """Money that another payer gives back after the period, by what was spent in it."""
+
+    above: Annotated[Money, Meta(description="Of what was spent above this.")] = no_money()
+    percent: Annotated[Percent, Meta(description="So much is given back.")]
+    maximum: Annotated[Money | None, Meta(description="In one period at most.")] = None
+    rounding: Annotated[RoundTo, Meta(description="Of what is given back.")]
+    borne_by: Annotated[Id, BORNE_BY]

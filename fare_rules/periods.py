@@ -1,0 +1,50 @@
+"""What a cap, a tier or a subsidy remembers, and for how long."""
+
+from datetime import date, datetime, timedelta
+
+from msgspec import Struct
+
+from fare_rules.language.discounts import Month, Period, Rolling, Week
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Window(Struct, array_like=True, frozen=True):
+    """What one rider has spent, and how often ridden, in the newest period of one rule."""
+
+    # Fixed periods: their first day. Rolling ones: the instant at which they opened.
+    first_day: date | None = None
+    opened_at: datetime | None = None
+    spent_fen: int = 0
+    rides_count: int = 0
+    # The zones travelled, as places in their order; below zero where none is known.
+    low: int = -1
+    high: int = -1
+
+
+def first_day_of(period: Period, day: date) -> date:
+    """Find the first service day of the fixed period that holds a day."""
+    if isinstance(period, Week):
+        return day - timedelta(days=(day.weekday() - _WEEKDAYS.index(period.starts_on)) % 7)
+    if isinstance(period, Month):
+        return day.replace(day=1)
+    return day
+
+
+def window_at(period: Period, window: Window | None, day: date, instant: datetime) -> Window:
+    """Find the window that a tap belongs to: the one that was open, or else a new one."""
+    if isinstance(period, Rolling):
+        if window is not None and window.opened_at is not None:
+            ends_at = window.opened_at + timedelta(days=period.days, minutes=period.minutes)
+            if instant < ends_at:
+                return window
+        return Window(opened_at=instant)
+    first_day = first_day_of(period, day)
+    if window is not None and window.first_day == first_day:
+        return window
+    return Window(first_day=first_day)
+
+
+def is_over(period: Period, window: Window, day: date, instant: datetime) -> bool:
+    """Whether no tap of a day that begins at an instant can belong to a window any more."""
+    return window_at(period, window, day, instant) is not window

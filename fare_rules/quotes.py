@@ -1,0 +1,45 @@
+"""A price and every reason for it."""
+
+from msgspec import Struct
+
+from fare_rules.money import Fen
+
+
+class QuoteLine(Struct, frozen=True):
+    """One reason in a price: the rule that acted, the clause it is from, and who bears it.
+
+    A line below zero that names a sponsor is paid by it; any other is forgone by the operator.
+    """
+
+    rule_id: str
+    amount_fen: Fen
+    reference: str
+    borne_by: str | None = None
+
+
+class Quote(Struct, frozen=True):
+    """The price of a leg as a sum of reasons, the full fare first."""
+
+    lines: tuple[QuoteLine, ...]
+    product_id: str
+    tariff_id: str = ""
+    # The leg continues the ride before it, even where no fare was left to take a discount off.
+    is_transfer: bool = False
+
+    @property
+    def rider_fen(self) -> Fen:
+        return Fen(sum(line.amount_fen for line in self.lines))
+
+    @property
+    def sponsored(self) -> dict[str, Fen]:
+        """What each sponsor pays."""
+        found: dict[str, Fen] = {}
+        for line in self.lines:
+            if line.borne_by is not None:
+                found[line.borne_by] = Fen(found.get(line.borne_by, 0) - line.amount_fen)
+        return found
+
+    @property
+    def fare_fen(self) -> Fen:
+        """What the operator is due: the rider's part and the sponsors'."""
+        return Fen(sum(line.amount_fen for line in self.lines if line.borne_by is None))

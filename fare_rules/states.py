@@ -1,0 +1,88 @@
+"""What is remembered of a rider between two taps. One media token is one rider."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from fare_rules.legs import LegFacts
+from fare_rules.periods import Window
+from fare_rules.taps import RideTap
+
+
+class PastLeg(Struct, frozen=True, array_like=True):
+    """A leg that is over: what a transfer or a join may ask of it, and of the chain it is in."""
+
+    journey_id: UUID
+    tariff_id: str
+    facts: LegFacts
+    place: str | None
+    boarded_at: datetime
+    last_tap_at: datetime
+    paid_fen: int
+    # The chain of transfers that it is the newest leg of: by which rule, and since when.
+    chain_rule: str | None = None
+    chain_boarded_at: datetime | None = None
+    chain_last_tap_at: datetime | None = None
+    chain_count: int = 0
+    chain_paid_fen: int = 0
+
+
+class JoinedLeg(Struct, frozen=True, array_like=True):
+    """A leg of a journey that is priced as one."""
+
+    facts: LegFacts
+    distance_m: int | None
+    gate_fare_fen: int | None
+
+
+class Journey(Struct, frozen=True, array_like=True):
+    """The legs that a further leg may be joined to, and what one rider has been charged for them."""
+
+    boarded_at: datetime
+    legs: tuple[JoinedLeg, ...]
+    charged_fen: int
+
+
+class Uses(Struct, frozen=True, array_like=True):
+    """How often a rider has had one promotion."""
+
+    count: int
+    first_at: datetime
+    day: date
+    day_count: int
+
+
+class Habit(Struct, frozen=True, array_like=True):
+    """A complete leg of some day."""
+
+    network: str
+    from_stop: str
+    to_stop: str
+    day: date
+
+
+class Reentry(Struct, frozen=True, array_like=True):
+    """Where entering again takes a charge back."""
+
+    stop_id: str
+    until: datetime
+    charged: tuple[tuple[UUID, str], ...]
+
+
+class RiderState(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """All that pricing remembers of one rider."""
+
+    open_tap: RideTap | None = None
+    via_stops: tuple[str, ...] = ()
+    # The last tap that opened a leg, until a leg is closed: a second beep is like it.
+    last_opening: RideTap | None = None
+    trail: tuple[PastLeg, ...] = ()
+    journey: Journey | None = None
+    windows: dict[str, Window] = {}
+    uses: dict[str, Uses] = {}
+    habits: tuple[Habit, ...] = ()
+    reentry: Reentry | None = None
+
+
+NOTHING = RiderState()

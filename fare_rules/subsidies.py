@@ -1,0 +1,17 @@
+"""What other payers give back after a period."""
+
+from fare_rules.base_fare import percent_of
+from fare_rules.compiled import CompiledTariff
+from fare_rules.money import Fen
+from fare_rules.states import RiderState
+
+
+def subsidies_due(state: RiderState, tariff: CompiledTariff) -> dict[str, Fen]:
+    """What each subsidy gives back for its newest period, as far as it has gone."""
+    found: dict[str, Fen] = {}
+    for rule in tariff.file.subsidies:
+        window = state.windows.get(rule.id)
+        above_fen = max(window.spent_fen - rule.above, 0) if window else 0
+        due_fen = percent_of(above_fen, rule.percent, rule.rounding)
+        found[rule.id] = Fen(due_fen if rule.maximum is None else min(due_fen, rule.maximum))
+    return found

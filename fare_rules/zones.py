@@ -1,0 +1,79 @@
+"""Zones in their order, and which of them a journey spans."""
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Generic, NamedTuple, TypeVar
+
+from fare_rules.language.places import Stop
+from fare_rules.language.scalars import Zones
+
+Value = TypeVar("Value")
+
+
+class Span(NamedTuple):
+    """A run of zones, as places in their order, both ends included."""
+
+    low: int
+    high: int
+
+    def holds(self, other: "Span") -> bool:
+        return self.low <= other.low and other.high <= self.high
+
+    def with_(self, other: "Span | None") -> "Span":
+        if other is None:
+            return self
+        return Span(min(self.low, other.low), max(self.high, other.high))
+
+
+class ZoneMap:
+    """The zones of one tariff and its stops."""
+
+    def __init__(self, zones: Sequence[str], stops: Iterable[Stop]) -> None:
+        self._places = {zone: place for place, zone in enumerate(zones)}
+        self._of_stop = {
+            stop.id: tuple(self._places[zone] for zone in stop.zones)
+            for stop in stops
+            if stop.zones
+        }
+
+    def span(self, zones: Zones) -> Span:
+        first, last = zones.ends
+        return Span(self._places[first], self._places[last])
+
+    def span_of(self, stops: Iterable[str | None]) -> Span | None:
+        """Find the zones that some stops span; at a boundary, those that make the run short."""
+        choices = [self._of_stop.get(stop) for stop in stops if stop is not None]
+        if not choices or None in choices:
+            return None
+        spans = (Span(min(chosen), max(chosen)) for chosen in product(*(c for c in choices if c)))
+        return min(spans, key=lambda span: (span.high - span.low, -span.low))
+
+    def zones_count(self, stops: Iterable[str]) -> int | None:
+        """Count the zones that a path goes through; a boundary stop adds none of its own."""
+        crossed: set[int] = set()
+        for stop in stops:
+            zones = self._of_stop.get(stop)
+            if zones is None:
+                return None
+            if crossed.isdisjoint(zones):
+                crossed.add(zones[0])
+        return len(crossed)
+
+    def zone_of(self, stop: str | None) -> tuple[str, ...]:
+        names = list(self._places)
+        return tuple(names[place] for place in self._of_stop.get(stop or "", ()))
+
+
+class ByZones(Generic[Value]):
+    """Values for runs of zones; what is spanned has the value of the narrowest run that holds it."""
+
+    def __init__(self, values: Iterable[tuple[Span, Value]]) -> None:
+        self._values = sorted(values, key=lambda pair: pair[0].high - pair[0].low)
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def of(self, span: Span | None) -> Value | None:
+        if span is None:
+            return None
+        return next((value for run, value in self._values if run.holds(span)), None)
