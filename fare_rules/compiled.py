@@ -18,6 +18,7 @@ from fare_rules.currency import currency_digits
 from fare_rules.filters import Filter, compile_filter
 from fare_rules.language.discounts import (
     Concession,
+    Coupon,
     FareCap,
     FareTier,
     FareTransferRule,
@@ -210,6 +211,12 @@ class CompiledTariff:
                 to_frames=self.timeframes.at(past.last_tap_at),
             )
         return self.plan(facts).leads_to
+
+    def coupon_ends_at(self, coupon: Coupon, activated_at: datetime) -> datetime:
+        if coupon.counted == "hours":
+            return activated_at + timedelta(days=coupon.days)
+        after = activated_at.astimezone(self.timezone).date() + timedelta(days=coupon.days)
+        return datetime.combine(after, time(), tzinfo=self.timezone).astimezone(UTC)
 
     def dearest_fare(self, facts: LegFacts) -> Fen | FareRefusal:
         """Find the dearest full fare between the stop of a leg that is known and any other."""

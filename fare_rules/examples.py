@@ -145,7 +145,7 @@ def _state(example: Example, first_tap_at: datetime, book: TariffBook) -> RiderS
 def _window(before: ExampleBefore, tariff: CompiledTariff, day: date, since: datetime) -> Window:
     period = tariff.accumulators[before.rule].period
     span = tariff.zones.span(before.zones) if before.zones else None
-    is_rolling = isinstance(period, Rolling)
+    is_rolling = isinstance(period, Rolling) and not period.service_days
     return Window(
         first_day=None if is_rolling else first_day_of(period, day),
         opened_at=since if is_rolling else None,

@@ -1,7 +1,9 @@
 """What can be wrong with a tariff file, said as place, fault and remedy."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 
 
@@ -30,14 +32,27 @@ class FaultCode(StrEnum):
     DUPLICATE_ID = "duplicate_id"
     UNKNOWN_NAME = "unknown_name"
     UNKNOWN_TIMEZONE = "unknown_timezone"
+    UNKNOWN_CURRENCY = "unknown_currency"
+    UNKNOWN_HOLIDAYS = "unknown_holidays"
     DATE_NOT_FILE_NAME = "date_not_file_name"
     DEFAULT_CATEGORY = "default_category"
     BANDS_NOT_RISING = "bands_not_rising"
     BANDS_NOT_CLOSED = "bands_not_closed"
-    MULTIPLE_OF_MULTIPLE = "multiple_of_multiple"
+    BAD_RUN_OF_ZONES = "bad_run_of_zones"
+    ZERO_STEP = "zero_step"
+    OVER_THE_FARE = "over_the_fare"
+    NOT_EXACTLY_ONE = "not_exactly_one"
+    NEEDS_ANOTHER_KEY = "needs_another_key"
+    ORDER_INCOMPLETE = "order_incomplete"
+    ENDS_BEFORE_IT_BEGINS = "ends_before_it_begins"
+    TIMEFRAME_OVERLAPS = "timeframe_overlaps"
+    PRODUCTS_IN_A_CIRCLE = "products_in_a_circle"
     NO_EXIT_TERMS = "no_exit_terms"
     NO_FARE_LEG_RULE = "no_fare_leg_rule"
+    PRICE_MISSING = "price_missing"
     RULES_TIE = "rules_tie"
+    NEVER_ACTS = "never_acts"
+    BAD_TABLE = "bad_table"
     BAD_LINKS = "bad_links"
 
     NO_TARIFF = "no_tariff"
@@ -67,3 +82,34 @@ class TariffFaults(Exception):
         assert faults
         self.faults = tuple(sorted(faults))
         super().__init__("\n".join(map(str, self.faults)))
+
+
+def as_text(faults: Iterable[TariffFault]) -> str:
+    """Write a line for each fault, for people."""
+    return "".join(f"{fault}\n" for fault in faults)
+
+
+def as_json(faults: Iterable[TariffFault]) -> str:
+    """Write a list of objects, for programs."""
+    return msgspec.json.format(msgspec.json.encode(list(faults)), indent=2).decode() + "\n"
+
+
+def as_github(faults: Iterable[TariffFault]) -> str:
+    """Write workflow commands, which GitHub shows beside the lines of a pull request.
+
+    Source: GitHub's "Workflow commands", which escapes percent signs and ends of lines, and in
+    properties also colons and commas.
+    """
+    return "".join(
+        f"::error file={_property(fault.path)},line={fault.line},col={fault.column},"
+        f"title={fault.code}::{_escaped(f'{fault.message}. {fault.remedy}')}\n"
+        for fault in faults
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

@@ -116,34 +116,30 @@ class RiderFold:
         )
 
     def take(self, tap: RideTap) -> None:
-        state = self._state
+        assert tap.tapped_at.utcoffset() == timedelta(0), "instants of one zone differ by wall clock"
         if tap.action is Action.TOUCH:
             self._touch(tap)
             return
-        network = self._network(tap)
-        if tap.action.opens:
-            first = state.last_opening
-            if first is not None and self._is_double_beep(first, tap, network):
-                self._double_beeps.add(tap.tap_id)
-                return
+        network, last = self._network(tap), self._state.last_tap
+        if last is not None and _is_same_tap(last, tap, network):
+            self._double_beeps.add(tap.tap_id)
+            return
+        opening = self._state.open_tap
+        if not tap.action.opens:
+            if opening is not None and self._may_close(opening, tap):
+                self._close(opening, tap)
+            else:
+                self._leave_open()
+                self._exit_alone(tap)
+        else:
             self._leave_open()
             self._take_back(tap)
             if network is not None and network.taps != "board":
                 self._journeys[tap.tap_id] = tap.tap_id
-                self._state = structs.replace(
-                    self._state, open_tap=tap, via_stops=(), last_opening=tap
-                )
+                self._state = structs.replace(self._state, open_tap=tap, via_stops=())
             else:
                 self._charge(_leg(tap, tap), tap, tap)
-                self._state = structs.replace(self._state, last_opening=tap)
-            return
-        opening = state.open_tap
-        if opening is not None and self._may_close(opening, tap):
-            self._close(opening, tap)
-            return
-        self._leave_open()
-        self._state = structs.replace(self._state, last_opening=None)
-        self._exit_alone(tap)
+        self._state = structs.replace(self._state, last_tap=tap)
 
     def sweep(self, instant: datetime) -> None:
         """Charge the open leg if nobody could close it any more at an instant."""
@@ -161,17 +157,6 @@ class RiderFold:
     def _network(self, tap: RideTap) -> NetworkRules | None:
         tariff = self._book.tariff_at(tap.tapped_at)
         return tariff.network(tap.network) if tariff else None
-
-    def _is_double_beep(
-        self, first: RideTap, second: RideTap, network: NetworkRules | None
-    ) -> bool:
-        return (
-            network is not None
-            and bool(network.pass_back)
-            and first.action is second.action
-            and first.place == second.place
-            and second.tapped_at - first.tapped_at <= network.pass_back
-        )
 
     def _touch(self, tap: RideTap) -> None:
         opening, state = self._state.open_tap, self._state
@@ -204,10 +189,9 @@ class RiderFold:
         time = network.journey_time
         if is_late and (time is None or time.over == "incomplete"):
             self._leave_open()
-            self._state = structs.replace(self._state, last_opening=None)
             self._exit_alone(closing)
             return
-        self._state = structs.replace(self._state, open_tap=None, via_stops=(), last_opening=None)
+        self._state = structs.replace(self._state, open_tap=None, via_stops=())
         band = network.same_stop_band(stay) if _is_same_stop(opening, closing) else None
         if band is not None and band.charge != "ride":
             self._same_stop(opening, closing, band, network)
@@ -377,7 +361,7 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
             (n.completion.within_days for n in tariff.networks.values() if n.completion), default=0
         )
     )
-    last = state.last_opening
+    last = state.last_tap
     network = tariff.network(last.network) if last else None
     may_beep = (
         last is not None
@@ -393,7 +377,7 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
     return RiderState(
         open_tap=state.open_tap,
         via_stops=state.via_stops,
-        last_opening=last if may_beep or state.open_tap else None,
+        last_tap=last if may_beep else None,
         trail=trail,
         journey=state.journey if trail else None,
         windows=windows,
@@ -401,6 +385,16 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         habits=tuple(habit for habit in state.habits if habit.day >= since),
         # A charge of a day before is not taken back.
         reentry=None,
+    )
+
+
+def _is_same_tap(first: RideTap, second: RideTap, network: NetworkRules | None) -> bool:
+    return (
+        network is not None
+        and bool(network.pass_back)
+        and first.action is second.action
+        and first.place == second.place
+        and second.tapped_at - first.tapped_at <= network.pass_back
     )
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from fare_rules.check import find_faults
+from fare_rules.check import ON_LINES, find_faults
 from fare_rules.compiled import CompiledTariff, compile_tariff
 from fare_rules.currency import currency_digits, is_currency
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
@@ -105,11 +105,10 @@ def _check_date(tariff: Tariff, document: Document) -> None:
 
 
 def _places_of_rules(tariff: Tariff, document: Document) -> dict[str, str]:
-    """Say where the id of each record stands, as 2018-08-01.yaml:41."""
+    """Say where the id of each rule, product and network stands, as 2018-08-01.yaml:41."""
     found: dict[str, str] = {}
-    for section, value in msgspec.structs.asdict(tariff).items():
-        for index, record in enumerate(value if isinstance(value, tuple) else ()):
-            line, _ = document.values_at.get((section, index, "id"), (0, 0))
-            if line:
-                found[record.id] = f"{document.path.name}:{line}"
+    for section in ("networks", "fare_leg_rules", *ON_LINES):
+        for index, record in enumerate(getattr(tariff, section)):
+            line, _ = document.values_at[section, index, "id"]
+            found[record.id] = f"{document.path.name}:{line}"
     return found

@@ -2,13 +2,13 @@
 
 The map: the product's full fare and what is added to it; then the steps that make it less, in the
 tariff's `order`: concessions, transfers, tiers, caps, promotions. Concessions are for each rider of
-the leg; what comes after them is for the holder of the card alone. `price_leg` changes nothing: what
-the leg would leave behind in the rider's memory comes back with its price.
+the leg; what comes after them is for the holder of the card alone. `price_leg` changes nothing:
+what the leg would leave behind in the rider's memory comes back with its price.
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -382,7 +382,9 @@ class _Pricing:
             known = self.state.uses.get(rule.id)
             self.uses[rule.id] = Uses(
                 count=known.count + 1 if known else 1,
-                first_at=known.first_at if known else self.leg.boarded_at,
+                first_at=self.leg.boarded_at
+                if known is None or self._begins_anew(rule, known)
+                else known.first_at,
                 day=self.day,
                 day_count=known.day_count + 1 if known and known.day == self.day else 1,
             )
@@ -392,26 +394,44 @@ class _Pricing:
         instant, uses = self.leg.boarded_at, self.state.uses.get(rule.id)
         if not self.tariff.campaigns[rule.id].holds(instant):
             return False
-        if rule.coupon is not None and not any(
-            promotion_id == rule.id
-            and activated_at <= instant < activated_at + timedelta(days=rule.coupon.days)
-            for promotion_id, activated_at in self.leg.coupons
-        ):
+        if rule.coupon is not None and self._coupon_of(rule) is None:
             return False
-        if uses is not None:
-            if rule.uses_max is not None and uses.count >= rule.uses_max:
-                return False
-            if (
-                rule.uses_per_day is not None
-                and uses.day == self.day
-                and uses.day_count >= rule.uses_per_day
-            ):
-                return False
-            days = rule.days_from_first_use
-            if days is not None and instant >= uses.first_at + timedelta(days=days):
-                return False
+        if uses is not None and not self._may_use_again(rule, uses):
+            return False
         others = self.tariff.offers.get(rule.either_or or "", ())
         return not any(other != rule.id and other in self.state.uses for other in others)
+
+    def _coupon_of(self, rule: Promotion) -> datetime | None:
+        """When the rider activated the newest coupon of a promotion that is still alive."""
+        coupon = rule.coupon
+        assert coupon is not None
+        return max(
+            (
+                activated_at
+                for promotion_id, activated_at in self.leg.coupons
+                if promotion_id == rule.id
+                and activated_at <= self.leg.boarded_at
+                and self.leg.boarded_at < self.tariff.coupon_ends_at(coupon, activated_at)
+            ),
+            default=None,
+        )
+
+    def _may_use_again(self, rule: Promotion, uses: Uses) -> bool:
+        if rule.uses_max is not None and uses.count >= rule.uses_max:
+            return False
+        today = uses.day_count if uses.day == self.day else 0
+        if rule.uses_per_day is not None and today >= rule.uses_per_day:
+            return False
+        ends_at = _pass_ends_at(rule, uses)
+        return ends_at is None or self.leg.boarded_at < ends_at or self._begins_anew(rule, uses)
+
+    def _begins_anew(self, rule: Promotion, uses: Uses) -> bool:
+        """Whether a coupon activated since the last pass ended begins another."""
+        ends_at = _pass_ends_at(rule, uses)
+        if ends_at is None or self.leg.boarded_at < ends_at or rule.coupon is None:
+            return False
+        activated_at = self._coupon_of(rule)
+        return activated_at is not None and activated_at > uses.first_at
 
     def _remember(self, total: RunningSum, *, incomplete: bool, is_joined: bool = False) -> None:
         """Add the leg to whatever counts it."""
@@ -490,3 +510,8 @@ class _Pricing:
         joined = JoinedLeg(self.facts, distance_m(own), self.leg.gate_fare_fen)
         boarded_at = journey.boarded_at if journey else self.leg.boarded_at
         return Journey(boarded_at, (*(journey.legs if journey else ()), joined), self.through_fen)
+
+
+def _pass_ends_at(rule: Promotion, uses: Uses) -> datetime | None:
+    days = rule.days_from_first_use
+    return None if days is None else uses.first_at + timedelta(days=days)

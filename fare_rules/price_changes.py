@@ -187,7 +187,7 @@ class _Tally:
 
     def _ranges(self) -> Iterator[FareRange]:
         for (old_fen, new_fen), group in groupby(self._known, key=lambda each: each[1:]):
-            measures = [ride.distance_m or ride.gate_fare_fen or 0 for ride, _, _ in group]
+            measures = [ride.measure for ride, _, _ in group]
             yield FareRange(measures[0], measures[-1], old_fen, new_fen)
 
 
@@ -218,10 +218,16 @@ def _tallies(
     rides: Rides, chosen: tuple[Choice, ...], tariffs: Tariffs
 ) -> dict[tuple[str, str], _Tally]:
     tallies: dict[tuple[str, str], _Tally] = {}
+    measured: set[tuple[int, _Price, _Price]] = set()
     for ride, count in rides.counted:
         old, new = (_price(tariff, rides.network, ride, chosen) for tariff in tariffs)
         if old is None and new is None:
             continue
+        if rides.unit in _MEASURED:
+            # From other places it may cost the same.
+            if (ride.measure, old, new) in measured:
+                continue
+            measured.add((ride.measure, old, new))
         products = (old[0] if old else "", new[0] if new else "")
         tallies.setdefault(products, _Tally()).add(ride, count, old, new)
     return tallies

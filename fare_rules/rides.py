@@ -64,6 +64,11 @@ class Ride(NamedTuple):
     distance_m: int | None = None
     gate_fare_fen: int | None = None
 
+    @property
+    def measure(self) -> int:
+        """The metres, or the fare that the gate names."""
+        return self.distance_m or self.gate_fare_fen or 0
+
 
 class Rides(Struct):
     """Rides of one network, each standing for some that are priced alike."""
@@ -90,27 +95,33 @@ def rides_of(network: str, tariffs: Tariffs) -> Iterator[Rides]:
         tariff.networks[network].stops for tariff in tariffs if network in tariff.networks
     )
     by_distance = any(isinstance(pricing, _BY_DISTANCE) for pricing in pricings)
-    by_place = any(isinstance(pricing, _BY_PLACE) for pricing in pricings) or any(
+    has_fares_by_place = any(isinstance(pricing, _BY_PLACE) for pricing in pricings)
+    by_place = has_fares_by_place or any(
         getattr(condition, key)
         for tariff in tariffs
         for condition in _conditions(network, tariff)
         for key in _PLACES
     )
-    found = False
+    placed: list[tuple[Ride, int]] = []
     if by_place or (by_distance and has_tables):
         rides = _PlacedRides(network, tariffs, pricings).rides()
-        found = bool(rides.counted)
-        if found:
+        placed = rides.counted
+        if placed:
             yield rides
+    # What is measured is measured from each place to each that rules tell apart.
+    places = [Ride()] if has_fares_by_place or not placed else [ride for ride, _ in placed]
+    is_measured = False
     if by_distance and not has_tables:
-        found = True
+        is_measured = True
         points = sorted(set(_metres(pricings, _added_metres(tariffs))))
-        yield Rides(network, "distances", [(Ride(distance_m=metres), 1) for metres in points])
+        counted = [(place._replace(distance_m=each), 1) for each in points for place in places]
+        yield Rides(network, "distances", counted)
     if any(isinstance(pricing, GateNames) for pricing in pricings):
-        found = True
+        is_measured = True
         fares = sorted(set(_gate_fares(tariffs)))
-        yield Rides(network, "gate fares", [(Ride(gate_fare_fen=fare), 1) for fare in fares])
-    if not found:
+        counted = [(place._replace(gate_fare_fen=each), 1) for each in fares for place in places]
+        yield Rides(network, "gate fares", counted)
+    if not placed and not is_measured:
         yield Rides(network, "rides", [(Ride(), 1)])
 
 

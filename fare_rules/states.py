@@ -37,7 +37,7 @@ class JoinedLeg(Struct, frozen=True, array_like=True):
 
 
 class Journey(Struct, frozen=True, array_like=True):
-    """The legs that a further leg may be joined to, and what one rider has been charged for them."""
+    """The legs that a further leg may be joined to, and what one rider was charged for them."""
 
     boarded_at: datetime
     legs: tuple[JoinedLeg, ...]
@@ -75,8 +75,8 @@ class RiderState(Struct, frozen=True, array_like=True, omit_defaults=True):
 
     open_tap: RideTap | None = None
     via_stops: tuple[str, ...] = ()
-    # The last tap that opened a leg, until a leg is closed: a second beep is like it.
-    last_opening: RideTap | None = None
+    # A second beep is like it.
+    last_tap: RideTap | None = None
     trail: tuple[PastLeg, ...] = ()
     journey: Journey | None = None
     windows: dict[str, Window] = {}

@@ -8,6 +8,7 @@ from fare_rules.language.places import HolidayCalendar, Timeframe
 from fare_rules.service_day import service_day_of
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WORKDAYS = frozenset(_WEEKDAYS[:5])
 _DAY_MINUTES = 1440
 
 
@@ -75,7 +76,8 @@ class Timeframes:
             return False
         if is_holiday:
             return frame.holidays != "excluded"
-        return not days or _WEEKDAYS[day.weekday()] in days
+        is_worked = day in self._calendar.workdays and not _WORKDAYS.isdisjoint(days)
+        return not days or is_worked or _WEEKDAYS[day.weekday()] in days
 
 
 def _minute(clock: str) -> int:

@@ -65,7 +65,7 @@ class ZoneMap:
 
 
 class ByZones(Generic[Value]):
-    """Values for runs of zones; what is spanned has the value of the narrowest run that holds it."""
+    """Values for runs of zones; of those that hold what is spanned, the narrowest counts."""
 
     def __init__(self, values: Iterable[tuple[Span, Value]]) -> None:
         self._values = sorted(values, key=lambda pair: pair[0].high - pair[0].low)

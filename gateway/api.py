@@ -34,6 +34,14 @@ from gateway.core.wallet_desk import (
     view,
 )
 from gateway.core.wallets import WalletStatus
+from gateway.fares_path import (
+    Explanation,
+    Quotation,
+    QuoteRefused,
+    QuoteWish,
+    run_explanation,
+    run_quote,
+)
 from gateway.registry_path import (
     City,
     IssuedKey,
@@ -277,6 +285,20 @@ class Api:
         if kept is None or not self._may_see(kept, caller):
             raise not_found("No such tap was answered. If the gate has sent it, send it again.")
         return answer(encode(kept.result, JSON))
+
+    async def explain_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+        tap_id = _uuid(request, "tap_id")
+        kept = await store.load_kept(self.pool, tap_id)
+        if kept is None or not self._may_see(kept, caller):
+            raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        return answer(encode(await run_explanation(self.pool, tap_id, self.book), JSON))
+
+    async def quote(self, request: web.Request, body: bytes, _: Caller) -> web.Response:
+        wish = read_message(body, request.content_type, QuoteWish)
+        try:
+            return answer(encode(await run_quote(self.pool, wish, self.book), JSON))
+        except QuoteRefused as refused:
+            raise _unprocessable("not-known", f"{refused}.") from None
 
     def _may_see(self, kept: KeptTap, caller: Caller) -> bool:
         registry = self.door.registry.current
@@ -608,6 +630,10 @@ def _routes(api: Api) -> list[Route]:
         route("GET", "/v1/taps", api.list_taps,
               "List the taps that a person must look at: incomplete or without a price.",
               {200: TapsForAPerson}, money_readers | city, query=("after",)),
+        route("GET", "/v1/taps/{tap_id}/explanation", api.explain_tap,
+              "Tell step by step what a tap costs.", {200: Explanation}, money_readers | city),
+        route("POST", "/v1/quotes", api.quote, "Price a journey before travel.",
+              {200: Quotation}, money_readers, body=QuoteWish),
         route("POST", "/v1/charges", api.list_charges, "Ask what taps have come to by now.",
               {200: Charges}, money_readers, body=ChargesWish),
         route("POST", "/v1/registry", api.accept_city,

@@ -1,4 +1,4 @@
-"""How many taps a second one core prices: a working day of many riders in a city, made from its tariff."""
+"""How many taps a second one core prices: a working day of a city, made from its tariff."""
 
 from __future__ import annotations
 

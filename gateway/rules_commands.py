@@ -57,7 +57,7 @@ def answered(command: Callable[P, int]) -> Callable[P, int]:
         try:
             return command(*args, **kwargs)
         except TariffFaults as faults:
-            _complain(_faults_said(list(faults.faults), "text"))
+            _complain(_faults_said(list(faults.faults), "text").rstrip())
             return PROBLEMS_FOUND
         except CannotAnswer as wrong:
             _complain(str(wrong))
@@ -67,8 +67,10 @@ def answered(command: Callable[P, int]) -> Callable[P, int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK
         except OSError as error:
-            name = error.filename or "a file"
-            _complain(f"{name} cannot be read or written ({error.strerror}); check the path")
+            if error.filename is None:
+                # Not a file's fault but the database's: told where the command line starts.
+                raise
+            _complain(f"{error.filename}: {error.strerror}; check the path")
             return CANNOT_RUN
 
     return answer
@@ -82,9 +84,7 @@ def check(*paths: Path, format: FaultFormat = "text") -> int:
     for path in _tariff_paths(paths):
         checked += 1
         faults += _folder_faults(path) if path.is_dir() else check_tariff(path)
-    text = _faults_said(faults, format)
-    if text:
-        print(text)
+    print(_faults_said(faults, format), end="")
     if format == "text":
         where = "folder or file" if checked == 1 else "folders or files"
         print(f"{_count(len(faults), 'fault')} in {checked} {where}")

@@ -167,13 +167,16 @@ def _extreme(extreme: Extreme, comparison: Comparison) -> Element:
     for prices in extreme.taps:
         tap = tap_said(prices.tap, comparison.timezone)
         content.append(_element("p", tap, **{"class": "tap"}))
+        told: tuple[tuple[str, list[str]], ...] = (("old", prices.old), ("new", prices.new))
+        if prices.old == prices.new:
+            told = (("old and new", prices.old),)
         sides = (
             _element(
                 "div",
                 _element("h4", side),
                 _element("ol", *(_element("li", line) for line in lines)),
             )
-            for side, lines in (("old", prices.old), ("new", prices.new))
+            for side, lines in told
         )
         content.append(_element("div", *sides, **{"class": "prices"}))
     if extreme.others_count:

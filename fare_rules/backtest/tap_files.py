@@ -26,7 +26,7 @@ COLUMNS = RideTap.__struct_fields__
 _REQUIRED_COUNT = len(COLUMNS) - len(RideTap.__struct_defaults__)
 REQUIRED_COLUMNS = COLUMNS[:_REQUIRED_COUNT]
 _COUPONS = COLUMNS.index("coupons")
-_coupons = msgspec.json.Decoder(tuple[tuple[str, datetime], ...])
+_coupons_decoder = msgspec.json.Decoder(tuple[tuple[str, datetime], ...])
 _TAP_DEFAULTS: tuple[Any, ...] = ("",) * _REQUIRED_COUNT + RideTap.__struct_defaults__
 
 
@@ -61,19 +61,25 @@ def read_taps(path: Path) -> Iterator[RideTap]:
         try:
             header = next(rows, [])
             _check_header(header, path)
-            order = [(column, header.index(name)) for column, name in _known(header)]
+            sources = [
+                (header.index(name) if name in header else len(header), default)
+                for name, default in zip(COLUMNS, _TAP_DEFAULTS, strict=True)
+            ]
             for row in rows:
                 if len(row) != len(header):
                     message = f"{len(row)} cells under {len(header)} columns"
                     raise BacktestFault(f"{path}:{rows.line_num}", message, "Write one for each")
-                yield _tap(row, order, f"{path}:{rows.line_num}")
+                # The cell of the columns that are not there.
+                row.append("")
+                try:
+                    tap = _tap([row[index] or default for index, default in sources])
+                except ValueError as error:
+                    place, remedy = f"{path}:{rows.line_num}", "Correct the row, or leave it out"
+                    raise BacktestFault(place, str(error), remedy) from error
+                yield tap
         except (csv.Error, UnicodeDecodeError) as error:
             place, remedy = f"{path}:{rows.line_num + 1}", "Write a CSV file in UTF-8"
             raise BacktestFault(place, f"This is no CSV ({error})", remedy) from error
-
-
-def _known(header: list[str]) -> list[tuple[int, str]]:
-    return [(column, name) for column, name in enumerate(COLUMNS) if name in header]
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -88,26 +94,31 @@ def _check_header(header: list[str], path: Path) -> None:
             raise BacktestFault(place, f"Column '{name}' is missing", "Add it")
 
 
-def _tap(row: list[str], order: list[tuple[int, int]], place: str) -> RideTap:
-    values = list(_TAP_DEFAULTS)
-    for column, index in order:
-        if row[index]:
-            values[column] = row[index]
+def _tap(values: list[Any]) -> RideTap:
+    if "" in values:
+        raise ValueError(f"'{COLUMNS[values.index('')]}' is empty")
+    if values[_COUPONS]:
+        values[_COUPONS] = _coupons(values[_COUPONS])
     try:
-        if isinstance(values[_COUPONS], str):
-            values[_COUPONS] = _coupons.decode(values[_COUPONS])
         tap = msgspec.convert(values, RideTap, strict=False)
-    except msgspec.MsgspecError as error:
-        message = str(error)
-        for column, name in enumerate(COLUMNS):
-            message = message.replace(f"`$[{column}]", f"`{name}")
-        raise BacktestFault(place, message, "Correct the cell, or leave out the row") from error
-    for name, value in zip(REQUIRED_COLUMNS, values, strict=False):
-        if value == "":
-            raise BacktestFault(place, f"'{name}' is empty", "Every tap has one")
+    except msgspec.ValidationError as error:
+        raise ValueError(_with_names(str(error))) from error
     if tap.tapped_at.tzinfo is None:
-        remedy = "Write its offset, as in 2026-03-02T08:05:11+08:00"
-        raise BacktestFault(place, f"'{values[3]}' may be any of several instants", remedy)
+        raise ValueError("'tapped_at' has no offset, as in 2026-03-02T08:05:11+08:00")
     if tap.tapped_at.tzinfo is not UTC:
         tap = msgspec.structs.replace(tap, tapped_at=tap.tapped_at.astimezone(UTC))
     return tap
+
+
+def _coupons(cell: str) -> object:
+    try:
+        return _coupons_decoder.decode(cell)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"'coupons' is not as the columns are described: {error}") from error
+
+
+def _with_names(message: str) -> str:
+    """Say the column where msgspec says its number."""
+    for column, name in enumerate(COLUMNS):
+        message = message.replace(f"`$[{column}]`", f"'{name}'")
+    return message

@@ -80,6 +80,9 @@ def _extreme(extreme: Extreme, comparison: Comparison) -> Iterator[str]:
     yield f"  {extreme_said(extreme, comparison)}"
     for prices in extreme.taps:
         yield f"    {tap_said(prices.tap, comparison.timezone)}"
+        if prices.old == prices.new:
+            yield from (f"      both {line}" for line in prices.old)
+            continue
         for side, lines in (("old", prices.old), ("new", prices.new)):
             yield from (f"      {side}  {line}" for line in lines)
     if extreme.others_count:

@@ -1,7 +1,8 @@
 """What a feed says of changes: transfers that make a leg cheaper, and legs priced as one."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -61,6 +62,11 @@ def read_transfers(
             remarks.append(f"{place}: It is for no change, since other rules name every leg group")
             continue
         changes = list(_changes(row, place, before, after, riders, sold, remarks))
+        if _priority(row, feed):
+            remarks.append(
+                f"{place}: Another row counts the transfers of these groups, too; here a leg that "
+                "is one too many for this row may begin its next count"
+            )
         window_from, window_to, minutes = _window(row, place, remarks)
         conditions = [
             (change, *buyers) for change in changes for buyers in riders.conditions(change.combos)
@@ -69,7 +75,7 @@ def read_transfers(
             rules.append(
                 FareTransferRule(
                     id=f"transfer_{row.row}" + (f"_{number}" if len(conditions) > 1 else ""),
-                    reference=f"fare_transfer_rules.txt, row {row.row}",
+                    reference=f"fare_transfer_rules.txt:{row.row}",
                     from_=LegFilter(products=tuple(sorted(change.before))),
                     to=LegFilter(
                         products=tuple(sorted(change.after)),
@@ -95,14 +101,17 @@ def _transfers_max(row: TransferRule) -> int | None:
 
 def _priority(row: TransferRule, feed: Feed) -> int:
     """Of several rules for one pair of groups, let the one with the fewest transfers act."""
-    same = {
-        other.transfer_count if other.transfer_count and other.transfer_count > 0 else 1_000_000
+    pair = (row.from_leg_group_id, row.to_leg_group_id)
+    same = [
+        other
         for other in feed.fare_transfer_rules
-        if (other.from_leg_group_id, other.to_leg_group_id)
-        == (row.from_leg_group_id, row.to_leg_group_id)
-    }
-    mine = row.transfer_count if row.transfer_count and row.transfer_count > 0 else 1_000_000
-    return sum(1 for other in same if other > mine)
+        if (other.from_leg_group_id, other.to_leg_group_id) == pair
+    ]
+    return sum(_rank(other) > _rank(row) for other in same)
+
+
+def _rank(row: TransferRule) -> tuple[float, int]:
+    return _transfers_max(row) or math.inf, row.row
 
 
 def _groups(named: str, end: str, feed: Feed, sold: Sold) -> tuple[str, ...]:
@@ -198,13 +207,16 @@ def _window(
 
 
 def read_joins(
-    feed: Feed, places: Places, remarks: list[str]
+    feed: Feed, places: Places, networks: Collection[str], remarks: list[str]
 ) -> tuple[FareLegJoinRule, ...]:
     """Read which legs are priced as one. A station stands for its platforms, too."""
     alike: dict[tuple[str, str, bool], list[JoinRule]] = defaultdict(list)
     for row in feed.fare_leg_join_rules:
-        alike[row.from_network_id, row.to_network_id, bool(row.from_stop_id)].append(row)
         place = f"fare_leg_join_rules.txt:{row.row}"
+        if not {row.from_network_id, row.to_network_id} <= set(networks):
+            remarks.append(f"{place}: One of its networks has no fare; left out")
+            continue
+        alike[row.from_network_id, row.to_network_id, bool(row.from_stop_id)].append(row)
         remarks.append(f"{place}: It names no time; here it is {JOIN_MINUTES} minutes")
     rules: list[FareLegJoinRule] = []
     for (before, after, has_stops), rows in alike.items():
@@ -217,7 +229,7 @@ def read_joins(
         rules.append(
             FareLegJoinRule(
                 id=f"join_{rows[0].row}",
-                reference=f"fare_leg_join_rules.txt, row {rows[0].row}",
+                reference=f"fare_leg_join_rules.txt:{rows[0].row}",
                 from_=LegFilter(networks=(before,)),
                 to=LegFilter(networks=(after,)),
                 pairs=tuple(StopPair(from_stop=one, to_stop=other) for one, other in pairs),

@@ -4,7 +4,9 @@ A kind of leg is what a row of fare_leg_rules can say: a network, two areas, two
 that asks for more than that cannot be said in GTFS, and is not applied; the remarks name it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import product as pairs_of
 from typing import Any, NamedTuple
 
 import msgspec
@@ -117,10 +119,14 @@ class Columns:
     def __init__(self, tariff: Tariff, grids: dict[str, Grid]) -> None:
         self._tariff = tariff
         self._grids = grids
-        self._rules = sorted(
-            (rule for rule in tariff.fare_leg_rules if not unsayable(rule)),
-            key=lambda rule: -rule.priority,
-        )
+        # By the areas that a rule names, none being any: a city's table has thousands of rules.
+        self._rules: dict[tuple[str, str], list[FareLegRule]] = defaultdict(list)
+        for rule in sorted(tariff.fare_leg_rules, key=lambda rule: -rule.priority):
+            if not unsayable(rule):
+                run = zones_within(rule, tariff)
+                starts = areas_at(rule, "from") or run or ("",)
+                for pair in pairs_of(starts, areas_at(rule, "to") or run or ("",)):
+                    self._rules[pair].append(rule)
         self.combos: tuple[Combo, ...] = tuple(
             (category.id, media.id)
             for category in tariff.rider_categories
@@ -131,10 +137,14 @@ class Columns:
 
     def rule_for(self, kind: LegKind, combo: Combo) -> FareLegRule | None:
         """Find the leg rule that acts on all legs of a kind."""
-        for rule in self._rules:
-            if covers(rule, kind, combo, rule.product, self._tariff):
-                return rule
-        return None
+        best: FareLegRule | None = None
+        for pair in dict.fromkeys(pairs_of((kind.from_area, ""), (kind.to_area, ""))):
+            for rule in self._rules.get(pair, ()):
+                if best is not None and rule.priority <= best.priority:
+                    break
+                if covers(rule, kind, combo, rule.product, self._tariff):
+                    best = rule
+        return best
 
     def price(self, rule: FareLegRule, kind: LegKind, combo: Combo) -> int | None:
         """Price a leg by a rule; None where its table has no such pair."""
@@ -179,7 +189,7 @@ class Columns:
         self, section: str, rule: Rule, product_id: str, kind: LegKind, combo: Combo
     ) -> bool:
         answer = covers(rule, kind, combo, product_id, self._tariff)
-        if answer is None:
+        if answer is None and not self._is_said_finer(rule, product_id, kind, combo):
             said = [
                 field.encode_name
                 for field in msgspec.structs.fields(LegConditions)
@@ -189,6 +199,15 @@ class Columns:
                 "it is for a part of the legs of a fare_leg_rule only (" + ", ".join(said) + ")"
             )
         return bool(answer)
+
+    def _is_said_finer(self, rule: Rule, product_id: str, kind: LegKind, combo: Combo) -> bool:
+        """Say whether rows for the hours of a rule, which there are then, answer for it."""
+        if kind.from_timeframe or not rule.from_timeframes:
+            return False
+        finer = (kind._replace(from_timeframe=name) for name in rule.from_timeframes)
+        return all(
+            covers(rule, each, combo, product_id, self._tariff) is not None for each in finer
+        )
 
 
 def _added(surcharge: Surcharge, full: int) -> int:

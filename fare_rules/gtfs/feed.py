@@ -4,9 +4,10 @@ import csv
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,6 +27,7 @@ _TABLES: dict[str, type[Row]] = {
     for field in msgspec.structs.fields(Feed)
     if field.name not in ("notes", "has_priorities")
 }
+_Open = Callable[[], IO[bytes]]
 _NEEDED = ("agency", "fare_products", "fare_leg_rules")
 _KEYS = {
     "stops": ("stop_id",),
@@ -62,13 +64,13 @@ def read_feed(path: Path) -> Feed:
     columns: dict[str, list[str]] = {}
     try:
         with _files_of(path) as opened:
-            for name, file in opened:
+            for name, open_file in opened:
                 kind = _TABLES.get(name.removesuffix(".txt")) if name.endswith(".txt") else None
                 if kind is None:
                     notes.append(_unread(name))
                     continue
                 table = name.removesuffix(".txt")
-                with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+                with io.TextIOWrapper(open_file(), "utf-8-sig", newline="") as text:
                     columns[table], tables[table] = _read_table(name, kind, text, faults)
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise UnusableFeed([f"{path.name}:1: No zip file or folder of files: {error}"]) from None
@@ -94,17 +96,21 @@ def _unread(name: str) -> str:
 
 
 @contextmanager
-def _files_of(path: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+def _files_of(path: Path) -> Iterator[list[tuple[str, _Open]]]:
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.is_file())
-        yield ((each.name, each.open("rb")) for each in found)
+        yield [(each.name, _opener(each)) for each in found]
         return
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if "/" not in name)
         for name in names:
             if archive.getinfo(name).file_size > FILE_BYTES_MAX:
                 raise UnusableFeed([f"{name}:1: Larger than {FILE_BYTES_MAX} bytes"])
-        yield ((name, archive.open(name)) for name in names)
+        yield [(name, partial(archive.open, name)) for name in names]
+
+
+def _opener(path: Path) -> _Open:
+    return lambda: path.open("rb")
 
 
 def _read_table(

@@ -68,7 +68,7 @@ def import_gtfs(
         fare_products=sold.products,
         fare_leg_rules=sold.leg_rules,
         incomplete_leg_rules=_incomplete(tap_out),
-        fare_leg_join_rules=read_joins(read, places, remarks),
+        fare_leg_join_rules=read_joins(read, places, sold.networks, remarks),
         fare_transfer_rules=read_transfers(read, riders, sold, remarks),
         zones=zones,
         stops=STOPS_FILE if places.names else (),

@@ -12,7 +12,7 @@ from itertools import count, product
 from msgspec import Struct
 
 from fare_rules.currency import currency_digits
-from fare_rules.gtfs.feed import ID_LENGTH_MAX, networks_of
+from fare_rules.gtfs.feed import ID_LENGTH_MAX, UnusableFeed, networks_of
 from fare_rules.gtfs.files import Feed, LegRule
 from fare_rules.gtfs.hours import Hours
 from fare_rules.gtfs.stops import Places
@@ -154,6 +154,13 @@ def read_prices(
     ]
     _keep_cheapest(offers, riders, remarks)
     offers = [offer for offer in offers if offer.prices]
+    if not offers:
+        raise UnusableFeed(["fare_leg_rules.txt:1: No rule has a leg and a price"])
+    if all(offer.networks for offer in offers):
+        ridden = {network for offer in offers for network in offer.networks}
+        for network in sorted(set(networks) - ridden):
+            del networks[network]
+            remarks.append(f"fare_leg_rules.txt:1: No rule is for network '{network}'; left out")
     _set_levels(offers, places, hours, remarks)
     return _sold(feed, riders, offers, networks)
 
@@ -291,7 +298,7 @@ def _sold(feed: Feed, riders: Riders, offers: list[_Offer], networks: dict[str, 
             products[product_id] = FareProduct(
                 id=product_id,
                 name=row.fare_product_name,
-                reference=f"fare_products.txt, row {row.row}",
+                reference=f"fare_products.txt:{row.row}",
                 pricing=Flat(amount=Money(price)),
             )
             if rule.leg_group_id:

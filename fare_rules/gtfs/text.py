@@ -31,7 +31,7 @@ def tariff_text(tariff: Tariff, currency_digits: int) -> str:
     """Write a tariff: one rule a line where it fits, and nothing that only says the default."""
     lines: list[str] = []
     for key, value in _as_data(tariff, currency_digits).items():
-        if isinstance(value, list) and value:
+        if isinstance(value, list) and value and isinstance(value[0], dict):
             lines += ["", f"{key}:"]
             for item in value:
                 lines += _block(item, "  - ")

@@ -81,7 +81,7 @@ class Free(Record, frozen=True, kw_only=True, tag="free", tag_field="kind"):
 
 
 class PaysDifference(Record, frozen=True, kw_only=True, tag="difference", tag_field="kind"):
-    """What the fare is more than has been paid for this chain of transfers: the dearest leg wins."""
+    """What is not yet paid in this chain of transfers: the dearest leg wins."""
 
 
 Pays = PaysPercent | PaysBands | PaysAmount | PaysLess | PaysFormula | PaysProduct | Free
@@ -169,6 +169,14 @@ class Rolling(Record, frozen=True, kw_only=True, tag="rolling", tag_field="kind"
 
     days: Annotated[int, Meta(ge=0, le=400, description="Times 24 hours.")] = 0
     minutes: Annotated[Minutes, Meta(description="And so many minutes.")] = 0
+    service_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=400,
+            description="Instead: so many service days, the first tap's own being the first.",
+        ),
+    ] = 0
 
 
 Period = ServiceDay | Week | Month | Rolling
@@ -261,7 +269,14 @@ class FareCap(_Accumulating, frozen=True, kw_only=True):
 class Coupon(Record, frozen=True, kw_only=True):
     """What a rider must have activated before."""
 
-    days: Annotated[Count, Meta(description="Times 24 hours that it lives after activation.")]
+    days: Annotated[Count, Meta(description="Days that it lives after activation.")]
+    counted: Annotated[
+        Literal["hours", "calendar_days"],
+        Meta(
+            description="hours: each day is 24 hours. calendar_days: it ends at midnight of the last "
+            "day, the day of activation being the first."
+        ),
+    ] = "hours"
 
 
 class Promotion(Rule, frozen=True, kw_only=True):

@@ -85,7 +85,7 @@ class ExampleTap(Record, frozen=True, kw_only=True):
     lines: Annotated[
         tuple[str, ...] | None,
         Meta(
-            description="Expected: its steps, such as `metro_ride 2.00`, `one_cent -1.99 by icbc`."
+            description="Expected: its steps: `metro_ride 2.00`, `one_cent -1.99 by icbc`."
         ),
     ] = None
     pays: Annotated[

@@ -57,6 +57,10 @@ class HolidayCalendar(Record, frozen=True, kw_only=True):
     never: Annotated[
         tuple[date, ...], Meta(description="Days that are none, whatever the library says.")
     ] = ()
+    workdays: Annotated[
+        tuple[date, ...],
+        Meta(description="Weekend days that are worked: they belong to hours of mon to fri, too."),
+    ] = ()
 
 
 class TimeframePeriod(Record, frozen=True, kw_only=True):

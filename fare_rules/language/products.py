@@ -140,7 +140,7 @@ class GateNames(_Pricing, frozen=True, kw_only=True, tag="gate_names"):
 
 
 class Formula(_Pricing, frozen=True, kw_only=True, tag="formula"):
-    """Another product's fare, changed: less `subtract`, times `times`, `percent` of it, plus `add`."""
+    """Another product's fare: less `subtract`, times `times`, `percent` of it, plus `add`."""
 
     of_product: Annotated[Id, Meta(description="The product whose full fare is taken.")]
     subtract: Annotated[Money, Meta(description="Taken off first; never below zero.")] = no_money()

@@ -89,7 +89,7 @@ class Tariff(Record, frozen=True, kw_only=True):
     operators: Annotated[tuple[Named, ...], Meta(description="Those that a rule names.")] = ()
     issuers: Annotated[
         tuple[Named, ...],
-        Meta(description="Operating institutions of wallets, as rules name them."),
+        Meta(description="Operating institutions of wallets that rules name."),
     ] = ()
     sponsors: Annotated[
         tuple[Named, ...], Meta(description="Who bears what a rule takes off.")

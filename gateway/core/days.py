@@ -1,4 +1,4 @@
-"""A wallet's service days, folded: which charges all its taps come to, whoever of its media made them.
+"""A wallet's service days, folded: which charges the taps of all its media come to.
 
 The pricing itself is fare_rules' (fold.py); here the days of a wallet follow one another, each
 beginning with what is remembered of each media when it began.
@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from fare_rules import Charge, FareRefusal, RiderFold, RiderState, RideTap, TariffBook, carried
 from gateway.core.taps import Tap
 
-# What is remembered of each media token when a day begins; a token of which nothing is, is left out.
+# What is remembered of each media token when a day begins; if nothing is, it is left out.
 Opening = dict[str, RiderState]
 NOTHING_REMEMBERED = RiderState()
 
@@ -89,7 +89,7 @@ def fold_days(
 
     Shape:  days in their order; the first one's opening is taken as it is, the others' come from
             the day before. Each media is a rider of its own: taps pair, and rides transfer, only
-            within one. Legs still open at the end whose time had passed by `swept_until` are charged.
+            within one. Legs open at the end whose time had passed by `swept_until` are charged.
     """
     charges: dict[tuple[UUID, str], Charge] = {}
     journeys: dict[UUID, UUID] = {}

@@ -76,7 +76,7 @@ class Plan(Struct, frozen=True):
     kept: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
     wallets: tuple[Wallet, ...]
-    # Days that are not, or no longer, a wallet's newest, where what was remembered then is not nothing.
+    # Days before a wallet's newest whose openings are not as they were loaded.
     openings: tuple[tuple[UUID, WalletDay], ...] = ()
 
 
@@ -288,8 +288,8 @@ def take_ride(
 ) -> Ride:
     """Fold one more tap into a wallet's days and post the difference.
 
-    Shape:  `days` are those that the tap concerns (`days_for`); `folded_before` is what they come to
-            without it, where the caller has it already.
+    Shape:  `days` are those that the tap concerns (`days_for`); `folded_before` is what they come
+            to without it, where the caller has it already.
 
     The live gate, the late tap and the auditor all come through here.
     """

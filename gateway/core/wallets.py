@@ -27,8 +27,8 @@ class Wallet(Struct, frozen=True):
     """A wallet as its row holds it, with the taps of its newest service day.
 
     `version` counts every change, and is stamped on the taps and entries that made it. `opening` is
-    what was remembered of each media when the day began. Legs whose time had passed at `swept_until`
-    and that nobody closed are charged; `open_until` is when the first one still open will be late.
+    what was remembered of each media when the day began. Legs that nobody had closed in time at
+    `swept_until` are charged; `open_until` is when the first one still open will be late.
     """
 
     wallet_id: UUID

@@ -146,25 +146,8 @@ class TapWork:
             day = self._book.service_day_of(tap.tapped_at)
             if day < wallet.day:
                 first_day[wallet.wallet_id] = min(day, first_day.get(wallet.wallet_id, day))
-        if not first_day:
-            return {}
-        asked = (list(first_day), list(first_day.values()))
-        found: dict[UUID, dict[date, WalletDay]] = {}
-        for row in await self._connection.fetch(_READ_DAYS, *asked, _LET_THROUGH):
-            wallet_id, day = row["wallet_id"], row["service_day"]
-            if day != wallets[wallet_id].day:
-                days = found.setdefault(wallet_id, {})
-                known = days.get(day, WalletDay(day))
-                taps_so_far = (*known.taps, rows.facts_from_row(row))
-                days[day] = structs.replace(known, taps=taps_so_far)
-        for row in await self._connection.fetch(_READ_OPENINGS, list(first_day)):
-            days = found.get(row["wallet_id"], {})
-            if row["day"] in days:
-                opening = rows.opening_from(row["opening"])
-                days[row["day"]] = structs.replace(days[row["day"]], opening=opening)
-        return {
-            wallet_id: tuple(days[day] for day in sorted(days)) for wallet_id, days in found.items()
-        }
+        newest = {wallet_id: wallets[wallet_id].day for wallet_id in first_day}
+        return await _read_days(self._connection, first_day, newest)
 
     async def save_plan(self, plan: Plan, received_at: datetime) -> None:
         """Save all of a plan. Raises LostRace when a tap of it is in the log already."""
@@ -177,6 +160,32 @@ class TapWork:
         if plan.openings:
             await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(plan.openings))
         await _save_wallets_and_entries(self._connection, plan.wallets, plan.entries, received_at)
+
+
+async def _read_days(
+    connection: Connection | asyncpg.Pool,
+    first_day: dict[UUID, date],
+    newest: dict[UUID, date | None],
+) -> dict[UUID, tuple[WalletDay, ...]]:
+    """Days of wallets before their newest, from the last one with taps up to the first asked."""
+    if not first_day:
+        return {}
+    asked = (list(first_day), list(first_day.values()))
+    found: dict[UUID, dict[date, WalletDay]] = {}
+    for row in await connection.fetch(_READ_DAYS, *asked, _LET_THROUGH):
+        wallet_id, day = row["wallet_id"], row["service_day"]
+        if day != newest[wallet_id]:
+            days = found.setdefault(wallet_id, {})
+            known = days.get(day, WalletDay(day))
+            days[day] = structs.replace(known, taps=(*known.taps, rows.facts_from_row(row)))
+    for row in await connection.fetch(_READ_OPENINGS, list(first_day)):
+        days = found.get(row["wallet_id"], {})
+        if row["day"] in days:
+            opening = rows.opening_from(row["opening"])
+            days[row["day"]] = structs.replace(days[row["day"]], opening=opening)
+    return {
+        wallet_id: tuple(days[day] for day in sorted(days)) for wallet_id, days in found.items()
+    }
 
 
 async def _save_wallets_and_entries(
@@ -307,6 +316,19 @@ async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     return rows.wallet_from_row(row) if row else None
 
 
+async def load_wallet_days(pool: asyncpg.Pool, wallet: Wallet, day: date) -> tuple[WalletDay, ...]:
+    """The days before a wallet's newest that a tap of a day concerns."""
+    if wallet.day is None or day >= wallet.day:
+        return ()
+    found = await _read_days(pool, {wallet.wallet_id: day}, {wallet.wallet_id: wallet.day})
+    return found.get(wallet.wallet_id, ())
+
+
+async def load_media(pool: asyncpg.Pool, media_token: str) -> Media | None:
+    row = await pool.fetchrow(_READ_MEDIA, [media_token])
+    return rows.media_from_row(row) if row else None
+
+
 async def load_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[asyncpg.Record]:
     """A wallet's newest entries first."""
     found: list[asyncpg.Record] = await pool.fetch(_READ_STATEMENT, wallet_id, limit)
@@ -374,7 +396,7 @@ JOIN tap USING (gate_id, sequence)
 WHERE tap.outcome <> 'sequence_reused'
 """
 _LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
-# From the last day on that has taps and is not after the one asked for: its end is what that begins with.
+# From the last day with taps up to the one asked for: the next begins as that one ended.
 _READ_DAYS = f"""
 SELECT {_KEPT} FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, day)
 JOIN tap ON tap.wallet_id = asked.wallet_id AND tap.service_day >= coalesce((

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from fare_rules import Leg, load_tariff
+from fare_rules import FareRefusal, Leg, Quote, RiderState, load_tariff
+from fare_rules.price import price_leg
 
 SHENZHEN = Path(__file__).parents[2] / "fare_rules" / "tariffs" / "shenzhen"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -39,3 +41,22 @@ def ride():
         return Leg(**(told | said))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def priced():
+    """Price a leg after the ride before it: priced(leg, tariff, previous=ride)."""
+
+    def price(leg: Leg, tariff, *, previous: Leg | None = None) -> Quote | FareRefusal:
+        def one(each: Leg, state: RiderState):
+            day, journey_id = each.boarded_at.date(), UUID(int=1)
+            return price_leg(each, tariff, state, day=day, journey_id=journey_id)
+
+        state = RiderState()
+        before = one(previous, state) if previous else None
+        if before is not None and not isinstance(before, FareRefusal):
+            state = RiderState(trail=(before.memory.past,))
+        found = one(leg, state)
+        return found if isinstance(found, FareRefusal) else found.quote
+
+    return price

@@ -17,6 +17,7 @@ from fare_rules.diff import TariffDiff, as_json, as_text, diff_tariffs
 from fare_rules.price_changes import AmountCount, FareChange
 
 HARBOUR = Path(__file__).parent / "harbour"
+TARIFFS = Path(__file__).parents[2] / "fare_rules" / "tariffs"
 FILE = "2026-01-01.yaml"
 STOPS = ("pier", "market", "museum", "tower")
 
@@ -225,6 +226,24 @@ def test_rows_of_a_table_are_counted(compare: Compare):
     assert (table.added_count, table.removed_count, table.changed_count) == (1, 0, 1)
     assert diff.rules == ()
     assert fares(diff, "metro", rider=("adult",), hours=("any other",)).cheaper_count > 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(TARIFFS.glob("*/[0-9]*.yaml")),
+    ids=lambda path: f"{path.parent.name} {path.stem}",
+)
+def test_a_shipped_tariff_is_equal_to_itself_and_has_a_price_for_everybody(path: Path):
+    diff = diff_tariffs(load_tariff(path), load_tariff(path))
+    assert diff.is_empty
+    networks = {one.network for one in diff.fares}
+    assert networks == set(load_tariff(path).networks)
+
+
+def test_fares_that_a_gate_names_are_compared_between_the_places_that_rules_name():
+    path = TARIFFS / "luohu" / "2020-10-12.yaml"
+    diff = diff_tariffs(load_tariff(path), load_tariff(path))
+    assert {one.new_product for one in diff.fares} == {"ride_in_luohu", "ride_elsewhere"}
 
 
 def test_currencies_that_differ_are_not_compared_in_price(compare: Compare):

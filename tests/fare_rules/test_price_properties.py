@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fare_rules import FareRefusal, Leg, quote
+from fare_rules import FareRefusal, Leg
 
 MORNING = datetime(2018, 9, 1, 6, tzinfo=ZoneInfo("Asia/Shanghai"))
 STATIONS = st.sampled_from([None, "luohu", "laojie", "longhua", "airport", "nowhere"])
@@ -30,21 +30,21 @@ LEGS = st.builds(
 
 
 @given(leg=LEGS, previous=st.none() | LEGS)
-def test_a_fare_is_the_sum_of_its_lines_and_never_negative(tariff, leg, previous):
-    priced = quote(leg, tariff, previous=previous)
-    if isinstance(priced, FareRefusal):
+def test_a_fare_is_the_sum_of_its_lines_and_never_negative(priced, tariff, leg, previous):
+    quote = priced(leg, tariff, previous=previous)
+    if isinstance(quote, FareRefusal):
         return
-    full, *discounts = priced.lines
+    full, *discounts = quote.lines
     assert full.amount_fen >= 0
     assert len(discounts) <= 2
     assert all(line.amount_fen < 0 for line in discounts)
-    assert priced.fare_fen == sum(line.amount_fen for line in priced.lines) >= 0
-    assert priced == quote(leg, tariff, previous=previous)
+    assert quote.fare_fen == sum(line.amount_fen for line in quote.lines) >= 0
+    assert quote == priced(leg, tariff, previous=previous)
 
 
 @given(leg=LEGS, previous=st.none() | LEGS)
-def test_a_ride_before_never_makes_a_fare_higher(tariff, leg, previous):
-    alone, after = (quote(leg, tariff, previous=ride) for ride in (None, previous))
+def test_a_ride_before_never_makes_a_fare_higher(priced, tariff, leg, previous):
+    alone, after = (priced(leg, tariff, previous=ride) for ride in (None, previous))
     if isinstance(alone, FareRefusal):
         assert after == alone
     else:
@@ -59,10 +59,10 @@ def test_a_ride_before_never_makes_a_fare_higher(tariff, leg, previous):
     more_m=st.integers(0, 50_000),
 )
 def test_a_longer_ride_is_never_cheaper(
-    tariff, ride, category, media, carriage_class, near_m, more_m
+    priced, tariff, ride, category, media, carriage_class, near_m, more_m
 ):
     near, far = (
-        quote(
+        priced(
             ride(
                 "metro",
                 "08:00",
@@ -72,7 +72,6 @@ def test_a_longer_ride_is_never_cheaper(
                 distance_m=distance_m,
             ),
             tariff,
-            previous=None,
         ).fare_fen
         for distance_m in (near_m, near_m + more_m)
     )
@@ -80,9 +79,9 @@ def test_a_longer_ride_is_never_cheaper(
 
 
 @given(fare_fen=st.integers(0, 5_000), more_fen=st.integers(0, 500))
-def test_on_the_bus_a_higher_full_fare_is_never_cheaper(tariff, ride, fare_fen, more_fen):
+def test_on_the_bus_a_higher_full_fare_is_never_cheaper(priced, tariff, ride, fare_fen, more_fen):
     lower, higher = (
-        quote(ride("bus M390", "08:00", gate_fare_fen=full), tariff, previous=None).fare_fen
+        priced(ride("bus M390", "08:00", gate_fare_fen=full), tariff).fare_fen
         for full in (fare_fen, fare_fen + more_fen)
     )
     assert lower <= higher

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from _stack import run_faregate
+from msgspec import structs
 
+from fare_rules import RideTap, load_book
+from fare_rules.ask import Question, asked_taps
+from fare_rules.backtest import write_taps
 from gateway.rules_commands import rules_app
 
 HARBOUR = Path(__file__).parents[1] / "fare_rules" / "harbour"
@@ -32,9 +38,11 @@ Run = Callable[..., Said]
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process; a process of its own is in test_command_line.py."""
 
-    def make(*arguments: object) -> Said:
+    def make(*arguments: object, tap_log: Callable[..., Iterable[RideTap]] | None = None) -> Said:
         try:
-            code = rules_app()([str(each) for each in arguments], result_action="return_value")
+            code = rules_app(tap_log)(
+                [str(each) for each in arguments], result_action="return_value"
+            )
         except SystemExit as stopped:
             code = stopped.code
         out, error = capsys.readouterr()
@@ -155,6 +163,12 @@ def test_a_journey_is_explained_as_an_example_is(run: Run):
     assert "  fare: 4.00 SGD" in said.out.splitlines()
 
 
+def test_a_journey_without_a_price_is_explained_by_the_reason(run: Run):
+    said = run("explain", HARBOUR, "--network", "ferry", "--at", "2026-01-05 08:00")
+    assert said.code == 1
+    assert said.out.splitlines()[-1].startswith("  no price (no_distance): ")
+
+
 def test_a_journey_is_quoted_with_what_everybody_pays(run: Run):
     said = run("quote", HARBOUR, *JOURNEY, "--issuer", "harbour_bank", "--rider", "student")
     assert said.code == 0
@@ -241,3 +255,109 @@ def test_a_schema_is_printed_for_either_file(run: Run):
     said = run("schema", "--currency", "ducats")
     assert said.code == 2
     assert "'ducats' is no ISO 4217 code" in said.error
+
+
+@pytest.fixture
+def bus_rides() -> list[RideTap]:
+    """One bus ride on each of the first days of February."""
+    book = load_book(HARBOUR)
+    first = datetime(2026, 2, 1, 8)  # noqa: DTZ001
+    asked = [Question(network="bus", at=first + timedelta(days=index)) for index in range(5)]
+    taps = [tap for each in asked for tap in asked_taps(each, book)]
+    return [
+        structs.replace(tap, tap_id=tap.tap_id.__class__(int=index), media_token=f"card {index}")
+        for index, tap in enumerate(taps)
+    ]
+
+
+def test_recorded_taps_are_priced_by_another_tariff(
+    run: Run, folder: Path, tmp_path: Path, bus_rides: list[RideTap]
+):
+    spoil(folder, "amount: 1.50", "amount: 1.80")
+    write_taps(bus_rides, tmp_path / "taps.csv")
+    asked = ("backtest", "--old", HARBOUR, "--tariff", folder, "--taps", tmp_path / "taps.csv")
+    said = run(*asked, "--from", "2026-02-02", "--to", "2026-02-04", "--workers", 1)
+    assert (said.code, said.error) == (0, "")
+    # Three rides of five.
+    assert "4.50" in said.out
+    assert "5.40" in said.out
+    for form, start in (("csv", ""), ("html", "<!DOCTYPE html>")):
+        out = tmp_path / f"report.{form}"
+        assert run(*asked, "--workers", 1, "--format", form, "--out", out).code == 0
+        assert out.read_text().lower().startswith(start.lower())
+
+
+def test_the_gateways_own_taps_are_read_for_the_days_asked(
+    run: Run, folder: Path, bus_rides: list[RideTap]
+):
+    days: list[tuple[date | None, date | None]] = []
+
+    def tap_log(first_day: date | None, last_day: date | None) -> list[RideTap]:
+        days.append((first_day, last_day))
+        return bus_rides
+
+    asked = ("backtest", "--old", HARBOUR, "--tariff", folder, "--database", "--workers", 1)
+    assert run(*asked, "--to", "2026-02-04", tap_log=tap_log).code == 0
+    assert days == [(None, date(2026, 2, 4))]
+    said = run(*asked)
+    assert said.code == 2
+    assert "there is no database here; write --taps FILE" in said.error
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        ((), 2, "say where the taps are"),
+        (("--database", "--taps", "taps.csv"), 2, "say where the taps are"),
+        (("--taps", "taps.csv", "--workers", "0"), 2, "--workers: 0 is too few"),
+        (("--taps", "/nowhere/taps.csv"), 3, "/nowhere/taps.csv: No such file or directory; check"),
+        (("--taps", HARBOUR / "links.csv"), 1, "No column is called 'from_stop'"),
+    ],
+)
+def test_a_backtest_that_cannot_be_run_says_why(
+    run: Run, options: tuple[object, ...], code: int, sentence: str
+):
+    said = run("backtest", "--old", HARBOUR, "--tariff", HARBOUR, *options)
+    assert said.code == code
+    assert sentence in said.error
+
+
+def test_a_tariff_goes_out_as_gtfs_and_comes_back(run: Run, tmp_path: Path):
+    feed, back = tmp_path / "feed", tmp_path / "back"
+    said = run("export-gtfs", HARBOUR / FILE, feed)
+    assert said.code == 0
+    assert f"{feed} is written" in said.out
+    assert (feed / "fare_products.txt").exists()
+    said = run("import-gtfs", feed, back, "--effective-from", "2026-01-01")
+    assert said.code == 0, said.error
+    assert (back / "2026-01-01.yaml").exists()
+    again = run("import-gtfs", feed, back, "--effective-from", "2026-01-01")
+    assert again.code == 1
+    assert "The folder has this file already" in again.error
+
+
+def test_a_feed_needs_a_day_and_must_be_there(run: Run, tmp_path: Path):
+    assert "--effective-from 2026-01-01" in run("import-gtfs", tmp_path, tmp_path / "new").error
+    day = ("--effective-from", "2026-01-01")
+    assert run("import-gtfs", tmp_path / "nowhere", tmp_path / "new", *day).code == 1
+
+
+def test_the_commands_are_part_of_the_command_line():
+    shown = run_faregate("rules", "--help")
+    assert shown.returncode == 0
+    for command in ("check", "examples", "explain", "quote", "diff", "backtest", "import-gtfs"):
+        assert command in shown.stdout
+
+
+def test_a_process_says_a_fault_in_a_sentence_and_stops_without_a_traceback():
+    said = run_faregate("rules", "quote", str(HARBOUR), *JOURNEY[:-2], "--at", "Monday")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.startswith("--at: 'Monday' is no time")
+
+
+def test_the_examples_of_a_shipped_tariff_pass_in_a_process():
+    said = run_faregate("rules", "examples", "fare_rules/tariffs/shenzhen")
+    assert said.returncode == 0
+    last = said.stdout.splitlines()[-1].split()
+    assert last[0] == last[2]
+    assert last[1::2] == ["of", "examples"]

@@ -62,7 +62,9 @@ class City:
             Example(name="rides", rider=who, taps=tuple(taps), total=None), self.book
         )
         assert not folded.refused, folded.refused
-        ride_of = {tap.tap_id: sum(index >= end for end in ends) for index, tap in enumerate(ridden)}
+        ride_of = {
+            tap.tap_id: sum(index >= end for end in ends) for index, tap in enumerate(ridden)
+        }
         fares = [0] * len(rides)
         for charge in folded.charges.values():
             fares[ride_of[charge.tap_id]] += charge.fare_fen

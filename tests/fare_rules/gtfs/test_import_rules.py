@@ -9,7 +9,8 @@ TWO = {
 }
 GROUPS = {
     **TWO,
-    "fare_leg_rules": "leg_group_id,network_id,fare_product_id\nB,bus,two\nT,tram,five\nF,ferry,one",
+    "fare_leg_rules": "leg_group_id,network_id,fare_product_id\n"
+    "B,bus,two\nT,tram,five\nF,ferry,one",
 }
 TRANSFER = (
     "from_leg_group_id,to_leg_group_id,transfer_count,duration_limit,duration_limit_type,"
@@ -115,7 +116,7 @@ def test_the_three_ways_a_transfer_costs(imported, kind, product, second_leg):
 def test_a_transfer_that_costs_on_top_of_both_legs_is_named(imported):
     city = imported(**GROUPS, fare_transfer_rules=TRANSFER + "B,T,,3600,1,1,one")
     assert city.transfer("bus a>b", "tram b>c") == 500
-    assert any(r.startswith("fare_transfer_rules.txt:2: A transfer that costs") for r in city.remarks)
+    assert any("A transfer that costs something on top" in remark for remark in city.remarks)
 
 
 def test_empty_groups_of_a_transfer_are_all_that_no_transfer_names(imported):
@@ -128,6 +129,24 @@ def test_so_many_transfers_and_no_more(imported):
     city = imported(**GROUPS, fare_transfer_rules=TRANSFER + "B,B,2,7200,1,0,")
     rides = [f"bus a>b mon 12:{minute:02}-12:{minute:02}" for minute in (0, 10, 20, 30)]
     assert city.fares(*rides) == [200, 0, 0, 200]
+
+
+def test_the_second_transfer_costs_what_its_own_row_says(imported):
+    city = imported(**GROUPS, fare_transfer_rules=TRANSFER + "B,B,2,7200,1,0,one\nB,B,1,7200,1,0,")
+    rides = [f"bus a>b mon 12:{minute:02}-12:{minute:02}" for minute in (0, 10, 20)]
+    assert city.fares(*rides) == [200, 0, 100]
+    assert any("counts the transfers of these groups" in remark for remark in city.remarks)
+
+
+def test_a_network_without_a_fare_is_left_out_and_named(imported):
+    city = imported(
+        **TWO,
+        fare_leg_rules="network_id,fare_product_id\nbus,one",
+        fare_leg_join_rules="from_network_id,to_network_id\nbus,tram",
+    )
+    assert [network.id for network in city.tariff.networks] == ["bus"]
+    assert "fare_leg_rules.txt:1: No rule is for network 'tram'; left out" in city.remarks
+    assert "fare_leg_join_rules.txt:2: One of its networks has no fare; left out" in city.remarks
 
 
 def test_a_discount_for_one_media_only(imported):
@@ -192,8 +211,7 @@ def test_holidays_of_a_service_become_those_of_the_tariff(imported):
         "start_date,end_date\nwork,1,1,1,1,1,0,0,20260101,20261231\n"
         "rest,0,0,0,0,0,1,1,20260101,20261231",
         calendar_dates="service_id,date,exception_type\nwork,20260106,2\nrest,20260106,1",
-        timeframes="timeframe_group_id,start_time,end_time,service_id\n"
-        "work,,,work\nrest,,,rest",
+        timeframes="timeframe_group_id,start_time,end_time,service_id\nwork,,,work\nrest,,,rest",
         fare_leg_rules="fare_product_id,from_timeframe_group_id\nfive,work\none,rest",
     )
     assert city.fare("bus a>b mon 08:00-08:00") == 500
