@@ -158,8 +158,13 @@ class BaseFares:
         known = [fare for fare in fares if not isinstance(fare, FareRefusal)]
         if (pricing.take == "sum" and len(known) < len(fares)) or not known:
             return next(fare for fare in fares if isinstance(fare, FareRefusal))
-        choose = {"lowest": min, "highest": max, "sum": sum}[pricing.take]
-        return Fen(choose(known))
+        match pricing.take:
+            case "lowest":
+                return min(known)
+            case "highest":
+                return max(known)
+            case "sum":
+                return Fen(sum(known))
 
 
 def distance_m(trip: Trip) -> int | None:

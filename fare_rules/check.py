@@ -1,39 +1,32 @@
-"""What a tariff of the right shape can still get wrong: names that lead nowhere, rules that tie."""
+"""What a tariff of the right shape can still get wrong: names that lead nowhere, rules that tie.
 
-from collections.abc import Iterator
-from typing import NamedTuple
+The map: `checks/names.py` looks at ids and what refers to them; `checks/values.py` at bands,
+periods and keys that need each other; `checks/overlaps.py` at rules that get in each other's way;
+`checks/prices.py` at legs that would have none. Each check looks for one kind of fault.
+"""
 
-from fare_rules.faults import FaultCode
+from collections.abc import Callable, Iterator
+
+from fare_rules.checks import names, overlaps, prices, values
+from fare_rules.checks.finding import ON_LINES, Finding
 from fare_rules.language.tariff import Tariff
-from fare_rules.source import Place
 from fare_rules.tables import Tables
 
+Check = Callable[[Tariff, Tables], Iterator[Finding]]
 
-# The sections whose ids can stand on a quote line, which tells rules apart by id alone.
-ON_LINES = (
-    "fare_products",
-    "incomplete_leg_rules",
-    "surcharges",
-    "concessions",
-    "fare_leg_join_rules",
-    "fare_transfer_rules",
-    "fare_tiers",
-    "fare_caps",
-    "promotions",
-    "subsidies",
-    "disruptions",
-)
-
-
-class Finding(NamedTuple):
-    """A fault before it has a line: where in the data, what, and what to do."""
-
-    place: Place
-    code: FaultCode
-    message: str
-    remedy: str
+# What the later checks look up must be there, so they wait for these.
+_FIRST: tuple[Check, ...] = (names.duplicate_ids, names.unknown_names, names.runs_of_zones)
+_FURTHER: tuple[Check, ...] = (*values.CHECKS, *prices.CHECKS)
+# These compare rules by the names in them.
+_LAST: tuple[Check, ...] = (*overlaps.CHECKS, *prices.LOOK_UPS)
 
 
 def find_faults(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """List what is wrong with a tariff and its tables, check by check."""
-    yield from ()
+    first = [finding for check in _FIRST for finding in check(tariff, tables)]
+    yield from first
+    for check in _FURTHER if first else (*_FURTHER, *_LAST):
+        yield from check(tariff, tables)
+
+
+__all__ = ["ON_LINES", "Finding", "find_faults"]

@@ -17,6 +17,7 @@ from fare_rules.base_fare import BaseFares, FareRefusal, Trip
 from fare_rules.currency import currency_digits
 from fare_rules.filters import Filter, compile_filter
 from fare_rules.language.discounts import (
+    Accumulating,
     Concession,
     Coupon,
     FareCap,
@@ -156,7 +157,7 @@ class CompiledTariff:
             *tariff.disruptions,
         ]
         self.campaigns = {rule.id: self._campaign(rule.begins, rule.ends) for rule in dated}
-        self.accumulators: dict[str, FareTier | FareCap | Subsidy] = {
+        self.accumulators: dict[str, Accumulating] = {
             rule.id: rule for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
         }
         self.offers: dict[str, tuple[str, ...]] = {}
@@ -212,6 +213,25 @@ class CompiledTariff:
             )
         return self.plan(facts).leads_to
 
+    def span_of(
+        self,
+        network: NetworkRules,
+        from_stop: str | None,
+        via_stops: tuple[str, ...],
+        to_stop: str | None,
+    ) -> Span | None:
+        """Find the zones that a leg counts as travelled."""
+        stops = tuple(stop for stop in (from_stop, *via_stops, to_stop) if stop is not None)
+        return self.zones.span_of(network.stops_travelled(stops))
+
+    def is_excepted(self, rule: FareTransferRule, before: LegFacts, now: LegFacts) -> bool:
+        """Whether a transfer rule is not for this change."""
+        return any(
+            self._filter(f"except {index} from", rule, change.from_).fits(before, None, None)
+            and self._filter(f"except {index} to", rule, change.to).fits(now, None, None)
+            for index, change in enumerate(rule.except_)
+        )
+
     def coupon_ends_at(self, coupon: Coupon, activated_at: datetime) -> datetime:
         if coupon.counted == "hours":
             return activated_at + timedelta(days=coupon.days)
@@ -226,15 +246,19 @@ class CompiledTariff:
         stops = stops or frozenset(stop.id for stop in self.stops)
         fares: list[Fen] = []
         for stop in sorted(stops):
-            ends = {"to_stop": stop} if facts.from_stop else {"from_stop": stop}
-            fare = self.plan(facts._replace(missing=None, **ends)).full_fare
+            whole = facts._replace(
+                missing=None,
+                from_stop=facts.from_stop or stop,
+                to_stop=stop if facts.from_stop else facts.to_stop,
+            )
+            fare = self.plan(whole).full_fare
             if stop != known and not isinstance(fare, FareRefusal):
                 fares.append(fare)
         return max(fares) if fares else FareRefusal.NO_PAIR
 
     def _make_plan(self, facts: LegFacts) -> LegPlan:
         tariff, network = self.file, self.networks[facts.network]
-        span = self.zones.span_of((facts.from_stop, facts.to_stop, *facts.via_stops))
+        span = self.span_of(network, facts.from_stop, facts.via_stops, facts.to_stop)
         rule = self._first("fare_leg_rules", tariff.fare_leg_rules, facts, None, span)
         product = self.products[rule.product] if rule else None
         product_id = product.id if product else None
@@ -326,7 +350,10 @@ class CompiledTariff:
         # A leg never closed has no known end, so nothing can be shown to follow it in time.
         if facts.missing == "exit":
             return frozenset()
-        rules = (*self.file.fare_leg_join_rules, *self.file.fare_transfer_rules)
+        rules: tuple[FareLegJoinRule | FareTransferRule, ...] = (
+            *self.file.fare_leg_join_rules,
+            *self.file.fare_transfer_rules,
+        )
         return frozenset(
             rule.id
             for rule in rules

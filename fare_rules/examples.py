@@ -136,19 +136,22 @@ def _state(example: Example, first_tap_at: datetime, book: TariffBook) -> RiderS
     for before in example.before:
         since = _local(before.since, book.timezone) if before.since else first_tap_at
         if before.rule in tariff.accumulators:
-            windows[before.rule] = _window(before, tariff, day, since)
+            windows[before.rule] = _window(before, tariff, day, since, book.service_day_of(since))
         else:
             uses[before.rule] = Uses(before.rides, since, day, 0)
     return RiderState(windows=windows, uses=uses)
 
 
-def _window(before: ExampleBefore, tariff: CompiledTariff, day: date, since: datetime) -> Window:
+def _window(
+    before: ExampleBefore, tariff: CompiledTariff, day: date, since: datetime, opened_on: date
+) -> Window:
     period = tariff.accumulators[before.rule].period
     span = tariff.zones.span(before.zones) if before.zones else None
-    is_rolling = isinstance(period, Rolling) and not period.service_days
+    is_rolling = isinstance(period, Rolling)
+    counts_hours = isinstance(period, Rolling) and not period.service_days
     return Window(
-        first_day=None if is_rolling else first_day_of(period, day),
-        opened_at=since if is_rolling else None,
+        first_day=None if counts_hours else first_day_of(period, opened_on if is_rolling else day),
+        opened_at=since if counts_hours else None,
         spent_fen=int(before.spent),
         rides_count=before.rides,
         low=span.low if span else -1,

@@ -116,7 +116,9 @@ class RiderFold:
         )
 
     def take(self, tap: RideTap) -> None:
-        assert tap.tapped_at.utcoffset() == timedelta(0), "instants of one zone differ by wall clock"
+        assert tap.tapped_at.utcoffset() == timedelta(0), (
+            "instants of one zone differ by wall clock"
+        )
         if tap.action is Action.TOUCH:
             self._touch(tap)
             return
@@ -192,7 +194,11 @@ class RiderFold:
             self._exit_alone(closing)
             return
         self._state = structs.replace(self._state, open_tap=None, via_stops=())
-        band = network.same_stop_band(stay) if _is_same_stop(opening, closing) else None
+        band = (
+            network.same_stop_band(stay, closing.fare_media)
+            if _is_same_stop(opening, closing)
+            else None
+        )
         if band is not None and band.charge != "ride":
             self._same_stop(opening, closing, band, network)
             return
@@ -201,10 +207,8 @@ class RiderFold:
     def _time_allowed(self, leg: Leg, tariff: CompiledTariff, network: NetworkRules) -> timedelta:
         if network.journey_time is None:
             return timedelta.max
-        stops = (leg.from_stop, leg.to_stop, *leg.via_stops)
-        return network.time_allowed(
-            tariff.zones.span_of(stops), tariff.timeframes.at(leg.boarded_at)
-        )
+        span = tariff.span_of(network, leg.from_stop, leg.via_stops, leg.to_stop)
+        return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at))
 
     def _same_stop(
         self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
@@ -223,7 +227,8 @@ class RiderFold:
         if band.cancelled_by_entry_minutes is not None and opening.stop_id is not None:
             charged = tuple(key for key in self._charges if key not in before)
             until = closing.tapped_at + timedelta(minutes=band.cancelled_by_entry_minutes)
-            reentry = Reentry(opening.stop_id, until, charged)
+            where = opening.stop_id if band.cancelled_at == "same_stop" else None
+            reentry = Reentry(where, until, charged)
             self._state = structs.replace(self._state, reentry=reentry)
 
     def _tariff_id(self, tap: RideTap) -> str:
@@ -235,7 +240,8 @@ class RiderFold:
         reentry = self._state.reentry
         if reentry is None:
             return
-        if tap.stop_id == reentry.stop_id and tap.tapped_at <= reentry.until:
+        is_there = reentry.stop_id is None or tap.stop_id == reentry.stop_id
+        if is_there and tap.tapped_at <= reentry.until:
             for key in reentry.charged:
                 self._charges.pop(key, None)
         self._state = structs.replace(self._state, reentry=None)

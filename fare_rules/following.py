@@ -25,6 +25,8 @@ class Following(Struct, frozen=True):
         journey, trail = self.state.journey, self.state.trail
         if journey is None or not trail or self.leg.missing is not None:
             return None
+        if journey.riders_count != self.leg.riders_count:
+            return None
         before = trail[-1]
         for rule in self.plan.joins:
             if (
@@ -87,6 +89,7 @@ class Following(Struct, frozen=True):
             and (not rule.different_route or _is_other_route(before.facts, self.facts))
             and (not rule.different_network or before.facts.network != self.facts.network)
             and (not rule.not_back or self._goes_on(before))
+            and not self.tariff.is_excepted(rule, before.facts, self.facts)
         )
 
     def _goes_on(self, before: PastLeg) -> bool:

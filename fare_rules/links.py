@@ -1,13 +1,11 @@
-"""The links of a network, from a CSV beside the tariff, and the shortest distances over them."""
+"""The links of a network, from a CSV beside the tariff."""
 
 import csv
-import heapq
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from fare_rules.faults import FaultCode, TariffFault
-from fare_rules.source import UnusableFile, read_text
+from fare_rules.source import TABLE_BYTES_MAX, UnusableFile, read_text
 
 Links = dict[tuple[str, str], int]
 
@@ -28,7 +26,7 @@ def read_links(path: Path) -> tuple[Links, list[TariffFault]]:
         faults.append(TariffFault(str(path), line, 1, FaultCode.BAD_LINKS, message, remedy))
 
     try:
-        rows = csv.reader(read_text(path).splitlines())
+        rows = csv.reader(read_text(path, TABLE_BYTES_MAX).splitlines())
         header = next(rows, [])
         if header != COLUMNS:
             refuse(1, f"The columns are '{','.join(header)}'", f"Write {','.join(COLUMNS)}")
@@ -59,30 +57,3 @@ def _row_fault(row: list[str], links: Links) -> tuple[str, str] | None:
     if (from_stop, to_stop) in links or (to_stop, from_stop) in links:
         return f"'{from_stop}' and '{to_stop}' are already linked", "One row serves both ways"
     return None
-
-
-def shortest_distances(links: Links) -> dict[str, dict[str, int]]:
-    """Find the shortest distance between every two stops that links connect.
-
-    Units:  metres.
-    Source: Dijkstra's algorithm, once from each stop; a network of 400 stops takes about a second.
-    """
-    neighbours: dict[str, list[tuple[str, int]]] = {}
-    for (one, other), metres in links.items():
-        neighbours.setdefault(one, []).append((other, metres))
-        neighbours.setdefault(other, []).append((one, metres))
-    return {stop: _distances_from(stop, neighbours) for stop in neighbours}
-
-
-def _distances_from(start: str, neighbours: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
-    shortest: dict[str, int] = {}
-    waiting = [(0, start)]
-    while waiting:
-        distance, stop = heapq.heappop(waiting)
-        if stop in shortest:
-            continue
-        shortest[stop] = distance
-        for neighbour, metres in neighbours[stop]:
-            if neighbour not in shortest:
-                heapq.heappush(waiting, (distance + metres, neighbour))
-    return shortest

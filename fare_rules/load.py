@@ -1,7 +1,8 @@
 """From a tariff file to a tariff that can price, or to all that is wrong with it.
 
 The steps: what the file says (source.py), its shape (shape.py), its tables (tables.py), its meaning
-(check.py), its look-ups (compiled.py). Each is taken once the one before has found no fault.
+(check.py), its look-ups (compiled.py). Meaning is looked at once the shape is right; look-ups are
+made when nothing is wrong.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import pairwise
 
 from fare_rules.language.places import Network, SameStopExit
 from fare_rules.money import WHOLE
@@ -37,6 +38,7 @@ class NetworkRules:
         self.same_stop_id = f"{network.id}_same_stop"
         self.completion_id = f"{network.id}_completion"
         self._paths = paths
+        self._counts_path = network.zones_travelled == "path"
         self._distances = distances
         self._route_stops = route_stops
         self._timeframes = timeframes
@@ -84,9 +86,11 @@ class NetworkRules:
                 break
         return timedelta(minutes=minutes)
 
-    def same_stop_band(self, stay: timedelta) -> SameStopExit | None:
+    def same_stop_band(self, stay: timedelta, fare_media: str) -> SameStopExit | None:
         """Find what an exit at the stop of entry comes to."""
         for band in self.same_stop_exit:
+            if band.fare_media and fare_media not in band.fare_media:
+                continue
             if band.up_to_minutes is None or stay <= timedelta(minutes=band.up_to_minutes):
                 return band
         return None
@@ -119,6 +123,13 @@ class NetworkRules:
             return abs(ends[1][0] - ends[0][0])
         path = self._paths.between(from_stop, to_stop) if self._paths else None
         return path.links_count if path else None
+
+    def stops_travelled(self, stops: tuple[str, ...]) -> tuple[str, ...]:
+        """List the stops of which a leg counts the zones: those said, or all on the way."""
+        if not self._counts_path:
+            return stops
+        paths = [self.stops_between(one, other) for one, other in pairwise(stops)]
+        return tuple(dict.fromkeys(stop for path in paths for stop in path)) or stops
 
     def stops_between(self, from_stop: str, to_stop: str) -> tuple[str, ...]:
         return self._paths.stops_on(from_stop, to_stop) if self._paths else ()

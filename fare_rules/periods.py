@@ -34,10 +34,11 @@ def first_day_of(period: Period, day: date) -> date:
 def window_at(period: Period, window: Window | None, day: date, instant: datetime) -> Window:
     """Find the window that a tap belongs to: the one that was open, or else a new one."""
     if isinstance(period, Rolling) and period.service_days:
-        if window is not None and window.first_day is not None:
-            if window.first_day <= day < window.first_day + timedelta(days=period.service_days):
-                return window
-        return Window(first_day=day)
+        first = window.first_day if window is not None else None
+        if first is None or not first <= day < first + timedelta(days=period.service_days):
+            return Window(first_day=day)
+        assert window is not None
+        return window
     if isinstance(period, Rolling):
         if window is not None and window.opened_at is not None:
             ends_at = window.opened_at + timedelta(days=period.days, minutes=period.minutes)

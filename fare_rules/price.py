@@ -8,7 +8,7 @@ what the leg would leave behind in the rider's memory comes back with its price.
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -18,17 +18,17 @@ from fare_rules.compiled import CompiledTariff, LegPlan, incomplete_charge
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
 from fare_rules.language.discounts import (
+    Accumulating,
     FareCap,
     FareTier,
     FareTransferRule,
     PaysDifference,
     PaysProduct,
-    Promotion,
-    Subsidy,
 )
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
+from fare_rules.offers import Offers
 from fare_rules.paying import payable_fen, split_fen, tier_percent
 from fare_rules.periods import Window, window_at
 from fare_rules.quotes import Quote
@@ -161,10 +161,10 @@ class _Pricing:
         for step in self.tariff.file.order:
             if step == "concessions":
                 self._concede(total, trip)
+                self._surcharge(total, with_concessions=False, in_caps=True)
                 self.through_fen = total.due_fen
                 if join and journey:
                     self._credit_journey(total, join, journey)
-                self._surcharge(total, with_concessions=False, in_caps=True)
             elif step == "transfers" and join is None:
                 self._transfer(total)
             elif step == "tiers":
@@ -177,7 +177,12 @@ class _Pricing:
             elif step == "promotions":
                 self._promote(total)
         self._remember(total, incomplete=False, is_joined=join is not None)
-        self._surcharge(total, with_concessions=False, in_caps=False)
+        self._surcharge(
+            total,
+            with_concessions=False,
+            in_caps=False,
+            charged_already=journey.surcharges if journey else (),
+        )
         return self._priced(total, product.id, is_joined=join is not None, journey=journey)
 
     def _trip(
@@ -208,13 +213,21 @@ class _Pricing:
         earlier = self.tariff.never_dearer_than
         if earlier is None or trip.gate_fare_fen is not None:
             return
-        if earlier.network(self.leg.network) is None:
+        if earlier.network(trip.facts.network) is None:
             return
-        old_plan = earlier.plan(earlier.facts_of(self.leg, total.boarded_at))
+        old_facts = trip.facts._replace(
+            from_frames=earlier.timeframes.at(total.boarded_at),
+            to_frames=earlier.timeframes.at(self.leg.last_tap_at),
+        )
+        old_plan = earlier.plan(old_facts)
         old_fen: Fen | FareRefusal = old_plan.full_fare
         if trip.distance_m is not None and old_plan.product is not None:
             old_trip = structs.replace(
-                trip, network=old_plan.network, span=old_plan.span, added_m=old_plan.added_m
+                trip,
+                facts=old_facts,
+                network=old_plan.network,
+                span=old_plan.span,
+                added_m=old_plan.added_m,
             )
             old_fen = earlier.base_fares.full_fare(old_plan.product.id, old_trip)
         if not isinstance(old_fen, FareRefusal) and old_fen < total.full_fen:
@@ -222,9 +235,16 @@ class _Pricing:
             total.take_from_each(NEVER_DEARER, off_fen, off_fen, earlier.reference, None)
             total.full_fen = old_fen
 
-    def _surcharge(self, total: RunningSum, *, with_concessions: bool, in_caps: bool) -> None:
+    def _surcharge(
+        self,
+        total: RunningSum,
+        *,
+        with_concessions: bool,
+        in_caps: bool,
+        charged_already: tuple[str, ...] = (),
+    ) -> None:
         for rule in self.plan.surcharges:
-            if rule.over_time and not self.leg.is_over_time:
+            if (rule.over_time and not self.leg.is_over_time) or rule.id in charged_already:
                 continue
             if rule.with_concessions is with_concessions and rule.in_caps is in_caps:
                 fen = rule.amount
@@ -266,19 +286,21 @@ class _Pricing:
         for joined in legs:
             ends = (joined.facts.from_stop, joined.facts.to_stop)
             touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
-        whole = {
-            "from_stop": first.from_stop,
-            "to_stop": own.to_stop,
-            "via_stops": tuple(dict.fromkeys(touched)),
-            "from_frames": own.from_frames,
-            "to_frames": own.to_frames,
-        }
         candidates = {"last": [own], "first": [first]}.get(
             rule.price_as, [joined.facts for joined in legs]
         )
-        wholes = [facts._replace(**whole) for facts in candidates]
+        wholes = [
+            facts._replace(
+                from_stop=first.from_stop,
+                to_stop=own.to_stop,
+                via_stops=tuple(dict.fromkeys(touched)),
+                from_frames=own.from_frames,
+                to_frames=own.to_frames,
+            )
+            for facts in candidates
+        ]
         plans = [(facts, self.tariff.plan(facts)) for facts in wholes]
-        return max(plans, key=lambda found: self._comparable(*found, rule, journey))
+        return max(plans, key=lambda found: self._comparable(found[0], found[1], rule, journey))
 
     def _comparable(
         self, facts: LegFacts, plan: LegPlan, rule: FareLegJoinRule, journey: Journey
@@ -317,7 +339,7 @@ class _Pricing:
             total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
             return
 
-    def _window(self, rule: FareTier | FareCap | Subsidy) -> Window:
+    def _window(self, rule: Accumulating) -> Window:
         found = self.windows.get(rule.id)
         if found is None:
             known = self.state.windows.get(rule.id)
@@ -357,7 +379,7 @@ class _Pricing:
         span = self.plan.span.with_(known) if self.plan.span else known
         return self.tariff.cap_limits[rule.id].of(span)
 
-    def _stands_apart(self, rule: FareTier | FareCap | Subsidy) -> bool:
+    def _stands_apart(self, rule: Accumulating) -> bool:
         """Whether the leg begins too soon after another at the same place to count."""
         if not rule.same_place_minutes or self.leg.place is None:
             return False
@@ -370,8 +392,9 @@ class _Pricing:
         )
 
     def _promote(self, total: RunningSum) -> None:
+        offers = Offers(self.leg, self.tariff, self.state, self.day)
         for rule in self.plan.promotions:
-            if not self._is_usable(rule):
+            if not offers.is_usable(rule):
                 continue
             off_fen = total.due_fen - min(payable_fen(rule.pays, total.due_fen), total.due_fen)
             if rule.sponsor_pays_max is not None:
@@ -379,59 +402,8 @@ class _Pricing:
             if off_fen == 0:
                 continue
             total.take(rule.id, off_fen, rule.reference, rule.borne_by)
-            known = self.state.uses.get(rule.id)
-            self.uses[rule.id] = Uses(
-                count=known.count + 1 if known else 1,
-                first_at=self.leg.boarded_at
-                if known is None or self._begins_anew(rule, known)
-                else known.first_at,
-                day=self.day,
-                day_count=known.day_count + 1 if known and known.day == self.day else 1,
-            )
+            self.uses[rule.id] = offers.used(rule)
             return
-
-    def _is_usable(self, rule: Promotion) -> bool:
-        instant, uses = self.leg.boarded_at, self.state.uses.get(rule.id)
-        if not self.tariff.campaigns[rule.id].holds(instant):
-            return False
-        if rule.coupon is not None and self._coupon_of(rule) is None:
-            return False
-        if uses is not None and not self._may_use_again(rule, uses):
-            return False
-        others = self.tariff.offers.get(rule.either_or or "", ())
-        return not any(other != rule.id and other in self.state.uses for other in others)
-
-    def _coupon_of(self, rule: Promotion) -> datetime | None:
-        """When the rider activated the newest coupon of a promotion that is still alive."""
-        coupon = rule.coupon
-        assert coupon is not None
-        return max(
-            (
-                activated_at
-                for promotion_id, activated_at in self.leg.coupons
-                if promotion_id == rule.id
-                and activated_at <= self.leg.boarded_at
-                and self.leg.boarded_at < self.tariff.coupon_ends_at(coupon, activated_at)
-            ),
-            default=None,
-        )
-
-    def _may_use_again(self, rule: Promotion, uses: Uses) -> bool:
-        if rule.uses_max is not None and uses.count >= rule.uses_max:
-            return False
-        today = uses.day_count if uses.day == self.day else 0
-        if rule.uses_per_day is not None and today >= rule.uses_per_day:
-            return False
-        ends_at = _pass_ends_at(rule, uses)
-        return ends_at is None or self.leg.boarded_at < ends_at or self._begins_anew(rule, uses)
-
-    def _begins_anew(self, rule: Promotion, uses: Uses) -> bool:
-        """Whether a coupon activated since the last pass ended begins another."""
-        ends_at = _pass_ends_at(rule, uses)
-        if ends_at is None or self.leg.boarded_at < ends_at or rule.coupon is None:
-            return False
-        activated_at = self._coupon_of(rule)
-        return activated_at is not None and activated_at > uses.first_at
 
     def _remember(self, total: RunningSum, *, incomplete: bool, is_joined: bool = False) -> None:
         """Add the leg to whatever counts it."""
@@ -508,10 +480,10 @@ class _Pricing:
             return None
         own = Trip(self.facts, self.plan.network, None, distance_m=self.leg.distance_m)
         joined = JoinedLeg(self.facts, distance_m(own), self.leg.gate_fare_fen)
-        boarded_at = journey.boarded_at if journey else self.leg.boarded_at
-        return Journey(boarded_at, (*(journey.legs if journey else ()), joined), self.through_fen)
-
-
-def _pass_ends_at(rule: Promotion, uses: Uses) -> datetime | None:
-    days = rule.days_from_first_use
-    return None if days is None else uses.first_at + timedelta(days=days)
+        apart = tuple(rule.id for rule in self.plan.surcharges if not rule.in_caps)
+        if journey is None:
+            return Journey(
+                self.leg.boarded_at, (joined,), self.through_fen, self.leg.riders_count, apart
+            )
+        legs, surcharges = (*journey.legs, joined), (*journey.surcharges, *apart)
+        return Journey(journey.boarded_at, legs, self.through_fen, journey.riders_count, surcharges)

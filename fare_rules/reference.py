@@ -68,6 +68,8 @@ _UNITS: dict[type, str] = {
     ZoneId: "zone",
     Zones: "zones",
 }
+# Written once, for all rules.
+_CONDITIONS = (LegConditions, LegFilter)
 _NAME = "a name of 1 to 80 characters, not blank"
 # A group that many sections share, named for what it is.
 _SHARED: dict[type, str] = {Named: "A name"}
@@ -100,7 +102,7 @@ class _Writer:
                 self._group(group, level="##")
 
     def _group(self, group: type[Struct], level: str = "###") -> None:
-        if group in self._written or group is LegFilter:
+        if group in self._written or group in _CONDITIONS:
             return
         self._written.add(group)
         self.lines += [f"\n{level} {self._headings[group]}\n", f"{meaning_of(group)}\n"]
@@ -117,7 +119,7 @@ class _Writer:
         """Name each group by its key, and by its kind or its parent where that is not enough."""
         for field in fields_of(parent):
             for group in groups_of(field.type):
-                if group in self._headings:
+                if group in self._headings or group in _CONDITIONS:
                     continue
                 tag = group.__struct_config__.tag
                 name = f"{field.encode_name}: {tag}" if tag else field.encode_name
@@ -184,7 +186,7 @@ class _Writer:
                 return "text"
 
     def _link(self, group: type[Struct]) -> str:
-        if group is LegFilter:
+        if group in _CONDITIONS:
             return "[conditions](#which-legs)"
         heading = self._headings[group]
         return f"[{group.__struct_config__.tag or heading}](#{anchor(heading)})"

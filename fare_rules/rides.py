@@ -205,20 +205,23 @@ class _PlacedRides:
     def __init__(self, network: str, tariffs: Tariffs, pricings: list[object]) -> None:
         self._network = network
         self._tariffs = tariffs
-        self._products = [_products(network, tariff) for tariff in tariffs]
+        # A tariff that may not be dearer than an earlier one has that one's fares, too.
+        floors = [each.never_dearer_than for each in tariffs]
+        self._all = [*tariffs, *(floor for floor in floors if floor is not None)]
+        self._products = [_products(network, tariff) for tariff in self._all]
         # Zones and areas tell all of a stop, unless its own id is looked up in a table.
         self._by_stop = any(
             isinstance(pricing, (*_BY_DISTANCE, StopBands, ZoneCount))
             or (isinstance(pricing, Matrix) and pricing.by == "stops")
             for pricing in pricings
         )
-        conditions = [one for tariff in tariffs for one in _conditions(network, tariff)]
+        conditions = [one for tariff in self._all for one in _conditions(network, tariff)]
         self._named = {
             stop for one in conditions for stop in (*one.from_stops, *one.to_stops, *one.via_stops)
         }
         self._routes = [one.routes for one in conditions]
         self._adds_metres = bool(_added_metres(tariffs))
-        self._areas = [_areas_of(tariff) for tariff in tariffs]
+        self._areas = [_areas_of(tariff) for tariff in self._all]
         self._kinds: dict[object, int] = {}
         self._found: dict[object, tuple[Ride, int]] = {}
 
@@ -269,14 +272,14 @@ class _PlacedRides:
         self._found[key] = (first, known + count)
 
     def _priced_by(self) -> Iterable[tuple[CompiledTariff, list[str]]]:
-        return zip(self._tariffs, self._products, strict=True)
+        return zip(self._all, self._products, strict=True)
 
     def _kind(self, stop: str | None) -> int:
         """A number for all stops that rules and zones do not tell apart."""
         says = (
             stop if stop in self._named else None,
             *(areas.get(stop or "", frozenset()) for areas in self._areas),
-            *(tariff.zones.zone_of(stop) for tariff in self._tariffs),
+            *(tariff.zones.zone_of(stop) for tariff in self._all),
         )
         return self._kinds.setdefault(says, len(self._kinds))
 

@@ -152,10 +152,17 @@ def _faults_of(
             remedy = f"Write {around.get('x-write', 'year-month-day, such as 2018-08-01')}"
         case Kind.Pattern():
             code, message = FaultCode.BAD_TEXT, f"{name} is {said}, which does not fit"
-            remedy = f"Write {around['x-write']}"
+            remedy = _remedy_for_text(around)
         case _:
             raise AssertionError(f"the schema asks for {error.kind.name}, which has no words yet")
     yield document.fault(place, code, message, remedy)
+
+
+def _remedy_for_text(schema: dict[str, Any]) -> str:
+    is_amount = "number" in schema["type"]
+    if is_amount and "decimals" not in schema["x-write"]:
+        return "Write a whole number: the currency has no decimals"
+    return f"Write {schema['x-write']}"
 
 
 def _wanted(schema: dict[str, Any]) -> tuple[str, str]:

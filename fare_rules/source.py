@@ -12,8 +12,10 @@ from msgspec import Struct, field
 
 from fare_rules.faults import FaultCode, TariffFault
 
-# A city's rules take some tens of kilobytes; its links, a few hundred.
+# A city's rules take some tens of kilobytes.
 FILE_BYTES_MAX = 1_000_000
+# A fare for every pair of 700 stops.
+TABLE_BYTES_MAX = 20_000_000
 # Counted with aliases followed, so that a few lines cannot unfold into millions of values.
 VALUES_COUNT_MAX = 50_000
 DEPTH_MAX = 20
@@ -64,8 +66,8 @@ def read_document(path: Path) -> Document:
     return document
 
 
-def read_text(path: Path) -> str:
-    """Read a file of at most FILE_BYTES_MAX.
+def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
+    """Read a file that is not too large.
 
     Raises: UnusableFile when it is missing, larger, or not UTF-8.
     """
@@ -75,12 +77,12 @@ def read_text(path: Path) -> str:
 
     try:
         with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+            content = file.read(bytes_max + 1)
     except OSError as error:
         message = f"The file cannot be read ({error.strerror})"
         raise unusable(FaultCode.UNREADABLE_FILE, message, "Check its name") from error
-    if len(content) > FILE_BYTES_MAX:
-        message = f"The file is larger than {FILE_BYTES_MAX} bytes"
+    if len(content) > bytes_max:
+        message = f"The file is larger than {bytes_max} bytes"
         raise unusable(FaultCode.FILE_TOO_LARGE, message, "Split it into networks or tariffs")
     try:
         return content.decode("utf-8-sig")

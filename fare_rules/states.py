@@ -42,6 +42,10 @@ class Journey(Struct, frozen=True, array_like=True):
     boarded_at: datetime
     legs: tuple[JoinedLeg, ...]
     charged_fen: int
+    # A leg of fewer or more riders is not joined.
+    riders_count: int
+    # Those that stand apart from caps; each is due once a journey.
+    surcharges: tuple[str, ...] = ()
 
 
 class Uses(Struct, frozen=True, array_like=True):
@@ -65,7 +69,8 @@ class Habit(Struct, frozen=True, array_like=True):
 class Reentry(Struct, frozen=True, array_like=True):
     """Where entering again takes a charge back."""
 
-    stop_id: str
+    # At any stop, where none is said.
+    stop_id: str | None
     until: datetime
     charged: tuple[tuple[UUID, str], ...]
 

@@ -18,7 +18,7 @@ from fare_rules.language.products import Matrix
 from fare_rules.language.scalars import ZoneId
 from fare_rules.language.tariff import Tariff
 from fare_rules.links import Links, read_links
-from fare_rules.source import Document, UnusableFile, read_text
+from fare_rules.source import TABLE_BYTES_MAX, Document, UnusableFile, read_text
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -102,7 +102,7 @@ class _Csv:
 
     def _rows(self, columns: list[str]) -> Iterator[tuple[int, Row]]:
         try:
-            reader = csv.DictReader(read_text(self._path).splitlines())
+            reader = csv.DictReader(read_text(self._path, TABLE_BYTES_MAX).splitlines())
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
                 message = f"The columns lack {', '.join(missing)}"
@@ -191,7 +191,7 @@ def _read_matrix(table: _Csv, fares: dict[str, Pairs], digits: int) -> None:
             if not said:
                 continue
             if not amount.fullmatch(said):
-                remedy = f"Write an amount such as 3, with {digits} decimals at most"
+                remedy = f"Write an amount with {digits or 'no'} decimals"
                 raise BadRow(f"'{said}' is not an amount", remedy)
             fare = int(Decimal(said).scaleb(digits))
             _put(pairs, pair, fare, f"From '{pair[0]}' to '{pair[1]}'")

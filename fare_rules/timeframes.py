@@ -71,6 +71,8 @@ class Timeframes:
         return self._of_day[day, whose]
 
     def _runs_on(self, frame: Timeframe, days: tuple[str, ...], day: date) -> bool:
+        if (frame.first_day and day < frame.first_day) or (frame.last_day and day > frame.last_day):
+            return False
         is_holiday = frame.holidays != "as_usual" and self.is_holiday(day)
         if frame.holidays == "only" and not is_holiday:
             return False

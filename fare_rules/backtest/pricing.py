@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from fare_rules.backtest.buckets import read_bucket
+from fare_rules.backtest.buckets import Bucket, read_bucket
 from fare_rules.backtest.extremes import explain_rider
 from fare_rules.backtest.sides import load_side
 from fare_rules.backtest.tally import Extreme, Revenue, Sums, Tally, Unpriced, packed
@@ -42,11 +42,11 @@ class Pricer:
         self._extremes_count = job.extremes_count
         self._starts_at, self._ends_at = _bounds(job, self.old)
 
-    def price(self, path: Path) -> Tally:
+    def price(self, bucket: Bucket) -> Tally:
         """Price the riders of a bucket, each by one fold over all his taps."""
         tally = Tally()
         riders: dict[str, dict[UUID, RideTap]] = {}
-        for tap in read_bucket(path):
+        for tap in read_bucket(bucket):
             taps = riders.setdefault(tap.media_token, {})
             if tap.tap_id in taps:
                 tally.repeated_count += 1
@@ -175,6 +175,6 @@ def start_process(job: Job) -> None:
     gc.freeze()
 
 
-def price_bucket(path: Path) -> bytes:
+def price_bucket(bucket: Bucket) -> bytes:
     assert _pricer is not None
-    return packed(_pricer.price(path))
+    return packed(_pricer.price(bucket))

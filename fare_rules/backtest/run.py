@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from msgspec import Struct
 
-from fare_rules.backtest.buckets import Buckets
+from fare_rules.backtest.buckets import Bucket, Buckets
 from fare_rules.backtest.comparison import Comparison
 from fare_rules.backtest.pricing import Job, Pricer, price_bucket, start_process
 from fare_rules.backtest.sides import check_comparable, load_side, side_of
@@ -73,13 +73,12 @@ def backtest(
             buckets.add(tap)
             if read_count % _REPORT_EVERY_TAPS == 0:
                 progress(Progress(read_count, is_read=False, priced_count=0))
-        files = buckets.close()
+        filled = buckets.close()
         progress(Progress(read_count, is_read=True, priced_count=0))
         priced_count = 0
-        paths = [path for path, _ in files]
-        for (_, count), tally in zip(files, _tallies(job, paths, workers), strict=True):
+        for bucket, tally in zip(filled, _tallies(job, filled, workers), strict=True):
             total.add(tally, extremes_count)
-            priced_count += count
+            priced_count += bucket.taps_count
             progress(Progress(read_count, is_read=True, priced_count=priced_count))
     return Comparison(
         old=side_of(old, old_book),
@@ -93,12 +92,12 @@ def backtest(
     )
 
 
-def _tallies(job: Job, paths: list[Path], workers: int | None) -> Iterator[Tally]:
+def _tallies(job: Job, buckets: list[Bucket], workers: int | None) -> Iterator[Tally]:
     """Price the buckets, and give their results in the order of the buckets."""
-    processes_count = min(workers or os.cpu_count() or 1, max(len(paths), 1))
+    processes_count = min(workers or os.cpu_count() or 1, max(len(buckets), 1))
     if processes_count == 1:
         pricer = Pricer(job)
-        yield from map(pricer.price, paths)
+        yield from map(pricer.price, buckets)
         return
     # A spawned process inherits no threads, connections or locks, on every system.
     with ProcessPoolExecutor(
@@ -107,4 +106,4 @@ def _tallies(job: Job, paths: list[Path], workers: int | None) -> Iterator[Tally
         initializer=start_process,
         initargs=(job,),
     ) as executor:
-        yield from map(unpacked, executor.map(price_bucket, paths))
+        yield from map(unpacked, executor.map(price_bucket, buckets))

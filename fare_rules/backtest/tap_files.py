@@ -37,7 +37,7 @@ def write_taps(taps: Iterable[RideTap], path: Path) -> int:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for tap in taps:
-            cells: list[Any] = msgspec.to_builtins(tap)
+            cells: list[Any] = msgspec.to_builtins(tap, enc_hook=int)
             writer.writerow([_cell(cell) for cell in cells] + [""] * (len(COLUMNS) - len(cells)))
             count += 1
     return count

@@ -8,7 +8,8 @@ from typing import Literal
 from msgspec import Struct
 
 from fare_rules.gtfs.files import Feed, JoinRule, TransferRule
-from fare_rules.gtfs.prices import Combo, Prices, Riders, Sold
+from fare_rules.gtfs.prices import Sold
+from fare_rules.gtfs.riders import Combo, Prices, Riders
 from fare_rules.gtfs.stops import Places
 from fare_rules.language.conditions import LegFilter
 from fare_rules.language.discounts import (

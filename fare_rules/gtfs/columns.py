@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fare_rules.base_fare import percent_of
-from fare_rules.gtfs.grids import ANYWHERE, PREFIXES, Grid
+from fare_rules.gtfs.grids import PREFIXES, Grid, fare_of
 from fare_rules.gtfs.hours import minutes_of
 from fare_rules.language.conditions import LegConditions, Rule
 from fare_rules.language.discounts import Concession, PaysProduct
@@ -116,9 +116,10 @@ def _never_meet(one: str, other: str) -> bool:
 class Columns:
     """Prices of legs by kind, from one tariff."""
 
-    def __init__(self, tariff: Tariff, grids: dict[str, Grid]) -> None:
+    def __init__(self, tariff: Tariff, grids: dict[str, Grid], zones: dict[str, str]) -> None:
         self._tariff = tariff
         self._grids = grids
+        self._zones = zones
         # By the areas that a rule names, none being any: a city's table has thousands of rules.
         self._rules: dict[tuple[str, str], list[FareLegRule]] = defaultdict(list)
         for rule in sorted(tariff.fare_leg_rules, key=lambda rule: -rule.priority):
@@ -132,8 +133,9 @@ class Columns:
             for category in tariff.rider_categories
             for media in tariff.fare_media
         )
-        # Rules that some row needed and could not say.
-        self.left_out: dict[str, str] = {}
+        # Rules that some row needed and could not say, and why; and those that some row says.
+        self._left_out: dict[str, str] = {}
+        self._applied: set[str] = set()
 
     def rule_for(self, kind: LegKind, combo: Combo) -> FareLegRule | None:
         """Find the leg rule that acts on all legs of a kind."""
@@ -159,7 +161,7 @@ class Columns:
 
     def _full(self, product_id: str, kind: LegKind) -> int | None:
         grid = self._grids.get(product_id, {})
-        return grid.get((kind.from_area, kind.to_area), grid.get(ANYWHERE))
+        return fare_of(grid, (kind.from_area, kind.to_area), self._zones)
 
     def _pays(self, pays: Any, due: int, kind: LegKind) -> int:
         if isinstance(pays, PaysProduct):
@@ -170,7 +172,7 @@ class Columns:
     def _surcharges(self, product_id: str, kind: LegKind, combo: Combo) -> Iterator[Surcharge]:
         for rule in self._tariff.surcharges:
             if rule.add_km is not None:
-                self.left_out[f"surcharges {rule.id}"] = "it adds a distance"
+                self._left_out[f"surcharges {rule.id}"] = "it adds a distance"
             elif self._fits("surcharges", rule, product_id, kind, combo):
                 yield rule
 
@@ -195,10 +197,22 @@ class Columns:
                 for field in msgspec.structs.fields(LegConditions)
                 if getattr(rule, field.name)
             ]
-            self.left_out[f"{section} {rule.id}"] = (
+            self._left_out[f"{section} {rule.id}"] = (
                 "it is for a part of the legs of a fare_leg_rule only (" + ", ".join(said) + ")"
             )
+        if answer:
+            self._applied.add(rule.id)
         return bool(answer)
+
+    def not_applied(self) -> Iterator[str]:
+        """Name the concessions and surcharges that are in no price, and why."""
+        for section in ("surcharges", "concessions"):
+            for rule in getattr(self._tariff, section):
+                said = f"{section} {rule.id}"
+                if said in self._left_out:
+                    yield f"{said}: Not in all prices, since {self._left_out[said]}"
+                elif rule.id not in self._applied:
+                    yield f"{said}: In no price, since GTFS has none of its legs; left out"
 
     def _is_said_finer(self, rule: Rule, product_id: str, kind: LegKind, combo: Combo) -> bool:
         """Say whether rows for the hours of a rule, which there are then, answer for it."""

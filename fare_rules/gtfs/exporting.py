@@ -20,7 +20,16 @@ from fare_rules.gtfs.columns import (
     unsayable,
     zones_within,
 )
-from fare_rules.gtfs.grids import ANYWHERE, PREFIXES, Grid, NotInGtfs, grid_of
+from fare_rules.gtfs.feed import UnusableFeed
+from fare_rules.gtfs.grids import (
+    ANYWHERE,
+    PREFIXES,
+    Grid,
+    NotInGtfs,
+    fare_of,
+    grid_of,
+    zones_of_areas,
+)
 from fare_rules.gtfs.leftovers import left_out
 from fare_rules.gtfs.sheets import FareSheets, transfer_rows
 from fare_rules.gtfs.text import page, table
@@ -72,23 +81,29 @@ def export_gtfs(tariff: Tariff, tables: Tables, target: Path) -> list[str]:
     """Write the Fares v2 files of a tariff into a folder.
 
     Shape:  returns the remarks, which are also a page of the folder; each names section and rule.
+    Raises: UnusableFeed when the folder has one of the files already, before anything is written.
     """
+    names = [*(f"{name}.txt" for name in _HEADERS), REMARKS_FILE]
+    if taken := [name for name in names if (target / name).exists()]:
+        raise UnusableFeed(f"{name}:1: The folder has this file already" for name in taken)
     remarks: list[str] = []
     grids = _grids(tariff, tables, remarks)
-    columns = Columns(tariff, grids)
-    rows = list(_rows(tariff, grids, columns, remarks))
+    zones = zones_of_areas(tariff, tables)
+    columns = Columns(tariff, grids, zones)
+    rows = list(_rows(tariff, grids, zones, columns, remarks))
     digits = currency_digits(tariff.currency)
     sheets = FareSheets(tariff, digits)
     leg_rules: list[Cells] = []
     for row in rows:
-        full = grids[row.rule.product].get((row.kind.from_area, row.kind.to_area))
+        pair = (row.kind.from_area, row.kind.to_area)
+        full = fare_of(grids[row.rule.product], pair, zones)
         name = row.rule.product
         if ANYWHERE not in grids[name] and full is not None:
             name = f"{name} {said(full, digits)}"
         group = sheets.leg_group(row.kind, row.rule.product, name, row.products, row.prices)
         leg_rules.append((group.id, *row.kind, group.product_id, row.priority))
     transfers = transfer_rows(tariff, sheets, remarks)
-    remarks += [f"{rule}: Not in the prices, since {why}" for rule, why in columns.left_out.items()]
+    remarks += columns.not_applied()
     remarks += left_out(tariff)
     timeframes, calendar, dates = calendar_rows(tariff, remarks)
     files: dict[str, list[Cells]] = {
@@ -130,7 +145,11 @@ def _grids(tariff: Tariff, tables: Tables, remarks: list[str]) -> dict[str, Grid
 
 
 def _rows(
-    tariff: Tariff, grids: dict[str, Grid], columns: Columns, remarks: list[str]
+    tariff: Tariff,
+    grids: dict[str, Grid],
+    zones: dict[str, str],
+    columns: Columns,
+    remarks: list[str],
 ) -> Iterator[_Row]:
     """List the kinds of leg the rules tell apart, each with the price of every rider and media.
 
@@ -148,7 +167,7 @@ def _rows(
             remarks.append(f"fare_leg_rules {rule.id}: Left out with its product '{rule.product}'")
             continue
         try:
-            kinds = list(_kinds(rule, tariff, grids[rule.product]))
+            kinds = list(_kinds(rule, tariff, grids[rule.product], zones))
         except NotInGtfs as what:
             remarks.append(f"fare_leg_rules {rule.id}: GTFS cannot say {what}; left out")
             continue
@@ -159,6 +178,7 @@ def _rows(
             elif rule.priority > known.rule.priority:
                 known.rule = rule
     for row in rows.values():
+        priorities: set[int] = set()
         for combo in columns.combos:
             rule_for = columns.rule_for(row.kind, combo)
             price = columns.price(rule_for, row.kind, combo) if rule_for else None
@@ -166,6 +186,13 @@ def _rows(
                 row.prices[combo] = price
                 row.products[combo] = rule_for.product
                 row.priority = max(row.priority, rule_for.priority)
+                priorities.add(rule_for.priority)
+        if len(priorities) > 1:
+            remarks.append(
+                f"fare_leg_rules {row.rule.id}: GTFS chooses a rule by the leg alone, so its legs "
+                f"have the highest priority that any rider's rule has ({row.priority}); where "
+                "they are also those of a rule with a priority between, check the price"
+            )
         is_finer = _is_finer(row, tariff)
         row.priority = 2 * row.priority + is_finer
         if row.prices:
@@ -176,11 +203,13 @@ def _is_finer(row: _Row, tariff: Tariff) -> bool:
     return bool(row.kind.from_timeframe) and not row.rule.from_timeframes
 
 
-def _kinds(rule: FareLegRule, tariff: Tariff, grid: Grid) -> Iterator[LegKind]:
+def _kinds(
+    rule: FareLegRule, tariff: Tariff, grid: Grid, zones: dict[str, str]
+) -> Iterator[LegKind]:
     networks = rule.networks or tuple(network.id for network in tariff.networks)
     frames = rule.from_timeframes or ("", *_frames_of_discounts(rule, tariff))
     for (one, other), network, start, end in pairs_of(
-        _pairs(rule, tariff, grid), networks, frames, rule.to_timeframes or ("",)
+        _pairs(rule, tariff, grid, zones), networks, frames, rule.to_timeframes or ("",)
     ):
         yield LegKind(network, one, other, start, end)
 
@@ -196,23 +225,21 @@ def _frames_of_discounts(rule: FareLegRule, tariff: Tariff) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _pairs(rule: FareLegRule, tariff: Tariff, grid: Grid) -> list[tuple[str, str]]:
+def _pairs(
+    rule: FareLegRule, tariff: Tariff, grid: Grid, zones: dict[str, str]
+) -> list[tuple[str, str]]:
     starts, ends = areas_at(rule, "from"), areas_at(rule, "to")
     run = zones_within(rule, tariff)
     if run and (starts or ends):
         raise NotInGtfs("a run of zones and areas at once")
     if ANYWHERE in grid:
         return list(pairs_of(starts or run or ("",), ends or run or ("",)))
-    for accepted, at in ((starts or tuple(run), 0), (ends or tuple(run), 1)):
-        known = {pair[at] for pair in grid}
-        if accepted and known.isdisjoint(accepted):
+    known = [dict.fromkeys(pair[end] for pair in sorted(grid)) for end in (0, 1)]
+    accepted = (starts or tuple(run) or tuple(known[0]), ends or tuple(run) or tuple(known[1]))
+    for names, names_known in zip(accepted, known, strict=True):
+        if any(not {name, zones.get(name, name)} & names_known.keys() for name in names):
             raise NotInGtfs("places of one kind with a table of another")
-    return [
-        (one, other)
-        for one, other in sorted(grid)
-        if (not (starts or run) or one in (starts or run))
-        and (not (ends or run) or other in (ends or run))
-    ]
+    return [pair for pair in pairs_of(*accepted) if fare_of(grid, pair, zones) is not None]
 
 
 def _areas(tariff: Tariff, leg_rules: list[Cells]) -> list[Cells]:

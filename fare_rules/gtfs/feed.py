@@ -3,6 +3,7 @@
 import csv
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,15 @@ _TABLES: dict[str, type[Row]] = {
     for field in msgspec.structs.fields(Feed)
     if field.name not in ("notes", "has_priorities")
 }
+# What zipfile raises of bytes that are no zip, or one it cannot read.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _Open = Callable[[], IO[bytes]]
 _NEEDED = ("agency", "fare_products", "fare_leg_rules")
 _KEYS = {
@@ -46,7 +56,10 @@ _KEYS = {
 
 
 class UnusableFeed(Exception):
-    """A feed that must not be imported. Each fault is `file:row: what is wrong`."""
+    """A feed that must not be imported, or a folder that has such files already.
+
+    Each fault is `file:row: what is wrong`.
+    """
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -72,7 +85,7 @@ def read_feed(path: Path) -> Feed:
                 table = name.removesuffix(".txt")
                 with io.TextIOWrapper(open_file(), "utf-8-sig", newline="") as text:
                     columns[table], tables[table] = _read_table(name, kind, text, faults)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise UnusableFeed([f"{path.name}:1: No zip file or folder of files: {error}"]) from None
     missing = [f"{name}.txt:1: The feed has no such file" for name in _NEEDED if name not in tables]
     if faults or missing:
@@ -103,6 +116,8 @@ def _files_of(path: Path) -> Iterator[list[tuple[str, _Open]]]:
         return
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if "/" not in name)
+        if not names and any(name.endswith("/agency.txt") for name in archive.namelist()):
+            raise UnusableFeed([f"{path.name}:1: The files must not be in a folder of the zip"])
         for name in names:
             if archive.getinfo(name).file_size > FILE_BYTES_MAX:
                 raise UnusableFeed([f"{name}:1: Larger than {FILE_BYTES_MAX} bytes"])
@@ -339,6 +354,3 @@ def seconds(time: str) -> int:
     """Read a time such as 9:30:00 as seconds of its day."""
     hours, minutes, rest = time.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + int(rest)
-
-
-__all__ = ["UnusableFeed", "networks_of", "read_feed", "seconds"]

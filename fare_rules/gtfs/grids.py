@@ -56,6 +56,32 @@ def grid_of(product: FareProduct, tariff: Tariff, tables: Tables) -> Grid:
     raise NotInGtfs(f"a fare by anything but places ({kind})")
 
 
+def zones_of_areas(tariff: Tariff, tables: Tables) -> dict[str, str]:
+    """Find the zone, as an area, of each area and stop that lies in one zone as a whole."""
+    stops_of = {area.id: set(area.stops) for area in tariff.areas}
+    zones_of = {stop.id: stop.zones for stop in tables.stops}
+    for stop in tables.stops:
+        stops_of[PREFIXES["stops"] + stop.id] = {stop.id}
+        for area in stop.areas:
+            stops_of.setdefault(area, set()).add(stop.id)
+    found: dict[str, str] = {}
+    for area, stops in stops_of.items():
+        zones = {zones_of.get(stop, ()) for stop in stops}
+        if len(zones) == 1 and len(of_all := next(iter(zones))) == 1:
+            found[area] = PREFIXES["zones"] + of_all[0]
+    return found
+
+
+def fare_of(grid: Grid, pair: Pair, zones: dict[str, str]) -> int | None:
+    """Look a pair up, by the zones its areas lie in where the table is by zones."""
+    one, other = pair
+    for start in (one, zones.get(one, one)):
+        for end in (other, zones.get(other, other)):
+            if (start, end) in grid:
+                return grid[start, end]
+    return grid.get(ANYWHERE)
+
+
 def _has_links(network: Network) -> bool:
     return network.links is not None
 

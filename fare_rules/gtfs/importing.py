@@ -8,7 +8,9 @@ from fare_rules.gtfs.changes import read_joins, read_transfers
 from fare_rules.gtfs.feed import UnusableFeed, read_feed
 from fare_rules.gtfs.files import Feed
 from fare_rules.gtfs.hours import read_hours
-from fare_rules.gtfs.prices import NETWORK_OF_OTHERS, Sold, read_prices, read_riders
+from fare_rules.gtfs.offers import NETWORK_OF_OTHERS
+from fare_rules.gtfs.prices import Sold, read_prices
+from fare_rules.gtfs.riders import read_riders
 from fare_rules.gtfs.stops import (
     Places,
     RouteStop,
@@ -43,9 +45,6 @@ def import_gtfs(
             the folder has a tariff of this day or other tables already.
     """
     read = read_feed(feed)
-    wanted = [f"{effective_from}.yaml", STOPS_FILE, ROUTE_STOPS_FILE, REMARKS_FILE]
-    if taken := [name for name in wanted if (folder / name).exists()]:
-        raise UnusableFeed(f"{name}:1: The folder has this file already" for name in taken)
     remarks = list(read.notes)
     riders = read_riders(read, remarks)
     places = read_places(read, remarks)
@@ -80,8 +79,20 @@ def import_gtfs(
         holidays=hours.holidays,
     )
     _remark_on_unused(read, remarks)
-    _write(folder, tariff, places, route_stops, sorted(remarks, key=_by_place))
-    return sorted(remarks, key=_by_place)
+    remarks.sort(key=_by_place)
+    digits = currency_digits(tariff.currency)
+    files = {f"{effective_from}.yaml": tariff_text(tariff, digits), **sold.tables}
+    if places.names:
+        files[STOPS_FILE] = _stops_table(places)
+    if route_stops:
+        files[ROUTE_STOPS_FILE] = _route_stops_table(route_stops)
+    files[REMARKS_FILE] = page("Not from GTFS", _ABOUT, remarks)
+    if taken := [name for name in files if (folder / name).exists()]:
+        raise UnusableFeed(f"{name}:1: The folder has this file already" for name in taken)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return remarks
 
 
 def _stops_said_here(area_id: str, places: Places) -> tuple[str, ...]:
@@ -161,35 +172,17 @@ def _remark_on_unused(feed: Feed, remarks: list[str]) -> None:
             )
 
 
-def _or_empty(distance_m: int | None) -> object:
-    return "" if distance_m is None else distance_m
+def _stops_table(places: Places) -> str:
+    rows = []
+    for stop, name in places.names.items():
+        areas = sorted(area for area in places.areas_of[stop] if not _has_blank(area))
+        rows.append((stop, name, places.zones_of.get(stop, ""), " ".join(areas)))
+    return table(("stop_id", "stop_name", "zones", "areas"), rows)
 
 
-def _write(
-    folder: Path, tariff: Tariff, places: Places, route_stops: list[RouteStop], remarks: list[str]
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(name: str, text: str) -> None:
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
-
-    digits = currency_digits(tariff.currency)
-    write(f"{tariff.effective_from}.yaml", tariff_text(tariff, digits))
-    if places.names:
-        rows = []
-        for stop, name in places.names.items():
-            areas = sorted(area for area in places.areas_of[stop] if not _has_blank(area))
-            rows.append((stop, name, places.zones_of.get(stop, ""), " ".join(areas)))
-        write(STOPS_FILE, table(("stop_id", "stop_name", "zones", "areas"), rows))
-    if route_stops:
-        write(
-            ROUTE_STOPS_FILE,
-            table(
-                ("route_id", "stop_id", "stop_sequence", "distance_m"),
-                [
-                    (at.route_id, at.stop_id, at.sequence, _or_empty(at.distance_m))
-                    for at in route_stops
-                ],
-            ),
-        )
-    write(REMARKS_FILE, page("Not from GTFS", _ABOUT, remarks))
+def _route_stops_table(route_stops: list[RouteStop]) -> str:
+    rows = [
+        (at.route_id, at.stop_id, at.sequence, "" if at.distance_m is None else at.distance_m)
+        for at in route_stops
+    ]
+    return table(("route_id", "stop_id", "stop_sequence", "distance_m"), rows)

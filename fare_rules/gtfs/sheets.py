@@ -1,6 +1,5 @@
 """The rows of fare_products and fare_transfer_rules, from what each kind of leg costs."""
 
-from collections.abc import Iterable
 from itertools import product as pairs_of
 
 from msgspec import Struct
@@ -112,8 +111,9 @@ def transfer_rows(tariff: Tariff, sheets: FareSheets, remarks: list[str]) -> lis
     rows: list[Cells] = []
     rules = sorted(tariff.fare_transfer_rules, key=lambda rule: -rule.priority)
     for rule in rules:
-        _remark(rule, sheets.groups.values(), remarks)
+        _remark(rule, remarks)
     counted: set[str] = set()
+    used: set[str] = set()
     for before, after in pairs_of(list(sheets.groups.values()), repeat=2):
         taken: set[Combo] = set()
         for rule in rules:
@@ -130,6 +130,7 @@ def transfer_rows(tariff: Tariff, sheets: FareSheets, remarks: list[str]) -> lis
             if not combos:
                 continue
             taken.update(combos)
+            used.add(rule.id)
             less = {
                 combo: _second_leg(rule, before.prices[combo], after.prices[combo])
                 - after.prices[combo]
@@ -161,6 +162,12 @@ def transfer_rows(tariff: Tariff, sheets: FareSheets, remarks: list[str]) -> lis
                     product_id,
                 )
             )
+    for rule in rules:
+        if rule.id not in used:
+            remarks.append(
+                f"fare_transfer_rules {rule.id}: GTFS has none of its legs, or cannot tell them "
+                "from others; left out"
+            )
     return rows
 
 
@@ -180,9 +187,7 @@ def _duration_type(rule: FareTransferRule) -> int:
     return _DURATION_TYPES[rule.window_from.split("_", 1)[1], rule.window_to]
 
 
-def _remark(
-    rule: FareTransferRule, groups: Iterable[LegGroup], remarks: list[str]
-) -> None:
+def _remark(rule: FareTransferRule, remarks: list[str]) -> None:
     place = f"fare_transfer_rules {rule.id}"
     for name in _UNSAYABLE:
         if getattr(rule, name):
@@ -196,5 +201,3 @@ def _remark(
         remarks.append(f"{place}: GTFS takes the difference to the leg before, not to all so far")
     if rule.borne_by:
         remarks.append(f"{place}: GTFS cannot say who bears it ({rule.borne_by})")
-    if not any(True for _ in groups):
-        remarks.append(f"{place}: Left out, since no leg is left in")

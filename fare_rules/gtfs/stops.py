@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from fare_rules.gtfs.files import Feed, FeedStop, StopTime
 from fare_rules.language.scalars import ZoneId
 
+_AREA_ID_LENGTH_MAX = 70
 _EARTH_RADIUS_M = 6_371_000
 # Feet, metres, kilometres and miles: GTFS leaves the unit of distances to each feed.
 _UNITS_M = (0.3048, 1.0, 1000.0, 1609.344)
@@ -25,6 +26,7 @@ class Places(Struct):
     # A station's platforms, itself among them.
     parts_of: dict[str, tuple[str, ...]]
     _stops_of: dict[str, frozenset[str]] = field(default_factory=dict)
+    _outside: dict[frozenset[str], str] = field(default_factory=dict)
 
     def stops_of(self, area_id: str) -> frozenset[str]:
         if area_id not in self._stops_of:
@@ -35,23 +37,20 @@ class Places(Struct):
 
     def area_of_all_but(self, listed: Iterable[str]) -> str:
         """Name the area of the stops that are in none of these."""
-        excluded = set(listed)
+        excluded = frozenset(listed)
+        if excluded in self._outside:
+            return self._outside[excluded]
         area_id = "outside_" + "_".join(sorted(excluded))
-        if len(area_id) > 70:
+        if len(area_id) > _AREA_ID_LENGTH_MAX:
             area_id = f"outside_{len(excluded)}_areas"
-        while self.area_names.get(area_id, excluded_name(excluded)) != excluded_name(excluded):
+        while area_id in self.area_names:
             area_id += "_"
-        if area_id not in self.area_names:
-            self.area_names[area_id] = excluded_name(excluded)
-            for areas in self.areas_of.values():
-                if areas.isdisjoint(excluded):
-                    areas.add(area_id)
+        self._outside[excluded] = area_id
+        self.area_names[area_id] = "Stops outside of " + ", ".join(sorted(excluded))
+        for areas in self.areas_of.values():
+            if areas.isdisjoint(excluded):
+                areas.add(area_id)
         return area_id
-
-
-def excluded_name(areas: Iterable[str]) -> str:
-    """Call the area of all other stops something."""
-    return "Stops outside of " + ", ".join(sorted(areas))
 
 
 def read_places(feed: Feed, remarks: list[str]) -> Places:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from fare_rules.language.conditions import Clause, LegFilter, Rule
+from fare_rules.language.conditions import Clause, LegConditions, LegFilter, Rule
 from fare_rules.language.places import Weekday
 from fare_rules.language.scalars import (
     Count,
@@ -104,6 +104,15 @@ class Concession(Rule, frozen=True, kw_only=True):
     borne_by: Annotated[Id | None, BORNE_BY] = None
 
 
+class ExceptedChange(Record, frozen=True, kw_only=True):
+    """A change that a rule is not for, such as between two routes that run side by side."""
+
+    from_: Annotated[LegConditions, Meta(description="The leg before.")] = field(
+        name="from", default=LegConditions()
+    )
+    to: Annotated[LegConditions, Meta(description="The leg after it.")] = LegConditions()
+
+
 class FareTransferRule(Clause, frozen=True, kw_only=True):
     """What a change of vehicles takes off the next leg (GTFS fare_transfer_rules)."""
 
@@ -140,6 +149,9 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
             "before must fit."
         ),
     ] = False
+    except_: Annotated[
+        tuple[ExceptedChange, ...], Meta(description="Changes that the rule is not for.")
+    ] = field(name="except", default=())
     proven: Annotated[
         bool,
         Meta(description="A card that proves the ride before has it whatever the log says."),
@@ -195,7 +207,7 @@ class ZoneAmount(Record, frozen=True, kw_only=True):
     amount: Annotated[Money, Meta(description="The limit.")]
 
 
-class _Accumulating(Rule, frozen=True, kw_only=True):
+class Accumulating(Rule, frozen=True, kw_only=True):
     """A rule with a memory: what its legs have cost, and how many there were, in a period."""
 
     period: Annotated[Period, Meta(description="How long it remembers.")]
@@ -231,7 +243,7 @@ class TierStep(Record, frozen=True, kw_only=True):
     percent: Annotated[Percent, Meta(description="What the rider pays of the fare.")]
 
 
-class FareTier(_Accumulating, frozen=True, kw_only=True):
+class FareTier(Accumulating, frozen=True, kw_only=True):
     """A rate that depends on what was spent, or on how often one rode, in a period."""
 
     reading: Annotated[
@@ -249,7 +261,7 @@ class FareTier(_Accumulating, frozen=True, kw_only=True):
     borne_by: Annotated[Id | None, BORNE_BY] = None
 
 
-class FareCap(_Accumulating, frozen=True, kw_only=True):
+class FareCap(Accumulating, frozen=True, kw_only=True):
     """The most that a rider pays in a period. Every cap that fits holds, in the file's order."""
 
     amount: Annotated[Money | None, Meta(description="The limit.")] = None
@@ -273,8 +285,8 @@ class Coupon(Record, frozen=True, kw_only=True):
     counted: Annotated[
         Literal["hours", "calendar_days"],
         Meta(
-            description="hours: each day is 24 hours. calendar_days: it ends at midnight of the last "
-            "day, the day of activation being the first."
+            description="hours: each day is 24 hours. calendar_days: it ends at midnight of the "
+            "last day, the day of activation being the first."
         ),
     ] = "hours"
 
@@ -312,7 +324,7 @@ class Promotion(Rule, frozen=True, kw_only=True):
     ] = None
 
 
-class Subsidy(_Accumulating, frozen=True, kw_only=True):
+class Subsidy(Accumulating, frozen=True, kw_only=True):
     """Money that another payer gives back after the period, by what was spent in it."""
 
     above: Annotated[Money, Meta(description="Of what was spent above this.")] = no_money()

@@ -84,9 +84,7 @@ class ExampleTap(Record, frozen=True, kw_only=True):
     ] = None
     lines: Annotated[
         tuple[str, ...] | None,
-        Meta(
-            description="Expected: its steps: `metro_ride 2.00`, `one_cent -1.99 by icbc`."
-        ),
+        Meta(description="Expected: its steps: `metro_ride 2.00`, `one_cent -1.99 by icbc`."),
     ] = None
     pays: Annotated[
         dict[str, Money] | None,

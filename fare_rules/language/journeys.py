@@ -19,10 +19,7 @@ class StopPair(Record, frozen=True, kw_only=True):
 
 
 class FareLegJoinRule(Clause, frozen=True, kw_only=True):
-    """Two legs that are priced as one (GTFS fare_leg_join_rules): out-of-station interchange,
-
-    through distance, continuation at the same stop.
-    """
+    """Two legs priced as one (GTFS fare_leg_join_rules): interchanges, through distance."""
 
     from_: Annotated[LegFilter, Meta(description="Which legs may come before.")] = field(
         name="from", default=LegFilter()
@@ -39,8 +36,9 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
         bool, Meta(description="Only where the rider enters at the stop just left.")
     ] = False
     window_minutes: Annotated[
-        Minutes, Meta(description="From the last tap of the one leg to the first of the next.")
-    ]
+        Minutes,
+        Meta(description="From the last tap of the one leg to the first of the next, included."),
+    ] = 0
     different_route: Annotated[
         bool, Meta(description="On one network, both routes must be known and differ.")
     ] = False

@@ -39,7 +39,9 @@ class Stop(Record, frozen=True, kw_only=True):
 class Area(Named, frozen=True, kw_only=True):
     """A group of stops (GTFS areas and stop_areas)."""
 
-    stops: Annotated[Ids, Meta(description="Its stops, besides those whose own record names it.")]
+    stops: Annotated[
+        Ids, Meta(description="Its stops, besides those whose own record names it.")
+    ] = ()
 
 
 class HolidayCalendar(Record, frozen=True, kw_only=True):
@@ -84,6 +86,8 @@ class Timeframe(Named, frozen=True, kw_only=True):
             "included with its hours whatever the weekday; or the only days of it."
         ),
     ] = "as_usual"
+    first_day: Annotated[date | None, Meta(description="It has no hours before this day.")] = None
+    last_day: Annotated[date | None, Meta(description="It has no hours after this day.")] = None
     day: Annotated[
         Literal["calendar", "service"],
         Meta(
@@ -144,10 +148,14 @@ class SameStopExit(Record, frozen=True, kw_only=True):
         ),
     ]
     amount: Annotated[Money | None, Meta(description="With charge: amount.")] = None
+    fare_media: Annotated[Ids, Meta(description="Only for these; for any, if left out.")] = ()
     cancelled_by_entry_minutes: Annotated[
         Minutes | None,
-        Meta(description="Entering again at the same stop within this takes the charge back."),
+        Meta(description="Entering again within this takes the charge back."),
     ] = None
+    cancelled_at: Annotated[
+        Literal["same_stop", "any_stop"], Meta(description="Where one must enter again for that.")
+    ] = "same_stop"
 
 
 class Completion(Record, frozen=True, kw_only=True):
@@ -187,6 +195,13 @@ class Network(Named, frozen=True, kw_only=True):
             "for fares by the number of stops, or by distance along the route."
         ),
     ] = None
+    zones_travelled: Annotated[
+        Literal["ends", "path"],
+        Meta(
+            description="Which zones a leg counts as travelled: those of its two ends, or all "
+            "along the shortest path over links, by way of the route validators touched."
+        ),
+    ] = "ends"
     minimum_balance: Annotated[
         Money, Meta(description="What a purse must hold to begin a leg.")
     ] = no_money()

@@ -237,7 +237,7 @@ class Surcharge(Rule, frozen=True, kw_only=True):
     in_caps: Annotated[
         bool,
         Meta(
-            description="It is added before transfers, tiers, caps and promotions, which act on it; "
-            "otherwise after all of them."
+            description="It is added before transfers, tiers, caps and promotions, which act on "
+            "it; otherwise after all of them."
         ),
     ] = True

@@ -7,8 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from fare_rules import Charge, Fen, Quote
-from fare_rules.price import QuoteLine
+from fare_rules import Charge, Fen, Quote, QuoteLine
 from gateway.core.ledger import JournalEntry, Posting, changes, rider_postings
 from gateway.core.wallets import Wallet
 

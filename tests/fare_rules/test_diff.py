@@ -246,6 +246,25 @@ def test_fares_that_a_gate_names_are_compared_between_the_places_that_rules_name
     assert {one.new_product for one in diff.fares} == {"ride_in_luohu", "ride_elsewhere"}
 
 
+def test_a_new_line_makes_no_pair_dearer_where_the_old_fare_is_kept(changed: Callable[..., Path]):
+    """Source: Shenzhen's rule that a fare falls with a shorter path and never rises."""
+    folder = changed(links=("market,museum,2500", "market,museum,700"))
+    text = (folder / FILE).read_text()
+    later = text.replace("effective_from: 2026-01-01", "effective_from: 2026-07-01")
+    later = later.replace("up_to_km: 2, amount: 2.00", "up_to_km: 2, amount: 2.60")
+    later = later.replace("currency: SGD", "currency: SGD\nnever_dearer_than: 2026-01-01")
+    later = later.replace("links.csv", "more_links.csv")
+    (folder / "more_links.csv").write_text((folder / "links.csv").read_text())
+    (folder / "links.csv").write_text((HARBOUR / "links.csv").read_text())
+    (folder / "2026-07-01.yaml").write_text(later)
+    (folder / "examples.yaml").unlink()
+    old, new = load_book(folder).tariffs
+    found = fares(diff_tariffs(old, new), "metro", rider=("adult",), hours=("any other",))
+    # From market to museum it is 700 m and 2.60 now, where 2500 m cost 3.00.
+    assert found.changes == (AmountCount(-100, 2), AmountCount(-40, 2))
+    assert found.dearer_count == 0
+
+
 def test_currencies_that_differ_are_not_compared_in_price(compare: Compare):
     diff = compare(("currency: SGD", "currency: MYR"))
     assert diff.fares == ()

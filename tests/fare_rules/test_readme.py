@@ -8,6 +8,7 @@ from fare_rules.editor_schema import FIRST_LINE, editor_schema
 from fare_rules.examples import run_examples
 from fare_rules.language.example import Example
 from fare_rules.language.tariff import Tariff
+from gateway.rules_commands import rules_app
 
 PACKAGE = Path(__file__).parents[2] / "fare_rules"
 README = (PACKAGE / "README.md").read_text("utf-8")
@@ -54,6 +55,18 @@ def test_every_section_of_a_tariff_is_named():
 
 def test_every_refusal_is_named():
     assert {refusal for refusal in FareRefusal if f"`{refusal}`" not in README} == set()
+
+
+def test_every_command_is_named_with_options_that_it_has(capsys):
+    app = rules_app()
+    named = dict(
+        re.findall(r"^\| `faregate rules ([a-z-]+)(.*?) \|", SECTIONS["Commands"], re.MULTILINE)
+    )
+    assert set(named) == {name for name in app if not name.startswith("-")}
+    for name, said in named.items():
+        app([name, "--help"], result_action="return_value")
+        helped = capsys.readouterr().out
+        assert [option for option in re.findall(r"--[a-z-]+", said) if option not in helped] == []
 
 
 def test_every_file_it_links_to_exists():

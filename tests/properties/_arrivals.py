@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from _stores import HARBOUR, PLACES
+from _stores import HARBOUR, MIDNIGHT, PLACES
 from hypothesis import strategies as st
 
 from fare_rules import load_book
@@ -14,6 +14,8 @@ from gateway.core.taps import Action, Tap
 from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, Wish
 
 BOOK = load_book(HARBOUR)
+# Where the day turns at another hour, and one day leaves more to the next.
+BOOKS = st.sampled_from([BOOK, load_book(MIDNIGHT)])
 FIRST = datetime(2018, 9, 1, 8, tzinfo=ZoneInfo("Asia/Shanghai"))
 LATER = FIRST + timedelta(days=4)
 ANN, BOB = uuid5(NAMESPACE_URL, "ann"), uuid5(NAMESPACE_URL, "bob")
@@ -32,9 +34,14 @@ SPOTS = [
     (network, stop, route, action) for network, stop, route in PLACES for action in ACTIONS[network]
 ]
 # Minutes in which a card meets itself: a double beep, a change, a ride, and the turn of the day.
-MINUTES = st.one_of(st.integers(0, 120), st.integers(1_150, 1_250), st.integers(1_400, 1_500))
+MINUTES = st.one_of(
+    st.integers(0, 120),
+    st.integers(900, 1_000),
+    st.integers(1_150, 1_250),
+    st.integers(1_400, 1_500),
+)
 OPENING = [
-    Wish(wallet_id, opens=OpenWallet(wallet_id, media=binds))
+    Wish(wallet_id, opens=OpenWallet(wallet_id, "icbc" if wallet_id == BOB else None, media=binds))
     for wallet_id, binds in WALLETS.items()
 ]
 

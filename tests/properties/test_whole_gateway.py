@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import asyncpg
+import pytest
 from _arrivals import ANN, BOB, BOOK, FIRST, OPENING, SPOTS, TOKENS, tap_at
-from _stores import PostgresStore
+from _stores import MIDNIGHT, PostgresStore
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from fare_rules import TariffBook, load_book
 from gateway.audit_path import run_audit
 from gateway.core.payment_order import Debtor
 from gateway.core.wallet_desk import BindMedia, TopUp, Wish
@@ -52,12 +54,13 @@ async def drop_database(dsn: str, name: str) -> None:
 class Gateway(RuleBasedStateMachine):
     """Time only goes on; taps may be of any earlier moment."""
 
-    def __init__(self, template: str, folder: Path) -> None:
+    def __init__(self, template: str, folder: Path, book: TariffBook) -> None:
         super().__init__()
         self.template = template
+        self.book = book
         self.name = f"faregate_machine_{uuid4().hex}"
         self.folder = folder / self.name
-        self.store = PostgresStore(BOOK, asyncio.run(copy_database(template, self.name)))
+        self.store = PostgresStore(book, asyncio.run(copy_database(template, self.name)))
         self.now = FIRST
         self.sent: list = []
         self.top_up_count = 0
@@ -133,7 +136,7 @@ class Gateway(RuleBasedStateMachine):
 
     @rule(days_ago=st.integers(1, 2))
     def close_day(self, days_ago) -> None:
-        day = BOOK.service_day_of(self.now) - timedelta(days=days_ago)
+        day = self.book.service_day_of(self.now) - timedelta(days=days_ago)
         closed = self.store.run(
             self.store.pool.fetchval("SELECT closed_through FROM settlement_clock")
         )
@@ -142,7 +145,7 @@ class Gateway(RuleBasedStateMachine):
                 run_settlement_close(
                     self.store.pool,
                     day,
-                    book=BOOK,
+                    book=self.book,
                     now=self.now,
                     folder=self.folder,
                     debtor=DEBTOR,
@@ -151,16 +154,17 @@ class Gateway(RuleBasedStateMachine):
 
     @invariant()
     def the_audit_passes(self) -> None:
-        report = self.store.run(run_audit(self.store.pool, BOOK))
+        report = self.store.run(run_audit(self.store.pool, self.book))
         assert report.is_passed, "\n".join(report.lines())
-        assert report.rider_fen + report.operator_fen + report.bank_fen == 0
+        assert report.sum_fen == 0
 
 
-def test_whatever_happens_the_audit_passes(database: str, tmp_path: Path):
+@pytest.mark.parametrize("book", [BOOK, load_book(MIDNIGHT)], ids=["harbour", "midnight"])
+def test_whatever_happens_the_audit_passes(book: TariffBook, database: str, tmp_path: Path):
     run_state_machine_as_test(
-        lambda: Gateway(database, tmp_path),
+        lambda: Gateway(database, tmp_path, book),
         settings=settings(
-            max_examples=20,
+            max_examples=12,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -21,6 +21,8 @@ WHO_MAY = {
     "POST /v1/taps": set(),
     "GET /v1/taps/{tap_id}": READ_MONEY | GATES,
     "GET /v1/taps": READ_MONEY | GATES,
+    "GET /v1/taps/{tap_id}/explanation": READ_MONEY | GATES,
+    "POST /v1/quotes": READ_MONEY,
     "POST /v1/charges": READ_MONEY,
     "POST /v1/registry": GATES,
     "POST /v1/gate-keys": GATES,

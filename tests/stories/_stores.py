@@ -25,6 +25,7 @@ from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 
 HARBOUR = Path(__file__).parent / "harbour"
+MIDNIGHT = Path(__file__).parent / "midnight"
 LIMITS = Limits(tap_ahead_max=timedelta(minutes=5), tap_age_max=timedelta(days=30))
 STATIONS = ("luohu", "laojie", "huaqiang_lu")
 PLACES = (
@@ -34,7 +35,7 @@ PLACES = (
     *(("tram", stop, None) for stop in ("park", "zoo")),
 )
 CITY = City(
-    operators=tuple(Operator(network, network) for network in ("metro", "bus", "ferry", "tram")),
+    operators=tuple(Operator(name, name) for name in ("metro", "bus", "ferry", "tram", "icbc")),
     stops=tuple(Stop(stop) for _, stop, _ in PLACES if stop),
     routes=tuple(Route(route, network) for network, _, route in PLACES if route),
     gates=tuple(
@@ -90,7 +91,9 @@ class FakeStore:
     def take_wishes(self, wishes: Sequence[Wish], now: datetime) -> WalletPlan | WalletRefusal:
         top_ups = {e.entry_id: (e.wallet_id, -e.postings[-1].amount_fen) for e in self.posted}
         held, today = self.held, self.book.service_day_of(now)
-        snapshot = WalletSnapshot(now, today, None, frozenset(), held.wallets, held.media, top_ups)
+        snapshot = WalletSnapshot(
+            now, today, None, frozenset(REGISTRY.operators), held.wallets, held.media, top_ups
+        )
         plan = grant(wishes, snapshot, self.book.tariffs[-1], floor_fen=0)
         if isinstance(plan, WalletPlan):
             media = self.held.media | {one.media_token: one for one in plan.media}

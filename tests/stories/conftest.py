@@ -28,11 +28,11 @@ from gateway.core.wallets import WalletStatus
 # Test files are imported by path, so their helpers have to be found by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _stores import HARBOUR, FakeStore, PostgresStore
+from _stores import HARBOUR, MIDNIGHT, FakeStore, PostgresStore
 
 SHENZHEN = Path(__file__).parents[2] / "fare_rules" / "tariffs" / "shenzhen"
 ZONE = ZoneInfo("Asia/Shanghai")
-DAYS = {"Fri": 31, "Sat": 32, "Sun": 33, "Mon": 34}
+DAYS = {"Fri": 31, "Sat": 32, "Sun": 33, "Mon": 34, "Tue": 35}
 
 
 def at(clock: str) -> datetime:
@@ -62,12 +62,18 @@ class Story:
         return [str(answer.outcome) for answer in self.answers]
 
     def rider(
-        self, name: str, *, purse_fen: int, category: str | None = None, media: str = "card"
+        self,
+        name: str,
+        *,
+        purse_fen: int,
+        category: str | None = None,
+        media: str = "card",
+        issuer: str | None = None,
     ) -> Story:
         wallet_id = uuid5(NAMESPACE_URL, name)
         top_up = TopUp(uuid5(wallet_id, "opening"), purse_fen) if purse_fen else None
         bind = BindMedia(name, category, media)
-        opens = OpenWallet(wallet_id, media=(bind,), top_up=top_up)
+        opens = OpenWallet(wallet_id, issuer, media=(bind,), top_up=top_up)
         self._names[wallet_id] = name
         self._opening |= {top_up.top_up_id} if top_up else set()
         return self._wish(Wish(wallet_id, opens=opens))
@@ -151,6 +157,11 @@ def harbour_book() -> TariffBook:
     return load_book(HARBOUR)
 
 
+@pytest.fixture(scope="session")
+def midnight_book() -> TariffBook:
+    return load_book(MIDNIGHT)
+
+
 def _told(book: TariffBook, request: pytest.FixtureRequest):
     if request.param == "fake store":
         yield Story(FakeStore(book))
@@ -170,3 +181,9 @@ def story(shenzhen_book: TariffBook, request: pytest.FixtureRequest):
 def harbour_story(harbour_book: TariffBook, request: pytest.FixtureRequest):
     """A story where what is left open costs money: tests/stories/harbour."""
     yield from _told(harbour_book, request)
+
+
+@pytest.fixture(params=["fake store", "postgres"])
+def midnight_story(midnight_book: TariffBook, request: pytest.FixtureRequest):
+    """A story where days begin at midnight, and a week has a cap: tests/stories/midnight."""
+    yield from _told(midnight_book, request)

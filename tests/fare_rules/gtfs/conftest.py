@@ -45,6 +45,18 @@ class City:
 
         Shape:  one fare a ride, whichever of its taps is charged.
         """
+        fares, refused = self._priced(rides, rider, media)
+        assert not refused, refused
+        return fares
+
+    def fare_or_none(self, ride: str, rider: str, media: str) -> int | None:
+        """Price one ride that may have no fare."""
+        fares, refused = self._priced((ride,), rider, media)
+        return None if refused else fares[0]
+
+    def _priced(
+        self, rides: tuple[str, ...], rider: str | None, media: str | None
+    ) -> tuple[list[int], object]:
         taps: list[ExampleTap] = []
         ends: list[int] = []
         taps_of = {network.id: TAPS[network.taps] for network in self.tariff.networks}
@@ -61,14 +73,13 @@ class City:
         folded, ridden = fold_example(
             Example(name="rides", rider=who, taps=tuple(taps), total=None), self.book
         )
-        assert not folded.refused, folded.refused
         ride_of = {
             tap.tap_id: sum(index >= end for end in ends) for index, tap in enumerate(ridden)
         }
         fares = [0] * len(rides)
         for charge in folded.charges.values():
             fares[ride_of[charge.tap_id]] += charge.fare_fen
-        return fares
+        return fares, folded.refused
 
     def fare(self, ride: str, rider: str | None = None, media: str | None = None) -> int:
         """Price one ride; on Monday at noon, if it does not say when."""

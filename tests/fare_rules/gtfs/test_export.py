@@ -2,6 +2,10 @@
 
 import csv
 
+import pytest
+
+from fare_rules.gtfs import UnusableFeed, export_gtfs
+
 HEAD = """\
 tariff: city
 effective_from: 2026-01-05
@@ -179,6 +183,14 @@ fare_transfer_rules:
         assert back.fares(*four, rider=rider) == city.fares(*four, rider=rider)
 
 
+def test_a_feed_is_not_written_over(written, tmp_path):
+    city = written(EVERYTHING)
+    (tmp_path / "agency.txt").write_text("the operator's own", encoding="utf-8")
+    with pytest.raises(UnusableFeed) as unusable:
+        export_gtfs(*city.parts, tmp_path)
+    assert unusable.value.faults == ("agency.txt:1: The folder has this file already",)
+
+
 def test_tables_of_pairs_of_stops_and_areas(written, there_and_back):
     city = written(
         HEAD
@@ -210,6 +222,41 @@ incomplete_leg_rules:
         assert back.fare(f"metro {ride}") == city.fare(f"metro {ride}"), ride
     for ride in ("a>b", "b>a", "c>b"):
         assert back.fare(f"boat {ride}") == city.fare(f"boat {ride}"), ride
+
+
+def test_an_area_within_a_table_of_zones(written, there_and_back):
+    city = written(
+        HEAD
+        + """
+rider_categories: [{id: adult, default: true}]
+fare_media: [{id: card}]
+networks: [{id: rail, taps: enter_exit, reference: s.1, journey_time: {minutes: 180}}]
+zones: [1, 2, 6]
+stops: [{id: a, zones: [1]}, {id: b, zones: [2]}, {id: h, zones: [6], areas: [airport]},
+  {id: f, zones: [6]}]
+areas: [{id: airport, stops: []}]
+timeframes:
+  - {id: peak, periods: [{start: 07:00, end: 09:00}]}
+fare_products:
+  - id: off_peak
+    reference: s.1
+    pricing: {kind: zones, fares: [{zones: 1, amount: 2}, {zones: 1-6, amount: 4}]}
+  - id: peak
+    reference: s.1
+    pricing: {kind: zones, fares: [{zones: 1, amount: 3}, {zones: 1-6, amount: 6}]}
+fare_leg_rules:
+  - {id: off_peak, product: off_peak}
+  - {id: peak, from_timeframes: [peak], product: peak, priority: 1}
+  - {id: airport, from_areas: [airport], product: peak, priority: 2}
+incomplete_leg_rules:
+  - {id: no_exit, reference: s.9, charge: {kind: amount, amount: 9}}
+"""
+    )
+    back = there_and_back(city)
+    for way in ("h>a", "h>b", "a>h", "f>a", "a>b", "a>a"):
+        for clocks in ("08:00-08:30", "12:00-12:30"):
+            ride = f"rail {way} mon {clocks}"
+            assert back.fare(ride) == city.fare(ride), ride
 
 
 def test_what_the_places_of_a_leg_do_not_decide(written, there_and_back, tmp_path):

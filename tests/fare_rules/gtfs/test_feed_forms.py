@@ -207,6 +207,22 @@ def test_what_is_no_feed_at_all(tmp_path):
     assert fault.startswith("feed.zip:1: No zip file or folder of files")
 
 
+def test_a_zip_with_a_folder_around_its_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "feed.zip", "w") as archive:
+        archive.writestr("gtfs/agency.txt", REAL["agency.txt"])
+    assert faults_of(tmp_path / "feed.zip", tmp_path) == [
+        "feed.zip:1: The files must not be in a folder of the zip"
+    ]
+
+
+def test_a_zip_that_is_damaged(real_feed, tmp_path):
+    content = bytearray(real_feed.read_bytes())
+    content[60] ^= 0xFF
+    real_feed.write_bytes(content)
+    (fault,) = faults_of(real_feed, tmp_path)
+    assert fault.startswith("feed.zip:1: No zip file or folder of files")
+
+
 def test_bytes_that_are_no_text(make_feed, tmp_path):
     feed = make_feed(
         fare_products="fare_product_id,amount,currency\nride,1,EUR",

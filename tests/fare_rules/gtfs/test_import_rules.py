@@ -34,6 +34,7 @@ def test_with_priorities_an_empty_network_is_any_and_the_highest_acts(imported):
     )
     assert city.fare("bus a>b") == 500
     assert city.fare("tram a>b") == 500
+    assert any("It never acts" in remark for remark in city.remarks)
 
 
 def test_without_priorities_an_empty_area_is_all_stops_in_none_that_is_named(imported):
@@ -227,3 +228,27 @@ def test_a_currency_without_minor_units(imported):
     )
     assert city.fare("other_routes a>b") == 1250
     assert "amount: 1250}" in (city.folder / "2026-01-05.yaml").read_text(encoding="utf-8")
+
+
+def test_a_great_many_pairs_become_a_table(imported, there_and_back):
+    stations = [f"s{number}" for number in range(8)]
+    pairs = [(one, other) for one in stations for other in stations if one != other]
+    city = imported(
+        areas="area_id\n" + "\n".join(stations),
+        stops="stop_id\n" + "\n".join(stations),
+        stop_areas="area_id,stop_id\n" + "\n".join(f"{each},{each}" for each in stations),
+        rider_categories="rider_category_id,is_default_fare_category\nadult,1\nchild,0",
+        fare_products="fare_product_id,rider_category_id,amount,currency\n"
+        + "\n".join(
+            f"{one}-{other},adult,{index}.50,USD\n{one}-{other},child,{index},USD"
+            for index, (one, other) in enumerate(pairs, start=1)
+        ),
+        fare_leg_rules="from_area_id,to_area_id,fare_product_id\n"
+        + "\n".join(f"{one},{other},{one}-{other}" for one, other in pairs),
+    )
+    assert [product.id for product in city.tariff.fare_products] == ["table_1", "table_1_2"]
+    back = there_and_back(city)
+    for index, (one, other) in enumerate(pairs, start=1):
+        for each in (city, back):
+            assert each.fare(f"other_routes {one}>{other}") == index * 100 + 50
+            assert each.fare(f"other_routes {one}>{other}", rider="child") == index * 100
