@@ -92,7 +92,7 @@ def _book_faults(pages: list[tuple[CompiledTariff, Document]]) -> list[TariffFau
             if said_first != said_now:
                 code = FaultCode.NOT_THE_SAME_BOOK
                 message = f"{key} is '{said_now}' here, but '{said_first}' in {first.path.name}"
-                remedy = "Keep what differs in a folder of its own"
+                remedy = "Keep each tariff, currency and time zone in a folder of its own"
                 faults.append(second.fault((key,), code, message, remedy))
     return faults + [fault for page in pages for fault in _unknown_earlier(page, pages)]
 

@@ -160,6 +160,7 @@ class CompiledTariff:
         self.accumulators: dict[str, Accumulating] = {
             rule.id: rule for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
         }
+        self.coupon_promotions = frozenset(p.id for p in tariff.promotions if p.coupon)
         self.offers: dict[str, tuple[str, ...]] = {}
         for promotion in tariff.promotions:
             if promotion.either_or:

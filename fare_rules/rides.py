@@ -104,7 +104,7 @@ def rides_of(network: str, tariffs: Tariffs) -> Iterator[Rides]:
     )
     placed: list[tuple[Ride, int]] = []
     if by_place or (by_distance and has_tables):
-        rides = _PlacedRides(network, tariffs, pricings).rides()
+        rides = _PlacedRides(network, tariffs).rides()
         placed = rides.counted
         if placed:
             yield rides
@@ -202,7 +202,7 @@ def _products(network: str, tariff: CompiledTariff) -> list[str]:
 class _PlacedRides:
     """Rides from stop to stop, those that cost the same under any rule counted as one."""
 
-    def __init__(self, network: str, tariffs: Tariffs, pricings: list[object]) -> None:
+    def __init__(self, network: str, tariffs: Tariffs) -> None:
         self._network = network
         self._tariffs = tariffs
         # A tariff that may not be dearer than an earlier one has that one's fares, too.
@@ -213,7 +213,8 @@ class _PlacedRides:
         self._by_stop = any(
             isinstance(pricing, (*_BY_DISTANCE, StopBands, ZoneCount))
             or (isinstance(pricing, Matrix) and pricing.by == "stops")
-            for pricing in pricings
+            for tariff in self._all
+            for pricing in _pricings(network, tariff)
         )
         conditions = [one for tariff in self._all for one in _conditions(network, tariff)]
         self._named = {

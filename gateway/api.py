@@ -24,6 +24,7 @@ from gateway.core.registry import Role
 from gateway.core.settlement import Settlement
 from gateway.core.taps import Name, Tap, TapOutcome, TapResult, looks_like_card_number
 from gateway.core.wallet_desk import (
+    ActivateCoupon,
     BindMedia,
     OpenWallet,
     TopUp,
@@ -178,6 +179,7 @@ _WALLET_STATUS = {
     WalletRefusal.CARD_NUMBER: 422,
     WalletRefusal.UNKNOWN_RIDER_CATEGORY: 422,
     WalletRefusal.UNKNOWN_FARE_MEDIA: 422,
+    WalletRefusal.UNKNOWN_PROMOTION: 422,
     WalletRefusal.UNKNOWN_ISSUER: 422,
 }
 _REMEDIES = {
@@ -186,11 +188,13 @@ _REMEDIES = {
     WalletRefusal.CARD_NUMBER: "Send an opaque token, never a card number.",
     WalletRefusal.UNKNOWN_RIDER_CATEGORY: "Use one of the tariff's rider categories.",
     WalletRefusal.UNKNOWN_FARE_MEDIA: "Use one of the tariff's fare media.",
+    WalletRefusal.UNKNOWN_PROMOTION: "Use one of the tariff's promotions with a coupon.",
     WalletRefusal.UNKNOWN_ISSUER: "Register the issuing operator first.",
     WalletRefusal.ISSUER_DIFFERS: "The wallet exists with another issuer; use another id.",
     WalletRefusal.WALLET_CLOSED: "A closed wallet stays closed; open another.",
     WalletRefusal.WALLET_OWES: "Top up what is owed, then close.",
     WalletRefusal.MEDIA_BOUND_ELSEWHERE: "Unbind the media from its other wallet first.",
+    WalletRefusal.TOO_MANY_COUPONS: "The card has all the coupons that one can have.",
     WalletRefusal.TOP_UP_ID_REUSED: "This top_up_id was used for another amount or wallet.",
 }
 _SINGLE_STATUS = {
@@ -461,6 +465,15 @@ class Api:
     ) -> web.Response:
         return await self._set_media_block(request, caller, False)
 
+    async def activate_coupon(
+        self, request: web.Request, body: bytes, caller: Caller
+    ) -> web.Response:
+        coupon = read_message(body, request.content_type, ActivateCoupon)
+        wallet = await self._own_wallet(request, caller)
+        token = _media_token(request)
+        await self._grant([Wish(wallet.wallet_id, activates=(token, coupon))])
+        return answer(encode(Done(), JSON))
+
     async def _set_media_block(
         self, request: web.Request, caller: Caller, is_blocked: bool
     ) -> web.Response:
@@ -656,6 +669,9 @@ def _routes(api: Api) -> list[Route]:
         route("POST", media + "/block", api.block_media, "Block a card.", {200: Done}, money),
         route("POST", media + "/unblock", api.unblock_media, "Unblock a card.",
               {200: Done}, money),
+        route("POST", media + "/coupons", api.activate_coupon,
+              "Activate a promotion's coupon with a card or phone.", {200: Done}, money,
+              body=ActivateCoupon),
         route("POST", wallet + "/block", api.block_wallet, "Block a wallet.",
               {200: WalletView}, money),
         route("POST", wallet + "/unblock", api.unblock_wallet, "Unblock a wallet.",

@@ -121,6 +121,7 @@ def _question(wish: QuoteWish, media: Media | None, wallet: Wallet) -> Question:
         fare_media=media.fare_media if media else wish.fare_media,
         issuer=wallet.issuer_id,
         riders_count=wish.riders_count,
+        coupons=media.coupons if media else (),
     )
 
 

@@ -1,18 +1,16 @@
 """What a new tariff would have done to recorded taps: revenue, and riders better and worse off.
 
 The way in is run.py; then tap_files.py for taps in a file, sides.py for what a tariff stands for,
-comparison.py for what comes out, and text.py, tidy.py and page.py for how it is shown.
+comparison.py for what comes out, and reports/ for how it is shown.
 """
 
 from fare_rules.backtest.comparison import Bin, Comparison
 from fare_rules.backtest.faults import BacktestFault
-from fare_rules.backtest.page import as_html
+from fare_rules.backtest.reports import as_csv, as_html, as_text
 from fare_rules.backtest.run import Progress, backtest
 from fare_rules.backtest.sides import Side
 from fare_rules.backtest.tally import Extreme, Revenue, Sums, Tally, TapPrices
 from fare_rules.backtest.tap_files import read_taps, write_taps
-from fare_rules.backtest.text import as_text
-from fare_rules.backtest.tidy import as_csv
 
 __all__ = [
     "BacktestFault",

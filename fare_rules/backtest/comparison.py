@@ -37,6 +37,8 @@ class Comparison(Struct, frozen=True):
     # The service days that are reported, as the old tariff has them; None where there is no tap.
     first_day: date | None
     last_day: date | None
+    # What a reader has to know that no figure says.
+    notes: tuple[str, ...]
     tally: Tally
 
     @property

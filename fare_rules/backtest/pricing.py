@@ -113,8 +113,8 @@ class _Counted:
             tap = reported.get(charge.tap_id)
             if tap is not None:
                 new_fen += self._charge(self._cell(charge, tap).new, charge, is_old=False)
-        for tap in reported.values():
-            tally.see(tap.tapped_at, tap.tapped_at)
+        instants = [tap.tapped_at for tap in reported.values()]
+        tally.see(min(instants), max(instants))
         if old.double_beeps or new.double_beeps:
             tally.double_beeps_old_count += len(old.double_beeps & reported.keys())
             tally.double_beeps_new_count += len(new.double_beeps & reported.keys())

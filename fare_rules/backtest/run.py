@@ -18,7 +18,7 @@ from msgspec import Struct
 from fare_rules.backtest.buckets import Bucket, Buckets
 from fare_rules.backtest.comparison import Comparison
 from fare_rules.backtest.pricing import Job, Pricer, price_bucket, start_process
-from fare_rules.backtest.sides import check_comparable, load_side, side_of
+from fare_rules.backtest.sides import check_comparable, load_side, notes_on, side_of
 from fare_rules.backtest.tally import Tally, unpacked
 from fare_rules.taps import RideTap
 
@@ -53,11 +53,13 @@ def backtest(
 ) -> Comparison:
     """Price taps by two tariffs and compare what they come to.
 
-    Shape:  taps of any riders in any order. A tariff is a folder, or one file as if it had been in
-            force for all of the taps (sides.py). Service days from first_day to last_day are
-            reported, both included; taps before and after them are priced and not reported.
-            `workers` are processes, as many as there are cores if left out; the result is the same
-            for any number of them. Legs still open at the end are charged as incomplete.
+    Shape:  taps of any riders in any order, which take some 150 bytes each in temporary files.
+            A tariff is a folder, or one file as if it had been in force for all of the taps
+            (sides.py). Service days from first_day to last_day are reported, both included, and a
+            ride on the day of the tap that is charged; taps before and after them are priced and
+            not reported. Legs still open at the end are charged as incomplete. `workers` are
+            processes, as many as there are cores if left out; the result is the same for any
+            number of them.
     Raises: TariffFaults, BacktestFault.
     """
     assert workers is None or workers >= 1
@@ -88,6 +90,7 @@ def backtest(
         timezone=old_book.timezone,
         first_day=old_book.service_day_of(total.first_at) if total.first_at else None,
         last_day=old_book.service_day_of(total.last_at) if total.last_at else None,
+        notes=notes_on(old_book, new_book),
         tally=total,
     )
 

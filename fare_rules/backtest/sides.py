@@ -67,3 +67,10 @@ def check_comparable(old: TariffBook, new: TariffBook) -> None:
     if first != second:
         message = f"The old tariff is in {first}, the new one in {second}"
         raise BacktestFault("tariffs", message, "Compare tariffs of one currency")
+
+
+def notes_on(old: TariffBook, new: TariffBook) -> tuple[str, ...]:
+    """What the sums leave out."""
+    if any(tariff.file.subsidies for book in (old, new) for tariff in book.tariffs):
+        return ("subsidies that are given back after a period are in none of these sums",)
+    return ()

@@ -16,7 +16,8 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules import RideTap, TariffBook
-from gateway.core.days import WalletDay, fold_days
+from fare_rules.explain import explain_charge
+from gateway.core.days import FoldedDays, WalletDay, fold_days
 from gateway.core.decide import KeptTap, days_for, ride_result, sweep, take_ride
 from gateway.core.ledger import DEBT, PURSE, JournalEntry
 from gateway.core.wallets import Wallet
@@ -118,11 +119,17 @@ def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
             "charge_differs",
             f"tap {tap_id}",
             f"{product_id}: posted {posted.get((tap_id, product_id), _NOTHING)}, "
-            f"due {due.get((tap_id, product_id), _NOTHING)}",
+            f"due {due.get((tap_id, product_id), _NOTHING)}{_why(folded, tap_id, product_id, book)}",
         )
         for tap_id, product_id in sorted(posted.keys() | due.keys(), key=str)
         if posted.get((tap_id, product_id), _NOTHING) != due.get((tap_id, product_id), _NOTHING)
     ]
+
+
+def _why(folded: FoldedDays, tap_id: UUID, product_id: str, book: TariffBook) -> str:
+    """The fare as the rider's receipt tells it."""
+    charge = folded.charges.get((tap_id, product_id))
+    return f" ({'; '.join(explain_charge(charge, book))})" if charge else ""
 
 
 def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:

@@ -48,6 +48,7 @@ def ride_tap(
     rider_category: str,
     fare_media: str,
     issuer_id: str | None = None,
+    coupons: tuple[tuple[str, datetime], ...] = (),
 ) -> RideTap:
     """Join what the gate said and what the registry knew at that moment."""
     return RideTap(
@@ -70,6 +71,7 @@ def ride_tap(
         riders_count=tap.riders_count,
         distance_m=tap.distance_m,
         issuer_id=issuer_id,
+        coupons=coupons,
     )
 
 

@@ -150,6 +150,7 @@ class _Batch:
             rider_category=media.rider_category,
             fare_media=media.fare_media,
             issuer_id=wallet.issuer_id,
+            coupons=media.coupons,
         )
         day = self.book.service_day_of(tap.tapped_at)
         earlier = self.earlier_days.get(wallet.wallet_id, {})

@@ -6,7 +6,7 @@ Pure: wishes and a snapshot in, a plan out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID, uuid5
@@ -19,6 +19,9 @@ from gateway.core.ledger import BANK, JournalEntry, Posting, rider_postings
 from gateway.core.taps import Name, looks_like_card_number
 from gateway.core.wallets import Media, Wallet, WalletStatus
 
+# Each rides along with every tap of its card.
+COUPONS_MAX = 20
+
 
 class WalletRefusal(StrEnum):
     """Why a wish is not granted. Ordered by precedence; the whole request has no effect."""
@@ -28,11 +31,13 @@ class WalletRefusal(StrEnum):
     UNKNOWN_MEDIA = "unknown_media"
     UNKNOWN_RIDER_CATEGORY = "unknown_rider_category"
     UNKNOWN_FARE_MEDIA = "unknown_fare_media"
+    UNKNOWN_PROMOTION = "unknown_promotion"
     UNKNOWN_ISSUER = "unknown_issuer"
     ISSUER_DIFFERS = "issuer_differs"
     WALLET_CLOSED = "wallet_closed"
     WALLET_OWES = "wallet_owes"
     MEDIA_BOUND_ELSEWHERE = "media_bound_elsewhere"
+    TOO_MANY_COUPONS = "too_many_coupons"
     TOP_UP_ID_REUSED = "top_up_id_reused"
 
 
@@ -52,6 +57,13 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
     top_up_id: UUID
     amount_fen: Amount
+
+
+class ActivateCoupon(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A coupon that a rider activates with a card or phone. Twice at one moment is once."""
+
+    promotion_id: Name
+    activated_at: Annotated[datetime, Meta(tz=True, description="from when its days count")]
 
 
 class OpenWallet(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -74,6 +86,7 @@ class Wish(Struct, frozen=True):
     binds: BindMedia | None = None
     unbinds: str | None = None
     blocks_media: tuple[str, bool] | None = None
+    activates: tuple[str, ActivateCoupon] | None = None
     top_up: TopUp | None = None
     status: WalletStatus | None = None
 
@@ -161,6 +174,8 @@ class _Desk:
         if wish.blocks_media:
             token, is_blocked = wish.blocks_media
             return self._change_media(wallet, token, is_blocked=is_blocked)
+        if wish.activates:
+            return self._activate(wallet, *wish.activates)
         if wish.top_up:
             return self._top_up(wallet, wish.top_up)
         assert wish.status
@@ -194,8 +209,15 @@ class _Desk:
         known = self.media.get(wish.media_token)
         if known and known.wallet_id not in (None, wallet.wallet_id):
             return WalletRefusal.MEDIA_BOUND_ELSEWHERE
-        is_blocked = known.is_blocked if known else False
-        media = Media(wish.media_token, wallet.wallet_id, category, wish.fare_media, is_blocked)
+        media = Media(
+            wish.media_token,
+            wallet.wallet_id,
+            category,
+            wish.fare_media,
+            known.is_blocked if known else False,
+            # Whoever has a card next has not activated what the last rider did.
+            known.coupons if known and known.wallet_id else (),
+        )
         if media != known:
             self.media[wish.media_token] = media
         return None
@@ -205,6 +227,20 @@ class _Desk:
         if media is None or media.wallet_id != wallet.wallet_id:
             return WalletRefusal.UNKNOWN_MEDIA
         self.media[token] = structs.replace(media, **changes)
+        return None
+
+    def _activate(self, wallet: Wallet, token: str, wish: ActivateCoupon) -> WalletRefusal | None:
+        media = self.media.get(token)
+        if media is None or media.wallet_id != wallet.wallet_id:
+            return WalletRefusal.UNKNOWN_MEDIA
+        if wish.promotion_id not in self.tariff.coupon_promotions:
+            return WalletRefusal.UNKNOWN_PROMOTION
+        coupon = (wish.promotion_id, wish.activated_at.astimezone(UTC))
+        if coupon in media.coupons:
+            return None
+        if len(media.coupons) >= COUPONS_MAX:
+            return WalletRefusal.TOO_MANY_COUPONS
+        self.media[token] = structs.replace(media, coupons=(*media.coupons, coupon))
         return None
 
     def _top_up(self, wallet: Wallet, wish: TopUp) -> WalletRefusal | None:

@@ -71,3 +71,5 @@ class Media(Struct, frozen=True):
     rider_category: str
     fare_media: str
     is_blocked: bool = False
+    # Promotions whose coupon was activated with it, and when.
+    coupons: tuple[tuple[str, datetime], ...] = ()

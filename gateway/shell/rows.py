@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, get_type_hints
 from uuid import UUID
 
@@ -28,6 +29,7 @@ _decode_said = msgspec.msgpack.Decoder(_said_type).decode
 _decode_facts = msgspec.msgpack.Decoder(RideTap).decode
 _decode_day = msgspec.msgpack.Decoder(tuple[RideTap, ...]).decode
 _decode_opening = msgspec.msgpack.Decoder(Opening).decode
+_decode_coupons = msgspec.msgpack.Decoder(tuple[tuple[str, datetime], ...]).decode
 _decode_result = msgspec.msgpack.Decoder(TapResult).decode
 
 
@@ -63,6 +65,10 @@ def wallet_columns(wallets: Sequence[Wallet]) -> list[list[Any]]:
     ]
 
 
+def coupons_bytes(media: Media) -> bytes:
+    return _encode(media.coupons) if media.coupons else b""
+
+
 def opening_bytes(opening: Opening) -> bytes:
     return _encode(opening) if opening else b""
 
@@ -86,6 +92,7 @@ def media_from_row(row: Record) -> Media:
         rider_category=row["rider_category"],
         fare_media=row["fare_media"],
         is_blocked=row["is_blocked"],
+        coupons=_decode_coupons(row["coupons"]) if row["coupons"] else (),
     )
 
 

@@ -221,6 +221,7 @@ class WalletWork:
             tokens += [bind.media_token for bind in binds]
             tokens += [wish.unbinds] if wish.unbinds else []
             tokens += [wish.blocks_media[0]] if wish.blocks_media else []
+            tokens += [wish.activates[0]] if wish.activates else []
             top_up = wish.top_up or (wish.opens.top_up if wish.opens else None)
             top_ups += [top_up.top_up_id] if top_up else []
         connection = self._connection
@@ -260,6 +261,7 @@ class WalletWork:
                 [one.rider_category for one in plan.media],
                 [one.fare_media for one in plan.media],
                 [one.is_blocked for one in plan.media],
+                [rows.coupons_bytes(one) for one in plan.media],
             )
             if len(saved) != len(plan.media):
                 raise LostRace("a media was bound by another process")
@@ -468,11 +470,12 @@ SELECT $1, * FROM unnest(
 ON CONFLICT DO NOTHING RETURNING wallet_id
 """
 _UPSERT_MEDIA = """
-INSERT INTO media (media_token, wallet_id, rider_category, fare_media, is_blocked)
-SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[])
+INSERT INTO media (media_token, wallet_id, rider_category, fare_media, is_blocked, coupons)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::bytea[])
 ON CONFLICT (media_token) DO UPDATE SET
     wallet_id = excluded.wallet_id, rider_category = excluded.rider_category,
-    fare_media = excluded.fare_media, is_blocked = excluded.is_blocked
+    fare_media = excluded.fare_media, is_blocked = excluded.is_blocked,
+    coupons = excluded.coupons
 WHERE media.wallet_id IS NULL OR media.wallet_id = excluded.wallet_id
     OR excluded.wallet_id IS NULL
 RETURNING media_token

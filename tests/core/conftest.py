@@ -98,6 +98,11 @@ def harbour() -> TariffBook:
     return load_book(Path(__file__).parents[1] / "stories" / "harbour")
 
 
+@pytest.fixture(scope="session")
+def midnight() -> TariffBook:
+    return load_book(Path(__file__).parents[1] / "stories" / "midnight")
+
+
 @pytest.fixture
 def desk(harbour: TariffBook) -> Desk:
     return Desk(harbour)

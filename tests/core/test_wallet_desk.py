@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from gateway.core.wallet_desk import (
+    COUPONS_MAX,
+    ActivateCoupon,
     BindMedia,
     OpenWallet,
     TopUp,
@@ -21,8 +23,12 @@ from gateway.core.wallets import Media, Wallet, WalletStatus
 
 ALICE, OWES, CLOSED, NEW = (UUID(int=number) for number in (1, 2, 3, 9))
 PAID_ID = UUID(int=100)
+NOON = datetime(2018, 9, 1, 4, tzinfo=UTC)
+MANY_COUPONS = tuple(
+    ("coupon_ride", NOON - timedelta(days=days)) for days in range(1, COUPONS_MAX + 1)
+)
 SNAPSHOT = WalletSnapshot(
-    now=datetime(2018, 9, 1, 4, tzinfo=UTC),
+    now=NOON,
     today=date(2018, 9, 1),
     closed_through=date(2018, 9, 1),
     issuers=frozenset({"metro"}),
@@ -35,13 +41,14 @@ SNAPSHOT = WalletSnapshot(
         "hers": Media("hers", ALICE, "adult", "card"),
         "lost": Media("lost", ALICE, "adult", "card", is_blocked=True),
         "free": Media("free", None, "adult", "card"),
+        "full": Media("full", ALICE, "adult", "card", coupons=MANY_COUPONS),
     },
     top_ups={PAID_ID: (ALICE, 500)},
 )
 
 
-def asked(harbour, *wishes: Wish, floor_fen: int = 0) -> WalletPlan | WalletRefusal:
-    return grant(wishes, SNAPSHOT, harbour.tariffs[-1], floor_fen=floor_fen)
+def asked(midnight, *wishes: Wish, floor_fen: int = 0) -> WalletPlan | WalletRefusal:
+    return grant(wishes, SNAPSHOT, midnight.tariffs[-1], floor_fen=floor_fen)
 
 
 def opens(wallet_id: UUID = NEW, **said) -> Wish:
@@ -59,6 +66,7 @@ REFUSALS = [
     ("unknown_media", Wish(ALICE, unbinds="free")),
     ("unknown_rider_category", Wish(ALICE, binds=BindMedia("a", "pilot", "ring"))),
     ("unknown_fare_media", Wish(ALICE, binds=BindMedia("a", None, "ring"))),
+    ("unknown_promotion", Wish(ALICE, activates=("hers", ActivateCoupon("one_cent", NOON)))),
     ("unknown_issuer", opens(issuer_id="nobody")),
     ("issuer_differs", opens(ALICE)),
     ("wallet_closed", Wish(CLOSED, top_up=TopUp(UUID(int=5), 1))),
@@ -66,28 +74,30 @@ REFUSALS = [
     ("wallet_closed", Wish(CLOSED, status=WalletStatus.OPEN)),
     ("wallet_owes", Wish(OWES, status=WalletStatus.CLOSED)),
     ("media_bound_elsewhere", Wish(OWES, binds=BindMedia("hers"))),
+    ("too_many_coupons", Wish(ALICE, activates=("full", ActivateCoupon("coupon_ride", NOON)))),
+    ("unknown_media", Wish(OWES, activates=("hers", ActivateCoupon("coupon_ride", NOON)))),
     ("top_up_id_reused", Wish(ALICE, top_up=TopUp(PAID_ID, 501))),
     ("top_up_id_reused", Wish(OWES, top_up=TopUp(PAID_ID, 500))),
 ]
 
 
 @pytest.mark.parametrize(("refusal", "wish"), REFUSALS)
-def test_each_refusal_has_its_situation(harbour, refusal, wish):
-    assert asked(harbour, wish) == refusal
+def test_each_refusal_has_its_situation(midnight, refusal, wish):
+    assert asked(midnight, wish) == refusal
 
 
 def test_every_refusal_is_in_the_table():
     assert {name for name, _ in REFUSALS} == set(WalletRefusal)
 
 
-def test_one_wish_refused_is_all_refused(harbour):
+def test_one_wish_refused_is_all_refused(midnight):
     good = Wish(ALICE, top_up=TopUp(UUID(int=5), 100))
-    assert asked(harbour, good, Wish(ALICE, unbinds="nobody's")) == "unknown_media"
+    assert asked(midnight, good, Wish(ALICE, unbinds="nobody's")) == "unknown_media"
 
 
-def test_a_wallet_is_opened_with_its_card_and_money(harbour):
+def test_a_wallet_is_opened_with_its_card_and_money(midnight):
     wish = opens(issuer_id="metro", media=(BindMedia("a"),), top_up=TopUp(UUID(int=5), 300))
-    plan = asked(harbour, wish, floor_fen=-200)
+    plan = asked(midnight, wish, floor_fen=-200)
     (wallet,) = plan.opened
     assert (wallet.balance_fen, wallet.floor_fen, plan.changed) == (300, -200, ())
     assert plan.media == (Media("a", NEW, "adult", "card"),)
@@ -108,32 +118,32 @@ def test_a_wallet_is_opened_with_its_card_and_money(harbour):
         opens(ALICE, issuer_id="metro", media=(BindMedia("hers"),), top_up=TopUp(PAID_ID, 500)),
     ],
 )
-def test_what_is_so_already_changes_nothing(harbour, wish):
-    assert asked(harbour, wish) == WalletPlan((), (), (), ())
+def test_what_is_so_already_changes_nothing(midnight, wish):
+    assert asked(midnight, wish) == WalletPlan((), (), (), ())
 
 
-def test_the_same_top_up_twice_in_one_request_pays_once(harbour):
+def test_the_same_top_up_twice_in_one_request_pays_once(midnight):
     wish = Wish(ALICE, top_up=TopUp(UUID(int=5), 100))
-    plan = asked(harbour, wish, wish)
+    plan = asked(midnight, wish, wish)
     assert [wallet.balance_fen for wallet in plan.changed] == [600]
     assert len(plan.entries) == 1
 
 
-def test_a_top_up_pays_what_is_owed_first_and_joins_the_first_day_still_open(harbour):
-    plan = asked(harbour, Wish(OWES, top_up=TopUp(UUID(int=5), 100)))
+def test_a_top_up_pays_what_is_owed_first_and_joins_the_first_day_still_open(midnight):
+    plan = asked(midnight, Wish(OWES, top_up=TopUp(UUID(int=5), 100)))
     assert [(wallet.balance_fen, wallet.owed_fen) for wallet in plan.changed] == [(30, 0)]
     assert plan.entries[0].settlement_day == date(2018, 9, 2)
 
 
-def test_a_card_that_was_let_go_may_be_bound_again_and_stays_blocked(harbour):
+def test_a_card_that_was_let_go_may_be_bound_again_and_stays_blocked(midnight):
     plan = asked(
-        harbour, Wish(ALICE, unbinds="lost"), Wish(OWES, binds=BindMedia("lost", "student"))
+        midnight, Wish(ALICE, unbinds="lost"), Wish(OWES, binds=BindMedia("lost", "student"))
     )
     assert plan.media == (Media("lost", OWES, "student", "card", is_blocked=True),)
 
 
-def test_a_closed_wallet_is_paid_out_whole(harbour):
-    plan = asked(harbour, Wish(ALICE, status=WalletStatus.CLOSED))
+def test_a_closed_wallet_is_paid_out_whole(midnight):
+    plan = asked(midnight, Wish(ALICE, status=WalletStatus.CLOSED))
     (wallet,) = plan.changed
     assert (wallet.balance_fen, str(wallet.status)) == (0, "closed")
     assert [(side.account, side.amount_fen) for side in plan.entries[0].postings] == [
@@ -142,11 +152,19 @@ def test_a_closed_wallet_is_paid_out_whole(harbour):
     ]
 
 
-def test_a_card_is_blocked_and_unblocked(harbour):
+def test_a_card_is_blocked_and_unblocked(midnight):
     for wanted in (True, False):
         plan = asked(
-            harbour,
+            midnight,
             Wish(ALICE, blocks_media=("hers", True)),
             Wish(ALICE, blocks_media=("hers", wanted)),
         )
         assert plan.media[0].is_blocked is wanted
+
+
+def test_a_coupon_is_activated_once_and_stays_behind_when_the_card_changes_hands(midnight):
+    activates = Wish(ALICE, activates=("hers", ActivateCoupon("coupon_ride", NOON)))
+    plan = asked(midnight, activates, activates)
+    assert [media.coupons for media in plan.media] == [(("coupon_ride", NOON),)]
+    bound = (activates, Wish(ALICE, unbinds="hers"), Wish(OWES, binds=BindMedia("hers")))
+    assert [media.coupons for media in asked(midnight, *bound).media] == [()]

@@ -249,7 +249,7 @@ def tariffs(draw) -> dict:
                     "over_time": st.booleans(),
                     "in_caps": st.booleans(),
                 }
-            )  # fmt: skip
+            )
         ),
         "concessions": some(
             st.fixed_dictionaries(
@@ -260,7 +260,7 @@ def tariffs(draw) -> dict:
                     "rider_categories": st.just(["child"]),
                     "borne_by": sponsors,
                 }
-            ).map(without_none)  # fmt: skip
+            ).map(without_none)
         ),
         "fare_leg_join_rules": some(joins),
         "fare_transfer_rules": some(transfers),

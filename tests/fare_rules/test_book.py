@@ -89,7 +89,7 @@ def test_two_tariffs_of_one_day_are_refused(folder):
 def test_another_operator_or_time_zone_belongs_in_another_book(folder):
     publish("2026-01-01.yaml", "2026-01-01")
     publish("2026-07-01.yaml", "2026-07-01", tariff="pier", timezone="Asia/Tokyo")
-    remedy = "Keep each tariff, and each time zone, in a folder of its own"
+    remedy = "Keep each tariff, currency and time zone in a folder of its own"
     assert faults_of(folder) == (
         "2026-07-01.yaml:2:9: error[not_the_same_book]: "
         f"tariff is 'pier' here, but 'harbour' in 2026-01-01.yaml. {remedy}\n"

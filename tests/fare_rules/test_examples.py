@@ -136,7 +136,7 @@ def test_an_example_with_another_fare_is_wrong_in_each_thing_that_it_says(folder
 
 
 def test_every_worked_fare_of_a_notice_is_an_example():
-    """The published cases by their numbers; those of wallets and settlement stand in other tests."""
+    """By their numbers; the cases of wallets and of settlement stand in other tests."""
     names = " ".join(result.name for result in RESULTS)
     missing = [case for case in WORKED_FARES if case not in names]
     assert missing == []

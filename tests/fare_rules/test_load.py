@@ -10,7 +10,7 @@ from fare_rules import FaultCode, TariffFault, TariffFaults, check_tariff, load_
 from fare_rules.faults import as_github, as_json, as_text
 from fare_rules.language.scalars import Moment, Money
 from fare_rules.load import read_as, read_parts
-from fare_rules.source import FILE_BYTES_MAX
+from fare_rules.source import FILE_BYTES_MAX, TABLE_BYTES_MAX
 
 FAULTS = Path(__file__).parents[1] / "tariff_faults"
 SHENZHEN = Path(__file__).parents[2] / "fare_rules" / "tariffs" / "shenzhen" / "2018-08-01.yaml"
@@ -64,6 +64,14 @@ def test_a_file_over_the_limit_is_not_read(tmp_path, monkeypatch):
         "long.yaml:1:1: error[file_too_large]: The file is larger than 1000000 bytes. "
         "Split it into networks or tariffs"
     ]
+
+
+def test_a_table_may_be_larger_than_a_tariff_but_not_without_end(tmp_path):
+    (tmp_path / "links.csv").write_text(
+        "from_stop,to_stop,distance_m\n" + "\n" * TABLE_BYTES_MAX, "utf-8"
+    )
+    text = HARBOUR.replace("taps: board", "taps: board, links: links.csv")
+    assert [fault.code for fault in check_tariff(_written(tmp_path, text))] == ["file_too_large"]
 
 
 def test_a_file_that_is_not_there_is_a_fault(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ WHO_MAY = {
     "DELETE /v1/wallets/{wallet_id}/media/{media_token}": MONEY,
     "POST /v1/wallets/{wallet_id}/media/{media_token}/block": MONEY,
     "POST /v1/wallets/{wallet_id}/media/{media_token}/unblock": MONEY,
+    "POST /v1/wallets/{wallet_id}/media/{media_token}/coupons": MONEY,
     "POST /v1/wallets/{wallet_id}/block": MONEY,
     "POST /v1/wallets/{wallet_id}/unblock": MONEY,
     "POST /v1/wallets/{wallet_id}/close": MONEY,

@@ -22,7 +22,7 @@ from msgspec import structs
 
 from fare_rules import TariffBook, load_book
 from gateway.core.taps import Action, Tap, TapResult
-from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, WalletPlan, Wish
+from gateway.core.wallet_desk import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletPlan, Wish
 from gateway.core.wallets import WalletStatus
 
 # Test files are imported by path, so their helpers have to be found by name.
@@ -82,6 +82,10 @@ class Story:
         wallet_id = uuid5(NAMESPACE_URL, name)
         top_up = TopUp(uuid5(wallet_id, str(next(self._numbers))), amount_fen)
         return self._wish(Wish(wallet_id, top_up=top_up))
+
+    def activate(self, name: str, promotion: str, clock: str) -> Story:
+        coupon = ActivateCoupon(promotion, at(clock))
+        return self._wish(Wish(uuid5(NAMESPACE_URL, name), activates=(name, coupon)))
 
     def block(self, name: str) -> Story:
         return self._wish(Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.BLOCKED))

@@ -88,3 +88,21 @@ def test_a_bank_pays_for_many_rides_to_the_fen(midnight_story):
         "sponsor:icbc": -5_980,
         "operator:metro": 6_000,
     }
+
+
+def test_a_coupon_pays_one_ride_within_a_day_of_its_activation(midnight_story):
+    story = midnight_story
+    for name, activated in (("alice", "Fri 07:00"), ("bob", "Fri 08:00"), ("carol", "")):
+        story.rider(name, purse_fen=5_000)
+        if activated:
+            story.activate(name, "coupon_ride", activated).activate(name, "coupon_ride", activated)
+        for board, alight in (("07:30", "07:50"), ("07:55", "08:10")):
+            story.tap(name, "board", "ferry east", board).tap(name, "alight", "ferry west", alight)
+    assert story.ledger().splitlines() == [
+        "07:50 fare  purse:alice -250  operator:ferry +250",
+        "08:10 fare  purse:alice -250  operator:ferry +250",
+        "07:50 fare  purse:bob -1  sponsor:abc -249  operator:ferry +250",
+        "08:10 fare  purse:bob -250  operator:ferry +250",
+        "07:50 fare  purse:carol -250  operator:ferry +250",
+        "08:10 fare  purse:carol -250  operator:ferry +250",
+    ]

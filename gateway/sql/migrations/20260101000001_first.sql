@@ -75,7 +75,8 @@ CREATE TABLE media (
     wallet_id uuid REFERENCES wallet,
     rider_category text NOT NULL,
     fare_media text NOT NULL,
-    is_blocked boolean NOT NULL DEFAULT false
+    is_blocked boolean NOT NULL DEFAULT false,
+    coupons bytea NOT NULL
 );
 CREATE INDEX media_wallet ON media (wallet_id);
 

@@ -1,12 +1,14 @@
 """A week of a small city under two tariffs; conftest.py works its fares by hand."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from msgspec import structs
 
 from fare_rules.backtest import BacktestFault, Sums, as_csv, as_html, as_text, backtest
+from fare_rules.backtest.extremes import TAPS_SHOWN_MAX
 from fare_rules.backtest.tally import Revenue
+from fare_rules.language.scalars import Money
 
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
 
@@ -162,6 +164,27 @@ def test_journeys_that_cost_the_same_are_left_out_of_an_extreme_case(old, new, m
     assert anna.others_count == 1
 
 
+def test_an_extreme_case_says_which_tap_is_a_second_beep(tmp_path, old, new, make_tap):
+    draft = tmp_path / "2027-01-01.yaml"
+    text = new.read_text(encoding="utf-8")
+    draft.write_text(text.replace("pass_back_seconds: 5", "pass_back_seconds: 0"), encoding="utf-8")
+    beeps = [make_tap("anna", TUESDAY, f"08:00:0{second}", "enter metro A") for second in (0, 2)]
+    (anna,) = backtest(beeps, old, draft, workers=1).tally.worse
+    assert anna.taps[1].old == ["a second beep of the same tap: nothing is charged"]
+    assert anna.taps[1].new[-1] == "the rider pays 9.00 CNY"
+
+
+def test_an_extreme_case_of_very_many_taps_is_cut_short(old, new, make_ride):
+    days = [TUESDAY + timedelta(weeks=number) for number in range(400)]
+    taps = [tap for day in days for tap in make_ride("anna", day, "08:00")]
+    tally = backtest(taps, old, new, workers=1).tally
+    assert tally.taps_count == 800
+    (anna,) = tally.worse
+    assert anna.difference_fen == 400 * 50
+    assert len(anna.taps) == TAPS_SHOWN_MAX
+    assert anna.others_count == 800 - TAPS_SHOWN_MAX
+
+
 def test_any_number_of_processes_writes_the_same_reports(old, new, city_taps):
     crowd = [
         structs.replace(tap, media_token=f"{tap.media_token}-{number}")
@@ -187,6 +210,11 @@ def test_progress_ends_with_all_taps_priced(old, new, city_taps):
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+
+
+def test_taps_of_examples_can_be_priced(old, new, make_tap):
+    named = make_tap("anna", TUESDAY, "08:00", "board bus", full_fare=Money(290))
+    assert backtest([named], old, new, workers=1).tally.total.old.fare_fen == 200
 
 
 def test_two_currencies_are_not_compared(tmp_path, old, new, city_taps):

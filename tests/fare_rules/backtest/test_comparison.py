@@ -1,6 +1,6 @@
 """Quantiles and bars of differences, for any riders."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fare_rules.backtest.comparison import BINS_MAX, Bin, histogram, quantiles
@@ -8,6 +8,7 @@ from fare_rules.backtest.comparison import BINS_MAX, Bin, histogram, quantiles
 DIFFERENCES = st.dictionaries(st.integers(-50_000, 50_000), st.integers(1, 1000), min_size=1)
 
 
+@settings(deadline=None)
 @given(DIFFERENCES)
 def test_the_bars_hold_every_rider_once(differences):
     bins = histogram(differences)
@@ -20,6 +21,7 @@ def test_the_bars_hold_every_rider_once(differences):
     assert Bin(0, 0, differences.get(0, 0)) in bins
 
 
+@settings(deadline=None)
 @given(DIFFERENCES)
 def test_a_quantile_is_the_least_difference_that_so_many_do_not_exceed(differences):
     whole = sum(differences.values())

@@ -82,6 +82,18 @@ def test_the_text_names_what_was_compared_and_what_has_no_price(compared, city_t
     assert re.search(rf"old +unknown_network +1 +{tram.tap_id}", text)
 
 
+def test_the_reports_say_that_subsidies_are_left_out(tmp_path, old, new, city_taps):
+    draft = tmp_path / "2027-01-01.yaml"
+    rebate = (
+        "subsidies: [{id: rebate, period: {kind: month}, above: 5.00, percent: 50, "
+        "rounding: {mode: down}, borne_by: bank, reference: h.10}]\n"
+    )
+    draft.write_text(new.read_text(encoding="utf-8") + rebate, encoding="utf-8")
+    compared = backtest(city_taps, old, draft, workers=1)
+    for report in (as_text, as_csv, as_html):
+        assert "subsidies that are given back after a period are in none" in report(compared)
+
+
 def test_the_csv_is_tidy_and_adds_up(compared):
     rows = list(csv.DictReader(io.StringIO(as_csv(compared))))
     assert {len(row) for row in rows} == {5}

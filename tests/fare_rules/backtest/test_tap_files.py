@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fare_rules import Action, RideTap
@@ -50,6 +50,7 @@ TAP_ID = "00000000-0000-0000-0000-000000000001"
 ROW = f"{TAP_ID},g1,1,2026-03-02T08:05:11+08:00,anna,board,bus,city_bus,adult,card,290,"
 
 
+@settings(deadline=None)
 @given(taps=st.lists(TAPS, max_size=4))
 def test_what_is_written_is_read_again(tmp_path_factory, taps):
     path = tmp_path_factory.mktemp("taps") / "taps.csv"

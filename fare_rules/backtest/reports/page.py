@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element, tostring
 
 from fare_rules.amounts import said
-from fare_rules.backtest.charts import Bar, BarGroup, bar_chart
 from fare_rules.backtest.comparison import Comparison
-from fare_rules.backtest.tables import (
+from fare_rules.backtest.reports.charts import Bar, BarGroup, bar_chart
+from fare_rules.backtest.reports.tables import (
     Table,
     bin_said,
     by_size,
@@ -19,8 +19,8 @@ from fare_rules.backtest.tables import (
     tables,
     tap_said,
 )
+from fare_rules.backtest.reports.text import extreme_cases, extreme_said, heading, others_said
 from fare_rules.backtest.tally import Extreme, Revenue
-from fare_rules.backtest.text import extreme_cases, extreme_said, heading, others_said
 
 # A chart of more bars is no picture any more; its table has all of them.
 CHART_GROUPS_MAX = 20

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from fare_rules.amounts import said
 from fare_rules.backtest.comparison import Comparison
-from fare_rules.backtest.tables import by_size, named, tap_said
+from fare_rules.backtest.reports.tables import by_size, named, tap_said
 from fare_rules.backtest.tally import Extreme, Revenue
 
 COLUMNS = ("table", "item", "measure", "tariff", "value")
@@ -36,6 +36,7 @@ def _rows(comparison: Comparison) -> Iterator[Row]:
     yield ("backtest", "currency", "code", "", comparison.currency)
     yield ("backtest", "days", "first", "", str(comparison.first_day or ""))
     yield ("backtest", "days", "last", "", str(comparison.last_day or ""))
+    yield from (("backtest", "note", "text", "", note) for note in comparison.notes)
     yield from _revenue("total", "all", tally.total, digits)
     for table, revenues in (
         ("revenue_by_operator", tally.by_operator),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fare_rules.amounts import said
 from fare_rules.backtest.comparison import Comparison
-from fare_rules.backtest.tables import Table, signed, tables, tap_said
+from fare_rules.backtest.reports.tables import Table, signed, tables, tap_said
 from fare_rules.backtest.tally import Extreme
 
 
@@ -22,6 +22,7 @@ def heading(comparison: Comparison) -> list[str]:
         f"new: {comparison.new.name}, {comparison.new.in_force}",
         f"{days}; {comparison.tally.taps_count} taps of {comparison.riders_count} riders",
         f"amounts in {comparison.currency}; a difference is what the new tariff is more",
+        *comparison.notes,
     ]
 
 
