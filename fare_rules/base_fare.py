@@ -174,7 +174,10 @@ def distance_m(trip: Trip) -> int | None:
         metres = trip.network.distance_between(
             trip.facts.route_id, trip.facts.from_stop, trip.facts.to_stop
         )
-    return None if metres is None else metres + trip.added_m
+    if metres is None:
+        return None
+    longest_m = trip.network.distance_max_m
+    return (metres if longest_m is None else min(metres, longest_m)) + trip.added_m
 
 
 def _by_distance(pricing: DistanceBands, metres: int) -> Fen:

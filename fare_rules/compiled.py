@@ -27,6 +27,7 @@ from fare_rules.language.discounts import (
     Subsidy,
 )
 from fare_rules.language.journeys import Disruption, FareLegJoinRule
+from fare_rules.language.places import SameStopExit
 from fare_rules.language.products import (
     DearestCharge,
     FareLegRule,
@@ -233,6 +234,22 @@ class CompiledTariff:
             for index, change in enumerate(rule.except_)
         )
 
+    def same_stop_band(
+        self, network: NetworkRules, leg: Leg, stay: timedelta
+    ) -> SameStopExit | None:
+        """Find what an exit at the stop of entry comes to."""
+        if not network.same_stop_exit:
+            return None
+        facts = self.facts_of(leg)
+        span = self.plan(facts).span
+        for index, band in enumerate(network.same_stop_exit):
+            fits = self._filter(f"same stop {index}", network, band).fits(facts, None, span)
+            if fits and (
+                band.up_to_minutes is None or stay <= timedelta(minutes=band.up_to_minutes)
+            ):
+                return band
+        return None
+
     def coupon_ends_at(self, coupon: Coupon, activated_at: datetime) -> datetime:
         if coupon.counted == "hours":
             return activated_at + timedelta(days=coupon.days)
@@ -262,6 +279,8 @@ class CompiledTariff:
         span = self.span_of(network, facts.from_stop, facts.via_stops, facts.to_stop)
         rule = self._first("fare_leg_rules", tariff.fare_leg_rules, facts, None, span)
         product = self.products[rule.product] if rule else None
+        if product and product.through and facts.is_joined:
+            product = self.products[product.through]
         product_id = product.id if product else None
 
         def fitting(section: str, rules: tuple[R, ...]) -> tuple[R, ...]:
@@ -281,7 +300,11 @@ class CompiledTariff:
             added_m=added_m,
             incomplete=self._incomplete(facts, span),
             surcharges=tuple(one for one in surcharges if one.add_km is None),
-            concessions=_one_a_layer(fitting("concessions", tariff.concessions)),
+            concessions=_one_a_layer(
+                rule
+                for rule in fitting("concessions", tariff.concessions)
+                if not (rule.first_leg and facts.is_joined)
+            ),
             joins=_highest_first(
                 self._to("fare_leg_join_rules", tariff.fare_leg_join_rules, facts, product_id, span)
             ),
@@ -396,9 +419,9 @@ def incomplete_charge(
             return tariff.dearest_fare(facts)
 
 
-def _one_a_layer(concessions: tuple[Concession, ...]) -> tuple[Concession, ...]:
+def _one_a_layer(concessions: Iterable[Concession]) -> tuple[Concession, ...]:
     chosen: dict[int, Concession] = {}
-    for concession in _highest_first(concessions):
+    for concession in _highest_first(tuple(concessions)):
         chosen.setdefault(concession.layer, concession)
     return tuple(chosen[layer] for layer in sorted(chosen))
 

@@ -3,8 +3,10 @@
 Every example goes through the same fold as a tap at a gate.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
 from zoneinfo import ZoneInfo
@@ -27,6 +29,7 @@ from fare_rules.subsidies import subsidies_due
 from fare_rules.taps import Action, RideTap
 
 RIDER = "rider"
+_AMOUNT = re.compile(r"-?\d+(\.\d+)?")
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -198,11 +201,22 @@ def _tap_differences(
         yield from _differs(f"{name} fare", said(told.fare, digits), said(fare_fen, digits))
     if told.lines is not None:
         lines = [line_said(line, digits) for charge in charges for line in charge.quote.lines]
-        yield from _differs(f"{name} lines", ", ".join(told.lines), ", ".join(lines))
+        expected = [_normal(line, digits) for line in told.lines]
+        yield from _differs(f"{name} lines", ", ".join(expected), ", ".join(lines))
     if told.pays is not None:
         yield from _differs(
             f"{name} pays", _payers_said(told.pays, digits), _payers_said(payers(charges), digits)
         )
+
+
+def _normal(line: str, digits: int) -> str:
+    """Write the amount of a line with all its decimals: 11.0 is 11.00."""
+    words = line.split()
+    for index, word in enumerate(words):
+        if index and _AMOUNT.fullmatch(word):
+            words[index] = said(int(Decimal(word).scaleb(digits)), digits)
+            break
+    return " ".join(words)
 
 
 def _differs(what: str, expected: str, priced: str) -> Iterator[Difference]:

@@ -195,9 +195,7 @@ class RiderFold:
             return
         self._state = structs.replace(self._state, open_tap=None, via_stops=())
         band = (
-            network.same_stop_band(stay, closing.fare_media)
-            if _is_same_stop(opening, closing)
-            else None
+            tariff.same_stop_band(network, leg, stay) if _is_same_stop(opening, closing) else None
         )
         if band is not None and band.charge != "ride":
             self._same_stop(opening, closing, band, network)

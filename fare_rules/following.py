@@ -55,6 +55,8 @@ class Following(Struct, frozen=True):
             return False
         if rule.same_stop and (left is None or left != entered):
             return False
+        if rule.different_stop and left is not None and left == entered:
+            return False
         whole = rule.journey_minutes_max
         return _lies_within(before.last_tap_at, self.leg.boarded_at, minutes) and (
             whole is None or _lies_within(journey.boarded_at, self.leg.boarded_at, whole)
@@ -89,8 +91,13 @@ class Following(Struct, frozen=True):
             and (not rule.different_route or _is_other_route(before.facts, self.facts))
             and (not rule.different_network or before.facts.network != self.facts.network)
             and (not rule.not_back or self._goes_on(before))
+            and not (rule.no_route_twice and self._rode_already(before, in_chain))
             and not self.tariff.is_excepted(rule, before.facts, self.facts)
         )
+
+    def _rode_already(self, before: PastLeg, in_chain: bool) -> bool:
+        ridden = before.chain_routes if in_chain else (before.route,)
+        return (self.facts.network, self.facts.route_id) in ridden
 
     def _goes_on(self, before: PastLeg) -> bool:
         start, end = before.facts.from_stop, self.facts.to_stop

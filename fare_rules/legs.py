@@ -68,3 +68,5 @@ class LegFacts(NamedTuple):
     from_frames: int
     to_frames: int
     missing: str | None
+    # Several legs, priced as one.
+    is_joined: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from itertools import pairwise
 
-from fare_rules.language.places import Network, SameStopExit
+from fare_rules.language.places import Network
 from fare_rules.money import WHOLE
 from fare_rules.paths import Paths
 from fare_rules.timeframes import Timeframes
@@ -37,6 +37,7 @@ class NetworkRules:
         self.completion = network.completion
         self.same_stop_id = f"{network.id}_same_stop"
         self.completion_id = f"{network.id}_completion"
+        self.distance_max_m = network.distance_max_km
         self._paths = paths
         self._counts_path = network.zones_travelled == "path"
         self._distances = distances
@@ -85,15 +86,6 @@ class NetworkRules:
                 minutes = self._lengthened(minutes, percent)
                 break
         return timedelta(minutes=minutes)
-
-    def same_stop_band(self, stay: timedelta, fare_media: str) -> SameStopExit | None:
-        """Find what an exit at the stop of entry comes to."""
-        for band in self.same_stop_exit:
-            if band.fare_media and fare_media not in band.fare_media:
-                continue
-            if band.up_to_minutes is None or stay <= timedelta(minutes=band.up_to_minutes):
-                return band
-        return None
 
     def distance_between(
         self, route: str | None, from_stop: str | None, to_stop: str | None

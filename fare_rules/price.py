@@ -14,9 +14,10 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules.base_fare import FareRefusal, Trip, distance_m, percent_of
-from fare_rules.compiled import CompiledTariff, LegPlan, incomplete_charge
+from fare_rules.compiled import CompiledTariff, incomplete_charge
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
+from fare_rules.full_fares import FullFares
 from fare_rules.language.discounts import (
     Accumulating,
     FareCap,
@@ -26,7 +27,7 @@ from fare_rules.language.discounts import (
     PaysProduct,
 )
 from fare_rules.language.journeys import FareLegJoinRule
-from fare_rules.legs import Leg, LegFacts
+from fare_rules.legs import Leg
 from fare_rules.money import Fen
 from fare_rules.offers import Offers
 from fare_rules.paying import payable_fen, split_fen, tier_percent
@@ -91,28 +92,23 @@ class _Pricing:
         self.facts = tariff.facts_of(leg)
         self.plan = tariff.plan(self.facts)
         self.following = Following(leg, self.facts, self.plan, tariff, state)
+        self.fares = FullFares(leg, self.facts, self.plan, tariff)
         self.windows: dict[str, Window] = {}
         self.uses: dict[str, Uses] = {}
         self.chain: PastLeg | None = None
         self.chain_rule: FareTransferRule | None = None
-        # What one rider pays for the whole journey after concessions, before all other steps.
+        # What one rider pays for the whole journey after concessions, before all other steps; with
+        # what first legs alone are spared.
         self.through_fen = 0
+        self.kept_off_fen = 0
+        self.full_fen = 0
 
     def price(self) -> Priced | FareRefusal:
         if self.leg.missing is not None:
-            gate_fare_fen = self._gate_fare_fen()
+            gate_fare_fen = self.fares.gate_fare_fen()
             if self.leg.missing == "exit" or gate_fare_fen is None:
                 return self._price_incomplete()
         return self._price_ride()
-
-    def _gate_fare_fen(self) -> int | None:
-        product = self.plan.product
-        if product is None:
-            return None
-        may_name = (
-            product.gate_may_name_fare or product.pricing.__struct_config__.tag == "gate_names"
-        )
-        return self.leg.gate_fare_fen if may_name else None
 
     def _price_incomplete(self) -> Priced | FareRefusal:
         rule = self.plan.incomplete
@@ -143,27 +139,36 @@ class _Pricing:
     def _price_ride(self) -> Priced | FareRefusal:
         join = self.following.join_rule()
         journey = self.state.journey if join else None
-        through = self._through(join, journey) if join and journey else None
+        through = self.fares.through(join, journey) if join and journey else None
         facts, plan = through or (self.facts, self.plan)
         if plan.product is None:
             return FareRefusal.NO_FARE_RULE
-        trip = self._trip(facts, plan, join, journey)
-        full_fen = self._full_fare(plan, trip)
+        trip = self.fares.trip(facts, plan, join, journey)
+        full_fen = self.fares.full_fare(plan, trip)
         if isinstance(full_fen, FareRefusal):
             return full_fen
         total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
         total.full_fen = full_fen
         product = plan.product
         total.add(product.id, full_fen, product.reference)
-        self._floor(total, plan, trip)
-        self.plan = plan
+        earlier_fen = self.fares.earlier_fen(trip, total.boarded_at)
+        if earlier_fen is not None and earlier_fen < full_fen:
+            self._take_back_to(earlier_fen, total)
+        self.full_fen = max(total.full_fen, journey.full_fen if journey else 0)
+        is_leg_by_leg = join is not None and join.leg_by_leg
+        if join and journey and is_leg_by_leg:
+            self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
+        else:
+            self.plan = plan
         self._surcharge(total, with_concessions=True, in_caps=True)
         for step in self.tariff.file.order:
             if step == "concessions":
                 self._concede(total, trip)
                 self._surcharge(total, with_concessions=False, in_caps=True)
-                self.through_fen = total.due_fen
-                if join and journey:
+                self.through_fen = total.due_fen + self.kept_off_fen
+                if join and journey and is_leg_by_leg:
+                    self.through_fen += journey.charged_fen
+                elif join and journey:
                     self._credit_journey(total, join, journey)
             elif step == "transfers" and join is None:
                 self._transfer(total)
@@ -185,55 +190,11 @@ class _Pricing:
         )
         return self._priced(total, product.id, is_joined=join is not None, journey=journey)
 
-    def _trip(
-        self,
-        facts: LegFacts,
-        plan: LegPlan,
-        join: FareLegJoinRule | None,
-        journey: Journey | None,
-    ) -> Trip:
-        leg = self.leg
-        metres = leg.distance_m
-        if join is not None and join.distance == "direct":
-            metres = None
-        elif journey is not None:
-            own = Trip(self.facts, self.plan.network, None, distance_m=leg.distance_m)
-            parts = [distance_m(own), *(each.distance_m for each in journey.legs)]
-            metres = None if None in parts else sum(part for part in parts if part is not None)
-        return Trip(facts, plan.network, plan.span, metres, plan.added_m, self._gate_fare_fen())
-
-    def _full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
-        if trip.distance_m is None and trip.gate_fare_fen is None:
-            return plan.full_fare
-        assert plan.product is not None
-        return self.tariff.base_fares.full_fare(plan.product.id, trip)
-
-    def _floor(self, total: RunningSum, plan: LegPlan, trip: Trip) -> None:
-        """Where the earlier tariff's full fare is lower, that is charged."""
-        earlier = self.tariff.never_dearer_than
-        if earlier is None or trip.gate_fare_fen is not None:
-            return
-        if earlier.network(trip.facts.network) is None:
-            return
-        old_facts = trip.facts._replace(
-            from_frames=earlier.timeframes.at(total.boarded_at),
-            to_frames=earlier.timeframes.at(self.leg.last_tap_at),
-        )
-        old_plan = earlier.plan(old_facts)
-        old_fen: Fen | FareRefusal = old_plan.full_fare
-        if trip.distance_m is not None and old_plan.product is not None:
-            old_trip = structs.replace(
-                trip,
-                facts=old_facts,
-                network=old_plan.network,
-                span=old_plan.span,
-                added_m=old_plan.added_m,
-            )
-            old_fen = earlier.base_fares.full_fare(old_plan.product.id, old_trip)
-        if not isinstance(old_fen, FareRefusal) and old_fen < total.full_fen:
-            off_fen = total.full_fen - old_fen
-            total.take_from_each(NEVER_DEARER, off_fen, off_fen, earlier.reference, None)
-            total.full_fen = old_fen
+    def _take_back_to(self, earlier_fen: Fen, total: RunningSum) -> None:
+        earlier, off_fen = self.tariff.never_dearer_than, total.full_fen - earlier_fen
+        assert earlier is not None
+        total.take_from_each(NEVER_DEARER, off_fen, off_fen, earlier.reference, None)
+        total.full_fen = earlier_fen
 
     def _surcharge(
         self,
@@ -261,6 +222,8 @@ class _Pricing:
                 if total.companion_fen == total.due_fen
                 else self._pays(rule.pays, total.companion_fen, trip)
             )
+            if rule.first_leg:
+                self.kept_off_fen += max(total.due_fen - holder_fen, 0)
             total.take_from_each(
                 rule.id,
                 max(total.due_fen - holder_fen, 0),
@@ -277,49 +240,36 @@ class _Pricing:
             return min(percent_of(other, pays.percent, pays.rounding), due_fen)
         return payable_fen(pays, due_fen)
 
-    def _through(self, rule: FareLegJoinRule, journey: Journey) -> tuple[LegFacts, LegPlan]:
-        """The whole journey as one leg, by the product that the rule says."""
-        own = self.tariff.facts_of(self.leg, journey.boarded_at)
-        legs = [*journey.legs, JoinedLeg(own, None, None)]
-        first = legs[0].facts
-        touched: list[str] = []
-        for joined in legs:
-            ends = (joined.facts.from_stop, joined.facts.to_stop)
-            touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
-        candidates = {"last": [own], "first": [first]}.get(
-            rule.price_as, [joined.facts for joined in legs]
-        )
-        wholes = [
-            facts._replace(
-                from_stop=first.from_stop,
-                to_stop=own.to_stop,
-                via_stops=tuple(dict.fromkeys(touched)),
-                from_frames=own.from_frames,
-                to_frames=own.to_frames,
-            )
-            for facts in candidates
-        ]
-        plans = [(facts, self.tariff.plan(facts)) for facts in wholes]
-        return max(plans, key=lambda found: self._comparable(found[0], found[1], rule, journey))
-
-    def _comparable(
-        self, facts: LegFacts, plan: LegPlan, rule: FareLegJoinRule, journey: Journey
-    ) -> int:
-        if plan.product is None:
-            return -1
-        fare = self._full_fare(plan, self._trip(facts, plan, rule, journey))
-        return -1 if isinstance(fare, FareRefusal) else fare
-
     def _credit_journey(self, total: RunningSum, rule: FareLegJoinRule, journey: Journey) -> None:
-        charged_fen = journey.charged_fen
-        self.through_fen = max(total.due_fen, charged_fen)
+        """Take off what the legs before were charged, and what the leg costs more than alone."""
+        self.through_fen = max(total.due_fen, journey.charged_fen)
+        added_fen = self.through_fen - journey.charged_fen
+        if rule.at_most_alone:
+            added_fen = min(added_fen, self._alone_fen())
+            self.through_fen = journey.charged_fen + added_fen
+        self._credit(total, rule, added_fen)
+
+    def _credit(self, total: RunningSum, rule: FareLegJoinRule, added_fen: int) -> None:
+        """Leave of what is due what the leg adds to the journey."""
         total.take_from_each(
             rule.id,
-            min(charged_fen, total.due_fen),
-            min(charged_fen, total.companion_fen),
+            max(total.due_fen - added_fen, 0),
+            max(total.companion_fen - added_fen, 0),
             rule.reference,
             None,
         )
+
+    def _alone_fen(self) -> int:
+        """What one rider would pay for this leg if it were joined to nothing, before transfers."""
+        alone = _Pricing(
+            self.leg,
+            self.tariff,
+            structs.replace(self.state, journey=None, trail=()),
+            self.day,
+            self.journey_id,
+        )
+        priced = alone.price()
+        return self.through_fen if isinstance(priced, FareRefusal) else alone.through_fen
 
     def _transfer(self, total: RunningSum) -> None:
         for rule in self.plan.transfers:
@@ -471,6 +421,7 @@ class _Pricing:
             chain_boarded_at=before.chain_boarded_at if in_chain else before.boarded_at,
             chain_last_tap_at=before.chain_last_tap_at if in_chain else before.last_tap_at,
             chain_count=before.chain_count + 1 if in_chain else 1,
+            chain_routes=(*(before.chain_routes if in_chain else (before.route,)), past.route),
             chain_paid_fen=(before.chain_paid_fen if in_chain else before.paid_fen) + total.due_fen,
         )
 
@@ -483,7 +434,19 @@ class _Pricing:
         apart = tuple(rule.id for rule in self.plan.surcharges if not rule.in_caps)
         if journey is None:
             return Journey(
-                self.leg.boarded_at, (joined,), self.through_fen, self.leg.riders_count, apart
+                self.leg.boarded_at,
+                (joined,),
+                self.through_fen,
+                self.full_fen,
+                self.leg.riders_count,
+                apart,
             )
         legs, surcharges = (*journey.legs, joined), (*journey.surcharges, *apart)
-        return Journey(journey.boarded_at, legs, self.through_fen, journey.riders_count, surcharges)
+        return Journey(
+            journey.boarded_at,
+            legs,
+            self.through_fen,
+            self.full_fen,
+            journey.riders_count,
+            surcharges,
+        )

@@ -26,6 +26,11 @@ class PastLeg(Struct, frozen=True, array_like=True):
     chain_last_tap_at: datetime | None = None
     chain_count: int = 0
     chain_paid_fen: int = 0
+    chain_routes: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def route(self) -> tuple[str, str | None]:
+        return (self.facts.network, self.facts.route_id)
 
 
 class JoinedLeg(Struct, frozen=True, array_like=True):
@@ -42,6 +47,8 @@ class Journey(Struct, frozen=True, array_like=True):
     boarded_at: datetime
     legs: tuple[JoinedLeg, ...]
     charged_fen: int
+    # Their full fare, before surcharges and concessions.
+    full_fen: int
     # A leg of fewer or more riders is not joined.
     riders_count: int
     # Those that stand apart from caps; each is due once a journey.

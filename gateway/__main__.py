@@ -32,6 +32,7 @@ from gateway import example_city
 from gateway.api import VERSION
 from gateway.audit_path import run_audit
 from gateway.core.registry import Role
+from gateway.fare_speed import measure_speed
 from gateway.registry_path import run_token_issue, run_token_revocation
 from gateway.rules_commands import rules_app
 from gateway.serving import (
@@ -71,7 +72,21 @@ def _read_tap_log(first_day: date | None, last_day: date | None) -> Iterator[Rid
         yield from read_tap_log(dsn, last_day)
 
 
-app.command(rules_app(_read_tap_log))
+rules = app.command(rules_app(_read_tap_log))
+
+
+@rules.command
+def speed(*folders: Path) -> int:
+    """Measure how many taps a second this machine prices on one core, city by city."""
+    for folder in folders:
+        found = measure_speed(folder)
+        refused = f", {found.refused_count} refused" if found.refused_count else ""
+        _out.print(
+            f"{folder.name}: {found.taps_per_second:,.0f} taps a second "
+            f"({found.taps_count:,} taps{refused})"
+        )
+    return OK
+
 
 _out = Console(highlight=False, soft_wrap=True)
 

@@ -176,9 +176,7 @@ class Columns:
             elif self._fits("surcharges", rule, product_id, kind, combo):
                 yield rule
 
-    def _concessions(
-        self, product_id: str, kind: LegKind, combo: Combo
-    ) -> Iterator[Concession]:
+    def _concessions(self, product_id: str, kind: LegKind, combo: Combo) -> Iterator[Concession]:
         chosen: dict[int, Concession] = {}
         for rule in sorted(self._tariff.concessions, key=lambda rule: -rule.priority):
             if rule.layer not in chosen and self._fits(
@@ -187,9 +185,7 @@ class Columns:
                 chosen[rule.layer] = rule
         return (chosen[layer] for layer in sorted(chosen))
 
-    def _fits(
-        self, section: str, rule: Rule, product_id: str, kind: LegKind, combo: Combo
-    ) -> bool:
+    def _fits(self, section: str, rule: Rule, product_id: str, kind: LegKind, combo: Combo) -> bool:
         answer = covers(rule, kind, combo, product_id, self._tariff)
         if answer is None and not self._is_said_finer(rule, product_id, kind, combo):
             said = [

@@ -310,8 +310,11 @@ def _bad_products(feed: Feed) -> Iterator[str]:
 
 
 def _bad_hours(feed: Feed) -> Iterator[str]:
-    days = [("calendar", each.row, day) for each in feed.calendar
-            for day in (each.start_date, each.end_date)]
+    days = [
+        ("calendar", each.row, day)
+        for each in feed.calendar
+        for day in (each.start_date, each.end_date)
+    ]
     days += [("calendar_dates", each.row, each.date) for each in feed.calendar_dates]
     for table, row, day in days:
         try:

@@ -54,9 +54,7 @@ def read_hours(feed: Feed, effective_from: date, remarks: list[str]) -> Hours:
     in_force = _in_force(feed, groups, effective_from, remarks)
     services = _services(feed, {row.service_id for rows in in_force.values() for row in rows})
     days = sorted({day for _, day in services.exceptions})
-    frames = tuple(
-        _frame(name, rows, services, days, remarks) for name, rows in in_force.items()
-    )
+    frames = tuple(_frame(name, rows, services, days, remarks) for name, rows in in_force.items())
     return Hours(
         frames=frames,
         holidays=HolidayCalendar(also=tuple(days)) if days else None,

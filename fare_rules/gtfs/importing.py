@@ -35,9 +35,7 @@ _ABOUT = (
 )
 
 
-def import_gtfs(
-    feed: Path, folder: Path, *, tariff_id: str, effective_from: date
-) -> list[str]:
+def import_gtfs(feed: Path, folder: Path, *, tariff_id: str, effective_from: date) -> list[str]:
     """Write a tariff, and the tables it names, from the Fares v2 of a feed: a zip or a folder.
 
     Shape:  returns the remarks, which are also a page of the folder.

@@ -163,9 +163,7 @@ def _keep_cheapest(offers: list[Offer], riders: Riders, remarks: list[str]) -> N
                 )
 
 
-def _set_levels(
-    offers: list[Offer], places: Places, hours: Hours, remarks: list[str]
-) -> None:
+def _set_levels(offers: list[Offer], places: Places, hours: Hours, remarks: list[str]) -> None:
     """Let the cheaper of two rules that fit a leg alike act, by a higher level."""
     dearest_first = sorted(offers, key=lambda offer: (-max(offer.prices.values()), -offer.rule.row))
     for offer, other in _meeting(dearest_first, places, hours):
@@ -198,15 +196,11 @@ def _parted(offers: list[Offer], places: Places, hours: Hours) -> list[Offer]:
 def share_networks(one: Offer, other: Offer) -> bool:
     """Say whether two offers may be for one network."""
     return (
-        not one.networks
-        or not other.networks
-        or not set(one.networks).isdisjoint(other.networks)
+        not one.networks or not other.networks or not set(one.networks).isdisjoint(other.networks)
     )
 
 
-def _meeting(
-    offers: list[Offer], places: Places, hours: Hours
-) -> Iterator[tuple[Offer, Offer]]:
+def _meeting(offers: list[Offer], places: Places, hours: Hours) -> Iterator[tuple[Offer, Offer]]:
     """List each offer with those before it of the same priority that may share a leg with it."""
 
     def stops(areas: tuple[str, ...]) -> frozenset[str] | None:
@@ -219,9 +213,7 @@ def _meeting(
         return not (one and other) or bool(hours.minutes[one] & hours.minutes[other])
 
     ends = {areas: stops(areas) for offer in offers for areas in (offer.from_areas, offer.to_areas)}
-    meeting = {
-        one: sorted(other for other in ends if meet(ends[one], ends[other])) for one in ends
-    }
+    meeting = {one: sorted(other for other in ends if meet(ends[one], ends[other])) for one in ends}
     placed: dict[tuple[int, tuple[str, ...], tuple[str, ...]], list[Offer]] = defaultdict(list)
     for offer in offers:
         rule = offer.rule

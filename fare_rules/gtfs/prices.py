@@ -147,9 +147,7 @@ def _names(offers: list[Offer], has_transfers: bool) -> dict[tuple[str, str], st
     return names
 
 
-def _product_id(
-    base: str, sold_to: list[Buyers], taken: Container[str]
-) -> str:
+def _product_id(base: str, sold_to: list[Buyers], taken: Container[str]) -> str:
     """Name a product after the feed's, and after its buyers where they are not all."""
     buyers = filter(None, (" ".join((*categories, *media)) for categories, media in sold_to))
     said = " ".join((base, *buyers))

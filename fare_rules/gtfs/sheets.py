@@ -148,8 +148,10 @@ def transfer_rows(tariff: Tariff, sheets: FareSheets, remarks: list[str]) -> lis
             is_free = len(combos) == len(after.prices) and all(
                 after.prices[combo] + amount == 0 for combo, amount in less.items()
             )
-            product_id = "" if is_free else sheets.product(
-                f"transfer {rule.id}", f"transfer {rule.id}", "", less
+            product_id = (
+                ""
+                if is_free
+                else sheets.product(f"transfer {rule.id}", f"transfer {rule.id}", "", less)
             )
             rows.append(
                 (

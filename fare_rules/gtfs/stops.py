@@ -172,9 +172,7 @@ def _sequence(call: StopTime) -> int:
     return call.stop_sequence
 
 
-def _distances_m(
-    calls: list[StopTime], at: Mapping[str, tuple[float, float]]
-) -> list[int] | None:
+def _distances_m(calls: list[StopTime], at: Mapping[str, tuple[float, float]]) -> list[int] | None:
     """Say how far each call is from the first, by the feed's distances or over the ground."""
     ground: list[float] | None = None
     if all(call.stop_id in at for call in calls):

@@ -84,5 +84,3 @@ def _remark(frame: Timeframe, tariff: Tariff, remarks: list[str]) -> None:
         )
     if frame.day == "service" and frame.holidays != "as_usual":
         remarks.append(f"{place}: GTFS takes holidays by the calendar, not by the service day")
-
-

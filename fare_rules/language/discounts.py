@@ -101,6 +101,13 @@ class Concession(Rule, frozen=True, kw_only=True):
             description="Concessions of a second layer act on what those of the first have left.",
         ),
     ] = 1
+    first_leg: Annotated[
+        bool,
+        Meta(
+            description="Only for the first leg of a journey; what it took off stays off when "
+            "further legs are joined."
+        ),
+    ] = False
     borne_by: Annotated[Id | None, BORNE_BY] = None
 
 
@@ -140,7 +147,11 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
     ] = False
     different_network: Annotated[bool, Meta(description="The two networks must differ.")] = False
     not_back: Annotated[
-        bool, Meta(description="The leg must not end where the one before began.")
+        bool,
+        Meta(description="The leg must not end where the one before began; both must tap out."),
+    ] = False
+    no_route_twice: Annotated[
+        bool, Meta(description="A route that was ridden in the chain already ends it.")
     ] = False
     others_between: Annotated[
         bool,

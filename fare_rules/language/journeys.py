@@ -35,6 +35,9 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
     same_stop: Annotated[
         bool, Meta(description="Only where the rider enters at the stop just left.")
     ] = False
+    different_stop: Annotated[
+        bool, Meta(description="Not where the rider enters at the stop just left.")
+    ] = False
     window_minutes: Annotated[
         Minutes,
         Meta(description="From the last tap of the one leg to the first of the next, included."),
@@ -49,10 +52,20 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
     price_as: Annotated[
         Literal["last", "first", "highest"],
         Meta(
-            description="Whose product prices the whole: the last leg's, the first's, or whichever "
-            "costs the most."
+            description="Whose product prices the whole, as if that leg alone had gone all the "
+            "way: the last leg's, the first's, or whichever costs most; of two as dear, the first."
         ),
     ] = "last"
+    leg_by_leg: Annotated[
+        bool,
+        Meta(
+            description="Surcharges and concessions are those of each leg alone, and act on what "
+            "it adds to the full fare; otherwise they are those of the whole, and act on all of it."
+        ),
+    ] = False
+    at_most_alone: Annotated[
+        bool, Meta(description="A joined leg never adds more than it would cost alone.")
+    ] = False
     distance: Annotated[
         Literal["sum", "direct"],
         Meta(description="The legs' distances added up, or that of the first and the last stop."),

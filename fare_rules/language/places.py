@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from fare_rules.language.conditions import Ids, Named
+from fare_rules.language.conditions import Ids, LegConditions, Named
 from fare_rules.language.scalars import (
     Clock,
     Count,
     CsvName,
     Id,
+    Kilometres,
     Minutes,
     Money,
     Percent,
@@ -134,7 +135,7 @@ class JourneyTime(Record, frozen=True, kw_only=True):
     ] = "incomplete"
 
 
-class SameStopExit(Record, frozen=True, kw_only=True):
+class SameStopExit(LegConditions, frozen=True, kw_only=True):
     """What an exit at the stop of entry comes to, by the minutes between the two taps."""
 
     up_to_minutes: Annotated[
@@ -143,12 +144,11 @@ class SameStopExit(Record, frozen=True, kw_only=True):
     charge: Annotated[
         Literal["ride", "free", "amount", "incomplete", "two_incomplete"],
         Meta(
-            description="A ride of no distance; free; a fixed amount; one incomplete leg, charged "
-            "at the entry; or two, one at each tap."
+            description="A ride of no distance; free; a fixed amount, to which nothing is added; "
+            "one incomplete leg, charged at the entry; or two, one at each tap."
         ),
     ]
     amount: Annotated[Money | None, Meta(description="With charge: amount.")] = None
-    fare_media: Annotated[Ids, Meta(description="Only for these; for any, if left out.")] = ()
     cancelled_by_entry_minutes: Annotated[
         Minutes | None,
         Meta(description="Entering again within this takes the charge back."),
@@ -194,6 +194,9 @@ class Network(Named, frozen=True, kw_only=True):
             description="route_id,stop_id,stop_sequence and, if known, distance_m from the start: "
             "for fares by the number of stops, or by distance along the route."
         ),
+    ] = None
+    distance_max_km: Annotated[
+        Kilometres | None, Meta(description="A longer leg counts as being of this distance.")
     ] = None
     zones_travelled: Annotated[
         Literal["ends", "path"],

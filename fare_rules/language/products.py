@@ -179,6 +179,10 @@ class FareProduct(Clause, frozen=True, kw_only=True):
     gate_may_name_fare: Annotated[
         bool, Meta(description="A full fare that the gate sends goes before `pricing`.")
     ] = False
+    through: Annotated[
+        Id | None,
+        Meta(description="The product that prices it, instead, once a leg is joined with others."),
+    ] = None
 
 
 class FareLegRule(LegConditions, frozen=True, kw_only=True):

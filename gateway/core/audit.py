@@ -119,7 +119,8 @@ def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
             "charge_differs",
             f"tap {tap_id}",
             f"{product_id}: posted {posted.get((tap_id, product_id), _NOTHING)}, "
-            f"due {due.get((tap_id, product_id), _NOTHING)}{_why(folded, tap_id, product_id, book)}",
+            f"due {due.get((tap_id, product_id), _NOTHING)}"
+            f"{_why(folded, tap_id, product_id, book)}",
         )
         for tap_id, product_id in sorted(posted.keys() | due.keys(), key=str)
         if posted.get((tap_id, product_id), _NOTHING) != due.get((tap_id, product_id), _NOTHING)

@@ -1,0 +1,111 @@
+"""The full fare of a leg, or of a whole journey when the leg is joined to others."""
+
+from datetime import datetime
+
+from msgspec import Struct, structs
+
+from fare_rules.base_fare import FareRefusal, Trip, distance_m
+from fare_rules.compiled import CompiledTariff, LegPlan
+from fare_rules.language.journeys import FareLegJoinRule
+from fare_rules.legs import Leg, LegFacts
+from fare_rules.money import Fen
+from fare_rules.states import JoinedLeg, Journey
+
+
+class FullFares(Struct, frozen=True):
+    """One leg under one tariff."""
+
+    leg: Leg
+    facts: LegFacts
+    plan: LegPlan
+    tariff: CompiledTariff
+
+    def gate_fare_fen(self) -> int | None:
+        product = self.plan.product
+        if product is None:
+            return None
+        may_name = (
+            product.gate_may_name_fare or product.pricing.__struct_config__.tag == "gate_names"
+        )
+        return self.leg.gate_fare_fen if may_name else None
+
+    def trip(
+        self,
+        facts: LegFacts,
+        plan: LegPlan,
+        join: FareLegJoinRule | None,
+        journey: Journey | None,
+    ) -> Trip:
+        leg = self.leg
+        metres = leg.distance_m
+        if join is not None and join.distance == "direct":
+            metres = None
+        elif journey is not None:
+            own = Trip(self.facts, self.plan.network, None, distance_m=leg.distance_m)
+            parts = [distance_m(own), *(each.distance_m for each in journey.legs)]
+            metres = None if None in parts else sum(part for part in parts if part is not None)
+        return Trip(facts, plan.network, plan.span, metres, plan.added_m, self.gate_fare_fen())
+
+    def full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
+        if trip.distance_m is None and trip.gate_fare_fen is None:
+            return plan.full_fare
+        assert plan.product is not None
+        return self.tariff.base_fares.full_fare(plan.product.id, trip)
+
+    def earlier_fen(self, trip: Trip, boarded_at: datetime) -> Fen | None:
+        """The full fare by the earlier tariff that must not be exceeded, if there is one."""
+        earlier = self.tariff.never_dearer_than
+        if earlier is None or trip.gate_fare_fen is not None:
+            return None
+        if earlier.network(trip.facts.network) is None:
+            return None
+        old_facts = trip.facts._replace(
+            from_frames=earlier.timeframes.at(boarded_at),
+            to_frames=earlier.timeframes.at(self.leg.last_tap_at),
+        )
+        old_plan = earlier.plan(old_facts)
+        old_fen: Fen | FareRefusal = old_plan.full_fare
+        if trip.distance_m is not None and old_plan.product is not None:
+            old_trip = structs.replace(
+                trip,
+                facts=old_facts,
+                network=old_plan.network,
+                span=old_plan.span,
+                added_m=old_plan.added_m,
+            )
+            old_fen = earlier.base_fares.full_fare(old_plan.product.id, old_trip)
+        return None if isinstance(old_fen, FareRefusal) else old_fen
+
+    def through(self, rule: FareLegJoinRule, journey: Journey) -> tuple[LegFacts, LegPlan]:
+        """The whole journey as one leg, by the product that the rule says."""
+        own = self.tariff.facts_of(self.leg, journey.boarded_at)
+        legs = [*journey.legs, JoinedLeg(own, None, None)]
+        first = legs[0].facts
+        touched: list[str] = []
+        for joined in legs:
+            ends = (joined.facts.from_stop, joined.facts.to_stop)
+            touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
+        candidates = {"last": [own], "first": [first]}.get(
+            rule.price_as, [joined.facts for joined in legs]
+        )
+        wholes = [
+            facts._replace(
+                from_stop=first.from_stop,
+                to_stop=own.to_stop,
+                via_stops=tuple(dict.fromkeys(touched)),
+                from_frames=own.from_frames,
+                to_frames=own.to_frames,
+                is_joined=True,
+            )
+            for facts in candidates
+        ]
+        plans = [(facts, self.tariff.plan(facts)) for facts in wholes]
+        return max(plans, key=lambda found: self._comparable(found[0], found[1], rule, journey))
+
+    def _comparable(
+        self, facts: LegFacts, plan: LegPlan, rule: FareLegJoinRule, journey: Journey
+    ) -> int:
+        if plan.product is None:
+            return -1
+        fare = self.full_fare(plan, self.trip(facts, plan, rule, journey))
+        return -1 if isinstance(fare, FareRefusal) else fare
