@@ -34,6 +34,7 @@ from fare_rules.language.products import (
     FareProduct,
     FixedCharge,
     IncompleteLegRule,
+    ProductCharge,
     Surcharge,
 )
 from fare_rules.language.scalars import moment
@@ -42,7 +43,7 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.paths import Paths
-from fare_rules.states import PastLeg
+from fare_rules.states import ChainLeg, PastLeg
 from fare_rules.tables import Tables
 from fare_rules.timeframes import Timeframes
 from fare_rules.zones import ByZones, Span, ZoneMap
@@ -203,12 +204,12 @@ class CompiledTariff:
             found = self._plans[facts] = self._make_plan(facts)
         return found
 
-    def leads_to(self, past: PastLeg) -> frozenset[str]:
+    def leads_to(self, past: PastLeg | ChainLeg, tariff_id: str) -> frozenset[str]:
         """The joins and transfers that may follow a leg, whichever tariff it was priced by."""
         if past.facts.network not in self.networks:
             return frozenset()
         facts = past.facts
-        if past.tariff_id != self.tariff_id and self.file.timeframes:
+        if tariff_id != self.tariff_id and self.file.timeframes:
             facts = facts._replace(
                 from_frames=self.timeframes.at(past.boarded_at),
                 to_frames=self.timeframes.at(past.last_tap_at),
@@ -225,6 +226,15 @@ class CompiledTariff:
         """Find the zones that a leg counts as travelled."""
         stops = tuple(stop for stop in (from_stop, *via_stops, to_stop) if stop is not None)
         return self.zones.span_of(network.stops_travelled(stops))
+
+    def begins_with(self, rule: FareTransferRule, first: LegFacts) -> bool:
+        """Whether a chain that begins with a leg may be continued by a rule."""
+        return self._filter("first", rule, rule.first).fits(first, None, None)
+
+    def next_full_hour(self, instant: datetime) -> datetime:
+        local = instant.astimezone(self.timezone)
+        past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        return instant + timedelta(hours=1) - past if past else instant
 
     def is_excepted(self, rule: FareTransferRule, before: LegFacts, now: LegFacts) -> bool:
         """Whether a transfer rule is not for this change."""
@@ -254,6 +264,10 @@ class CompiledTariff:
         if coupon.counted == "hours":
             return activated_at + timedelta(days=coupon.days)
         after = activated_at.astimezone(self.timezone).date() + timedelta(days=coupon.days)
+        if coupon.counted == "calendar_months":
+            first = activated_at.astimezone(self.timezone).date().replace(day=1)
+            months = first.month - 1 + coupon.days
+            after = first.replace(year=first.year + months // 12, month=months % 12 + 1)
         return datetime.combine(after, time(), tzinfo=self.timezone).astimezone(UTC)
 
     def dearest_fare(self, facts: LegFacts) -> Fen | FareRefusal:
@@ -279,6 +293,9 @@ class CompiledTariff:
         span = self.span_of(network, facts.from_stop, facts.via_stops, facts.to_stop)
         rule = self._first("fare_leg_rules", tariff.fare_leg_rules, facts, None, span)
         product = self.products[rule.product] if rule else None
+        incomplete = self._incomplete(facts, span)
+        if incomplete and isinstance(incomplete.charge, ProductCharge):
+            product = self.products[incomplete.charge.product]
         if product and product.through and facts.is_joined:
             product = self.products[product.through]
         product_id = product.id if product else None
@@ -298,7 +315,7 @@ class CompiledTariff:
             network=network,
             full_fare=full_fare,
             added_m=added_m,
-            incomplete=self._incomplete(facts, span),
+            incomplete=incomplete,
             surcharges=tuple(one for one in surcharges if one.add_km is None),
             concessions=_one_a_layer(
                 rule
@@ -315,7 +332,7 @@ class CompiledTariff:
             caps=fitting("fare_caps", tariff.fare_caps),
             promotions=_highest_first(fitting("promotions", tariff.promotions)),
             subsidies=fitting("subsidies", tariff.subsidies),
-            leads_to=self._leads_to(facts, product_id, span),
+            leads_to=self._leads_to(facts, product_id, span, incomplete),
         )
 
     def _fitting(
@@ -369,10 +386,15 @@ class CompiledTariff:
         )
 
     def _leads_to(
-        self, facts: LegFacts, product_id: str | None, span: Span | None
+        self,
+        facts: LegFacts,
+        product_id: str | None,
+        span: Span | None,
+        incomplete: IncompleteLegRule | None,
     ) -> frozenset[str]:
         # A leg never closed has no known end, so nothing can be shown to follow it in time.
-        if facts.missing == "exit":
+        is_ride = incomplete is not None and isinstance(incomplete.charge, ProductCharge)
+        if facts.missing == "exit" and not is_ride:
             return frozenset()
         rules: tuple[FareLegJoinRule | FareTransferRule, ...] = (
             *self.file.fare_leg_join_rules,
@@ -417,6 +439,8 @@ def incomplete_charge(
             return Fen(amount)
         case DearestCharge():
             return tariff.dearest_fare(facts)
+        case ProductCharge():
+            return tariff.plan(facts).full_fare
 
 
 def _one_a_layer(concessions: Iterable[Concession]) -> tuple[Concession, ...]:

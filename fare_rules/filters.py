@@ -28,6 +28,7 @@ class Filter(Struct, frozen=True):
 
     accepts: tuple[tuple[int, frozenset[str]], ...]
     via_stops: frozenset[str]
+    between: frozenset[str]
     products: frozenset[str]
     within: Span | None
     from_frames: int
@@ -38,12 +39,17 @@ class Filter(Struct, frozen=True):
         return (
             all(facts[index] in accepted for index, accepted in self.accepts)
             and (not self.via_stops or not self.via_stops.isdisjoint(facts.via_stops))
+            and (not self.between or self._joins_two(facts))
             and (not self.products or product_id in self.products)
             and (self.within is None or (span is not None and self.within.holds(span)))
             and (not self.from_frames or bool(self.from_frames & facts.from_frames))
             and (not self.to_frames or bool(self.to_frames & facts.to_frames))
             and not any(other.fits(facts, product_id, span) for other in self.unless)
         )
+
+    def _joins_two(self, facts: LegFacts) -> bool:
+        ends = {facts.from_stop, facts.to_stop}
+        return len(ends) == 2 and ends <= self.between
 
 
 def compile_filter(
@@ -67,6 +73,7 @@ def compile_filter(
     return Filter(
         accepts=tuple(accepts),
         via_stops=frozenset(conditions.via_stops),
+        between=frozenset(conditions.between_stops),
         products=frozenset(getattr(conditions, "products", ())),
         within=zones.span(conditions.within_zones) if conditions.within_zones else None,
         from_frames=timeframes.bits_of(conditions.from_timeframes),

@@ -200,13 +200,22 @@ class RiderFold:
         if band is not None and band.charge != "ride":
             self._same_stop(opening, closing, band, network)
             return
-        self._charge(structs.replace(leg, is_over_time=is_late), opening, closing)
+        self._charge(
+            structs.replace(leg, over_minutes=_minutes_begun(stay - allowed) if is_late else 0),
+            opening,
+            closing,
+        )
 
     def _time_allowed(self, leg: Leg, tariff: CompiledTariff, network: NetworkRules) -> timedelta:
         if network.journey_time is None:
             return timedelta.max
         span = tariff.span_of(network, leg.from_stop, leg.via_stops, leg.to_stop)
-        return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at))
+        fare_fen = None
+        if network.journey_time.by_fare:
+            fare = tariff.plan(tariff.facts_of(leg)).full_fare
+            fare_fen = None if isinstance(fare, FareRefusal) else fare
+            fare_fen = leg.gate_fare_fen if leg.gate_fare_fen is not None else fare_fen
+        return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at), fare_fen)
 
     def _same_stop(
         self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
@@ -390,6 +399,10 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         # A charge of a day before is not taken back.
         reentry=None,
     )
+
+
+def _minutes_begun(time: timedelta) -> int:
+    return -(-time // timedelta(minutes=1))
 
 
 def _is_same_tap(first: RideTap, second: RideTap, network: NetworkRules | None) -> bool:

@@ -8,7 +8,7 @@ from fare_rules.compiled import CompiledTariff, LegPlan
 from fare_rules.language.discounts import FareTransferRule
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.legs import Leg, LegFacts
-from fare_rules.states import Journey, PastLeg, RiderState
+from fare_rules.states import ChainLeg, Journey, PastLeg, RiderState
 
 
 class Following(Struct, frozen=True):
@@ -30,7 +30,7 @@ class Following(Struct, frozen=True):
         before = trail[-1]
         for rule in self.plan.joins:
             if (
-                rule.id in self.tariff.leads_to(before)
+                rule.id in self.tariff.leads_to(before, before.tariff_id)
                 and self.tariff.campaigns[rule.id].holds(self.leg.boarded_at)
                 and (rule.legs_max is None or len(journey.legs) < rule.legs_max)
                 and self._within(rule, before, journey)
@@ -57,6 +57,10 @@ class Following(Struct, frozen=True):
             return False
         if rule.different_stop and left is not None and left == entered:
             return False
+        if rule.not_back and self.leg.to_stop is not None:
+            started = journey.legs[0].facts.from_stop
+            if started == self.leg.to_stop:
+                return False
         whole = rule.journey_minutes_max
         return _lies_within(before.last_tap_at, self.leg.boarded_at, minutes) and (
             whole is None or _lies_within(journey.boarded_at, self.leg.boarded_at, whole)
@@ -67,37 +71,45 @@ class Following(Struct, frozen=True):
         if self.leg.missing == "entry":
             return None
         for before in reversed(self.state.trail):
-            if rule.id in self.tariff.leads_to(before):
+            if rule.id in self.tariff.leads_to(before, before.tariff_id):
                 return before if self._continues(rule, before) else None
             if not rule.others_between:
                 return None
         return None
 
     def _continues(self, rule: FareTransferRule, before: PastLeg) -> bool:
-        in_chain = before.chain_rule == rule.id
-        if rule.transfers_max is not None and in_chain and before.chain_count >= rule.transfers_max:
+        chain = before.chain
+        if rule.transfers_max is not None and chain.transfers_count >= rule.transfers_max:
             return False
-        starts = before.last_tap_at
-        match rule.window_from:
-            case "previous_boarding":
-                starts = before.boarded_at
-            case "first_boarding":
-                starts = (before.chain_boarded_at if in_chain else None) or before.boarded_at
-            case "first_last_tap":
-                starts = (before.chain_last_tap_at if in_chain else None) or before.last_tap_at
+        first = self._first_of(rule, before)
+        starts = {
+            "previous_boarding": before.boarded_at,
+            "previous_last_tap": before.last_tap_at,
+            "first_boarding": first.boarded_at,
+            "first_last_tap": first.last_tap_at,
+        }[rule.window_from]
+        if rule.window_starts == "next_full_hour":
+            starts = self.tariff.next_full_hour(starts)
         ends = self.leg.boarded_at if rule.window_to == "boarding" else self.leg.last_tap_at
         return (
-            _lies_within(starts, ends, rule.window_minutes)
+            # A window that starts later holds what comes before it, too.
+            ends >= before.last_tap_at
+            and ends - starts <= timedelta(minutes=rule.window_minutes)
+            and self.tariff.begins_with(rule, chain.legs[0].facts)
             and (not rule.different_route or _is_other_route(before.facts, self.facts))
             and (not rule.different_network or before.facts.network != self.facts.network)
             and (not rule.not_back or self._goes_on(before))
-            and not (rule.no_route_twice and self._rode_already(before, in_chain))
+            and not (rule.no_route_twice and chain.has_ridden(self.facts))
             and not self.tariff.is_excepted(rule, before.facts, self.facts)
         )
 
-    def _rode_already(self, before: PastLeg, in_chain: bool) -> bool:
-        ridden = before.chain_routes if in_chain else (before.route,)
-        return (self.facts.network, self.facts.route_id) in ridden
+    def _first_of(self, rule: FareTransferRule, before: PastLeg) -> ChainLeg:
+        """The first leg of the chain that the rule might have begun with."""
+        return next(
+            leg
+            for leg in before.chain.legs
+            if rule.id in self.tariff.leads_to(leg, before.tariff_id)
+        )
 
     def _goes_on(self, before: PastLeg) -> bool:
         start, end = before.facts.from_stop, self.facts.to_stop

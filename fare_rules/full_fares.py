@@ -38,6 +38,15 @@ class FullFares(Struct, frozen=True):
     ) -> Trip:
         leg = self.leg
         metres = leg.distance_m
+        if join is not None and join.price_as == "sum":
+            return Trip(
+                self.facts,
+                self.plan.network,
+                self.plan.span,
+                metres,
+                self.plan.added_m,
+                self.gate_fare_fen(),
+            )
         if join is not None and join.distance == "direct":
             metres = None
         elif journey is not None:
@@ -79,12 +88,14 @@ class FullFares(Struct, frozen=True):
     def through(self, rule: FareLegJoinRule, journey: Journey) -> tuple[LegFacts, LegPlan]:
         """The whole journey as one leg, by the product that the rule says."""
         own = self.tariff.facts_of(self.leg, journey.boarded_at)
-        legs = [*journey.legs, JoinedLeg(own, None, None)]
+        legs = [*journey.legs, JoinedLeg(own, None, 0)]
         first = legs[0].facts
         touched: list[str] = []
         for joined in legs:
             ends = (joined.facts.from_stop, joined.facts.to_stop)
             touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
+        if rule.price_as == "sum":
+            return self.facts, self.plan
         candidates = {"last": [own], "first": [first]}.get(
             rule.price_as, [joined.facts for joined in legs]
         )

@@ -34,8 +34,8 @@ class Leg(Struct, frozen=True):
     transfer_proven: bool = False
     # "entry": an exit whose entry is not known; "exit": an entry that was never closed.
     missing: str | None = None
-    # The rider stayed longer than the network allows, and pays for it.
-    is_over_time: bool = False
+    # How much longer than the network allows the rider stayed, and pays for it.
+    over_minutes: int = 0
     # A missing end was taken from the rider's habit.
     is_completed: bool = False
     issuer_id: str | None = None

@@ -73,12 +73,16 @@ class NetworkRules:
         on_routes = {stop for stops in self._route_stops.values() for stop in stops}
         return frozenset(ends | on_routes | (self._paths.stops if self._paths else frozenset()))
 
-    def time_allowed(self, span: Span | None, entry_frames: int) -> timedelta:
-        """Find how long a rider may stay, by the zones travelled and the hour of entry."""
+    def time_allowed(
+        self, span: Span | None, entry_frames: int, fare_fen: int | None = None
+    ) -> timedelta:
+        """Find how long a rider may stay, by zones travelled, full fare and hour of entry."""
         time = self.journey_time
         if time is None:
             return timedelta(0)
         minutes = self._by_zones.of(span)
+        if minutes is None and fare_fen is not None:
+            minutes = next((by.minutes for by in time.by_fare if fare_fen <= by.up_to), None)
         if minutes is None:
             minutes = time.minutes
         for bits, percent in self._longer:
@@ -146,6 +150,8 @@ class NetworkRules:
         time = self.journey_time
         if time is None:
             return 0
-        longest = max([time.minutes, *(each.minutes for each in time.by_zones)])
+        by_zones = [each.minutes for each in time.by_zones]
+        by_fare = [each.minutes for each in time.by_fare]
+        longest = max(time.minutes, *by_zones, *by_fare, 0)
         percent = max((percent for _, percent in self._longer), default=0)
         return self._lengthened(longest, percent)

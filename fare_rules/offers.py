@@ -22,12 +22,21 @@ class Offers(Struct, frozen=True):
         instant, uses = self.leg.boarded_at, self.state.uses.get(rule.id)
         if not self.tariff.campaigns[rule.id].holds(instant):
             return False
-        if rule.coupon is not None and self._coupon_of(rule) is None:
+        if rule.coupon is not None and not self._has_coupon(rule, uses):
             return False
         if uses is not None and not self._may_use_again(rule, uses):
             return False
         others = self.tariff.offers.get(rule.either_or or "", ())
         return not any(other != rule.id and other in self.state.uses for other in others)
+
+    def _has_coupon(self, rule: Promotion, uses: Uses | None) -> bool:
+        activated_at = self._coupon_of(rule)
+        if activated_at is None:
+            return False
+        assert rule.coupon is not None
+        left = rule.coupon.uses
+        is_same = uses is not None and uses.coupon_at == activated_at
+        return left is None or uses is None or not is_same or uses.coupon_count < left
 
     def _coupon_of(self, rule: Promotion) -> datetime | None:
         """When the rider activated the newest coupon of a promotion that is still alive."""
@@ -64,13 +73,16 @@ class Offers(Struct, frozen=True):
     def used(self, rule: Promotion) -> Uses:
         """What is remembered of a promotion once this leg has had it."""
         known = self.state.uses.get(rule.id)
+        coupon_at = self._coupon_of(rule) if rule.coupon else None
         if known is None:
-            return Uses(1, self.leg.boarded_at, self.day, 1)
+            return Uses(1, self.leg.boarded_at, self.day, 1, coupon_at, 1)
         return Uses(
             count=known.count + 1,
             first_at=self.leg.boarded_at if self._begins_anew(rule, known) else known.first_at,
             day=self.day,
             day_count=known.day_count + 1 if known.day == self.day else 1,
+            coupon_at=coupon_at,
+            coupon_count=known.coupon_count + 1 if known.coupon_at == coupon_at else 1,
         )
 
 

@@ -56,12 +56,12 @@ def _round_share(parts: int, rounding: RoundTo) -> int:
     return round_parts(parts, WHOLE * step_fen, rounding.mode) * step_fen
 
 
-def tier_percent(steps: Iterable[TierStep], window: Window) -> int:
-    """Find the rate that is reached: by what was spent, or by how many rides there were."""
+def tier_percent(steps: Iterable[TierStep], window: Window, rides_count: int) -> int:
+    """Find the rate that is reached: by what was spent, or by how many rides came before."""
     percent = WHOLE
     for step in steps:
         if (
-            (step.after_rides is not None and window.rides_count >= step.after_rides)
+            (step.after_rides is not None and rides_count >= step.after_rides)
             or (step.from_ is not None and window.spent_fen >= step.from_)
             or (step.above is not None and window.spent_fen > step.above)
         ):

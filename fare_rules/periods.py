@@ -1,6 +1,7 @@
 """What a cap, a tier or a subsidy remembers, and for how long."""
 
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -20,6 +21,8 @@ class Window(Struct, array_like=True, frozen=True):
     # The zones travelled, as places in their order; below zero where none is known.
     low: int = -1
     high: int = -1
+    # The journey of the last ride that was counted.
+    journey_id: UUID | None = None
 
 
 def first_day_of(period: Period, day: date) -> date:

@@ -27,6 +27,7 @@ from fare_rules.language.discounts import (
     PaysProduct,
 )
 from fare_rules.language.journeys import FareLegJoinRule
+from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
 from fare_rules.money import Fen
 from fare_rules.offers import Offers
@@ -34,10 +35,12 @@ from fare_rules.paying import payable_fen, split_fen, tier_percent
 from fare_rules.periods import Window, window_at
 from fare_rules.quotes import Quote
 from fare_rules.running_sum import RunningSum
-from fare_rules.states import JoinedLeg, Journey, PastLeg, RiderState, Uses
+from fare_rules.states import Chain, ChainLeg, JoinedLeg, Journey, PastLeg, RiderState, Uses
 from fare_rules.zones import Span
 
 NEVER_DEARER = "never_dearer_than"
+# Legs of a chain that are remembered between its first and its newest.
+CHAIN_LEGS_MAX = 14
 
 
 class Memory(Struct):
@@ -95,6 +98,8 @@ class _Pricing:
         self.fares = FullFares(leg, self.facts, self.plan, tariff)
         self.windows: dict[str, Window] = {}
         self.uses: dict[str, Uses] = {}
+        # The leg that this one is joined to, or continues by transfer.
+        self.joined_to: PastLeg | None = None
         self.chain: PastLeg | None = None
         self.chain_rule: FareTransferRule | None = None
         # What one rider pays for the whole journey after concessions, before all other steps; with
@@ -102,9 +107,11 @@ class _Pricing:
         self.through_fen = 0
         self.kept_off_fen = 0
         self.full_fen = 0
+        self.own_full_fen = 0
 
     def price(self) -> Priced | FareRefusal:
-        if self.leg.missing is not None:
+        charge = self.plan.incomplete.charge if self.plan.incomplete else None
+        if self.leg.missing is not None and not isinstance(charge, ProductCharge):
             gate_fare_fen = self.fares.gate_fare_fen()
             if self.leg.missing == "exit" or gate_fare_fen is None:
                 return self._price_incomplete()
@@ -139,6 +146,7 @@ class _Pricing:
     def _price_ride(self) -> Priced | FareRefusal:
         join = self.following.join_rule()
         journey = self.state.journey if join else None
+        self.joined_to = self.state.trail[-1] if join else None
         through = self.fares.through(join, journey) if join and journey else None
         facts, plan = through or (self.facts, self.plan)
         if plan.product is None:
@@ -147,6 +155,9 @@ class _Pricing:
         full_fen = self.fares.full_fare(plan, trip)
         if isinstance(full_fen, FareRefusal):
             return full_fen
+        self.own_full_fen = self._own_full_fen()
+        if join and journey and join.price_as == "sum":
+            full_fen = Fen(full_fen + sum(joined.full_fen for joined in journey.legs))
         total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
         total.full_fen = full_fen
         product = plan.product
@@ -154,6 +165,8 @@ class _Pricing:
         earlier_fen = self.fares.earlier_fen(trip, total.boarded_at)
         if earlier_fen is not None and earlier_fen < full_fen:
             self._take_back_to(earlier_fen, total)
+        if join and journey and join.less:
+            self._credit(total, join, max(total.due_fen - join.less * len(journey.legs), 0))
         self.full_fen = max(total.full_fen, journey.full_fen if journey else 0)
         is_leg_by_leg = join is not None and join.leg_by_leg
         if join and journey and is_leg_by_leg:
@@ -181,7 +194,7 @@ class _Pricing:
                     self._cap(cap, total)
             elif step == "promotions":
                 self._promote(total)
-        self._remember(total, incomplete=False, is_joined=join is not None)
+        self._remember(total, incomplete=False)
         self._surcharge(
             total,
             with_concessions=False,
@@ -205,14 +218,19 @@ class _Pricing:
         charged_already: tuple[str, ...] = (),
     ) -> None:
         for rule in self.plan.surcharges:
-            if (rule.over_time and not self.leg.is_over_time) or rule.id in charged_already:
+            if (rule.over_time and not self.leg.over_minutes) or rule.id in charged_already:
                 continue
             if rule.with_concessions is with_concessions and rule.in_caps is in_caps:
                 fen = rule.amount
                 if fen is None:
                     assert rule.percent is not None
                     fen = percent_of(total.full_fen, rule.percent, None)  # type: ignore[assignment]
-                total.add(rule.id, int(fen or 0), rule.reference)
+                each_fen = int(fen or 0)
+                if rule.every_minutes is not None:
+                    each_fen *= -(-self.leg.over_minutes // rule.every_minutes)
+                if rule.maximum is not None:
+                    each_fen = min(each_fen, rule.maximum)
+                total.add(rule.id, each_fen, rule.reference)
 
     def _concede(self, total: RunningSum, trip: Trip) -> None:
         for rule in self.plan.concessions:
@@ -278,16 +296,32 @@ class _Pricing:
                 continue
             self.chain_rule = rule
             self.chain = before
-            paid_fen = 0
-            if before is not None:
-                is_same = before.chain_rule == rule.id
-                paid_fen = before.chain_paid_fen if is_same else before.paid_fen
+            paid_fen = before.chain.paid_fen if before is not None else 0
             if isinstance(rule.pays, PaysDifference):
                 due_fen = max(total.due_fen - paid_fen, 0)
             else:
                 due_fen = min(payable_fen(rule.pays, total.due_fen), total.due_fen)
-            total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
+            companion_fen = total.companion_fen
+            if rule.for_companions and not isinstance(rule.pays, PaysDifference):
+                companion_fen = min(payable_fen(rule.pays, companion_fen), companion_fen)
+            total.take_from_each(
+                rule.id,
+                total.due_fen - due_fen,
+                total.companion_fen - companion_fen,
+                rule.reference,
+                rule.borne_by,
+            )
             return
+
+    def _rides_before(self, rule: Accumulating, window: Window) -> int:
+        """The rides before this one; a leg that continues the last one counted is that ride."""
+        is_same = window.journey_id is not None and window.journey_id == self._journey_now()
+        return window.rides_count - (is_same and not rule.counts_transfers)
+
+    def _journey_now(self) -> UUID:
+        if self.joined_to is not None:
+            return self.joined_to.journey_id
+        return self.chain.journey_id if self.chain is not None else self.journey_id
 
     def _window(self, rule: Accumulating) -> Window:
         found = self.windows.get(rule.id)
@@ -304,7 +338,7 @@ class _Pricing:
         if rule.reading == "split" and rule.steps[0].after_rides is None:
             due_fen = split_fen(rule, window.spent_fen, total.due_fen)
         else:
-            percent = tier_percent(rule.steps, window)
+            percent = tier_percent(rule.steps, window, self._rides_before(rule, window))
             due_fen = percent_of(total.due_fen, percent, rule.rounding)
         due_fen = min(due_fen, total.due_fen)
         total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
@@ -315,7 +349,7 @@ class _Pricing:
         window = self._window(rule)
         left_fen: int | None
         if rule.rides is not None:
-            left_fen = 0 if window.rides_count >= rule.rides else None
+            left_fen = 0 if self._rides_before(rule, window) >= rule.rides else None
         else:
             limit_fen = self._limit_fen(rule, window)
             left_fen = None if limit_fen is None else max(limit_fen - window.spent_fen, 0)
@@ -355,9 +389,10 @@ class _Pricing:
             self.uses[rule.id] = offers.used(rule)
             return
 
-    def _remember(self, total: RunningSum, *, incomplete: bool, is_joined: bool = False) -> None:
+    def _remember(self, total: RunningSum, *, incomplete: bool) -> None:
         """Add the leg to whatever counts it."""
-        continues = is_joined or self.chain_rule is not None
+        journey_id = self._journey_now()
+        is_given = bool(self.uses) and total.due_fen == 0
         for rule in (*self.plan.tiers, *self.plan.caps, *self.plan.subsidies):
             if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
                 self.windows.pop(rule.id, None)
@@ -369,9 +404,10 @@ class _Pricing:
                 "before_caps": total.before_caps_fen,
                 "full_fare": total.full_fen,
             }[rule.counts]
-            is_ride = (not continues or rule.counts_transfers) and (
-                spent_fen > 0 or rule.counts_free
-            )
+            if is_given and not rule.counts_free:
+                spent_fen = 0
+            is_new = rule.counts_transfers or window.journey_id != journey_id
+            is_ride = is_new and (spent_fen > 0 or rule.counts_free)
             span = self.plan.span
             known = Span(window.low, window.high) if window.low >= 0 else None
             widest = span.with_(known) if span else known or Span(-1, -1)
@@ -381,6 +417,7 @@ class _Pricing:
                 rides_count=window.rides_count + is_ride,
                 low=widest.low,
                 high=widest.high,
+                journey_id=journey_id if is_ride else window.journey_id,
             )
 
     def _priced(
@@ -395,42 +432,40 @@ class _Pricing:
             tuple(total.lines), product_id, self.tariff.tariff_id, self.chain_rule is not None
         )
         assert quote.rider_fen >= 0
-        memory = Memory(
-            self.windows, self.uses, self._past(total, is_joined=is_joined), self._journey(journey)
-        )
+        memory = Memory(self.windows, self.uses, self._past(total), self._journey(journey))
         return Priced(quote, memory, is_joined)
 
-    def _past(self, total: RunningSum, *, is_joined: bool) -> PastLeg:
-        leg, rule, before = self.leg, self.chain_rule, self.chain
-        joined_to = self.state.trail[-1] if is_joined else before
-        past = PastLeg(
-            journey_id=joined_to.journey_id if joined_to else self.journey_id,
+    def _past(self, total: RunningSum) -> PastLeg:
+        leg, before = self.leg, self.joined_to or self.chain
+        own = ChainLeg(self.facts, leg.boarded_at, leg.last_tap_at)
+        chain = Chain((own,), total.due_fen)
+        if before is not None:
+            first, *rest = before.chain.legs
+            chain = Chain(
+                (first, *rest[-CHAIN_LEGS_MAX:], own),
+                before.chain.paid_fen + total.due_fen,
+                before.chain.transfers_count + (self.joined_to is None),
+            )
+        return PastLeg(
+            journey_id=self._journey_now(),
             tariff_id=self.tariff.tariff_id,
             facts=self.facts,
             place=leg.place,
             boarded_at=leg.boarded_at,
             last_tap_at=leg.last_tap_at,
-            paid_fen=total.due_fen,
+            chain=chain,
         )
-        if rule is None or before is None:
-            return past
-        in_chain = before.chain_rule == rule.id
-        return structs.replace(
-            past,
-            chain_rule=rule.id,
-            chain_boarded_at=before.chain_boarded_at if in_chain else before.boarded_at,
-            chain_last_tap_at=before.chain_last_tap_at if in_chain else before.last_tap_at,
-            chain_count=before.chain_count + 1 if in_chain else 1,
-            chain_routes=(*(before.chain_routes if in_chain else (before.route,)), past.route),
-            chain_paid_fen=(before.chain_paid_fen if in_chain else before.paid_fen) + total.due_fen,
-        )
+
+    def _own_full_fen(self) -> int:
+        fare = self.fares.full_fare(self.plan, self.fares.trip(self.facts, self.plan, None, None))
+        return 0 if isinstance(fare, FareRefusal) else fare
 
     def _journey(self, journey: Journey | None) -> Journey | None:
         """What a further leg may be joined to; None where no rule joins anything to this one."""
         if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
             return None
         own = Trip(self.facts, self.plan.network, None, distance_m=self.leg.distance_m)
-        joined = JoinedLeg(self.facts, distance_m(own), self.leg.gate_fare_fen)
+        joined = JoinedLeg(self.facts, distance_m(own), self.own_full_fen)
         apart = tuple(rule.id for rule in self.plan.surcharges if not rule.in_caps)
         if journey is None:
             return Journey(

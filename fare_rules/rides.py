@@ -42,7 +42,8 @@ DIMENSIONS = {
 # The sections whose rules act on a single ride.
 _SECTIONS = ("fare_leg_rules", "surcharges", "concessions", "fare_tiers", "fare_caps")
 _PLACES = (
-    "from_stops", "to_stops", "from_areas", "to_areas", "via_stops", "within_zones"
+    "from_stops", "to_stops", "between_stops", "from_areas", "to_areas", "via_stops",
+    "within_zones",
 )  # fmt: skip
 _BY_PLACE = (Matrix, ZoneFares, ZoneCount, StopBands)
 _BY_DISTANCE = (DistanceBands, PerKm)

@@ -10,8 +10,31 @@ from fare_rules.periods import Window
 from fare_rules.taps import RideTap
 
 
+class ChainLeg(Struct, frozen=True, array_like=True):
+    """A leg of a chain, as far as a rule may ask of it later."""
+
+    facts: LegFacts
+    boarded_at: datetime
+    last_tap_at: datetime
+
+
+class Chain(Struct, frozen=True, array_like=True):
+    """Legs that continue one another, by whichever transfer or join rules."""
+
+    legs: tuple[ChainLeg, ...]
+    paid_fen: int
+    transfers_count: int = 0
+
+    def has_ridden(self, facts: LegFacts) -> bool:
+        """Whether a leg of it was on the same route."""
+        return any(
+            (leg.facts.network, leg.facts.route_id) == (facts.network, facts.route_id)
+            for leg in self.legs
+        )
+
+
 class PastLeg(Struct, frozen=True, array_like=True):
-    """A leg that is over: what a transfer or a join may ask of it, and of the chain it is in."""
+    """A leg that is over: what a transfer or a join may ask of it, and of the chain it ends."""
 
     journey_id: UUID
     tariff_id: str
@@ -19,18 +42,7 @@ class PastLeg(Struct, frozen=True, array_like=True):
     place: str | None
     boarded_at: datetime
     last_tap_at: datetime
-    paid_fen: int
-    # The chain of transfers that it is the newest leg of: by which rule, and since when.
-    chain_rule: str | None = None
-    chain_boarded_at: datetime | None = None
-    chain_last_tap_at: datetime | None = None
-    chain_count: int = 0
-    chain_paid_fen: int = 0
-    chain_routes: tuple[tuple[str, str | None], ...] = ()
-
-    @property
-    def route(self) -> tuple[str, str | None]:
-        return (self.facts.network, self.facts.route_id)
+    chain: Chain
 
 
 class JoinedLeg(Struct, frozen=True, array_like=True):
@@ -38,7 +50,8 @@ class JoinedLeg(Struct, frozen=True, array_like=True):
 
     facts: LegFacts
     distance_m: int | None
-    gate_fare_fen: int | None
+    # One rider's, by the leg's own product.
+    full_fen: int
 
 
 class Journey(Struct, frozen=True, array_like=True):
@@ -62,6 +75,9 @@ class Uses(Struct, frozen=True, array_like=True):
     first_at: datetime
     day: date
     day_count: int
+    # The uses of the newest coupon alone.
+    coupon_at: datetime | None = None
+    coupon_count: int = 0
 
 
 class Habit(Struct, frozen=True, array_like=True):

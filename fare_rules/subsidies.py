@@ -12,6 +12,10 @@ def subsidies_due(state: RiderState, tariff: CompiledTariff) -> dict[str, Fen]:
     for rule in tariff.file.subsidies:
         window = state.windows.get(rule.id)
         above_fen = max(window.spent_fen - rule.above, 0) if window else 0
-        due_fen = percent_of(above_fen, rule.percent, rule.rounding)
+        percent = rule.percent or 0
+        for step in rule.steps:
+            if window is not None and window.rides_count > step.after_rides:
+                percent = step.percent
+        due_fen = percent_of(above_fen, percent, rule.rounding)
         found[rule.id] = Fen(due_fen if rule.maximum is None else min(due_fen, rule.maximum))
     return found

@@ -27,6 +27,7 @@ _SECTIONS = (
 )
 # The section that a key names records of.
 _NAMED_IN = {
+    "through": "fare_products",
     "networks": "networks",
     "operators": "operators",
     "carriage_classes": "carriage_classes",
@@ -44,7 +45,16 @@ _NAMED_IN = {
     "to_timeframes": "timeframes",
 }
 _AREAS = ("from_areas", "to_areas", "areas")
-_STOPS = ("from_stops", "to_stops", "via_stops", "stops", "between", "from_stop", "to_stop")
+_STOPS = (
+    "from_stops",
+    "to_stops",
+    "between_stops",
+    "via_stops",
+    "stops",
+    "between",
+    "from_stop",
+    "to_stop",
+)
 
 
 def duplicate_ids(tariff: Tariff, tables: Tables) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ _ENDS = (("from_stops", "from_areas"), ("to_stops", "to_areas"))
 _LISTS = (
     *_SINGLE,
     *(key for end in _ENDS for key in end),
+    "between_stops",
     "via_stops",
     "from_timeframes",
     "to_timeframes",

@@ -35,6 +35,7 @@ _BY_PLACE = (
     "routes",
     "from_stops",
     "to_stops",
+    "between_stops",
     "from_areas",
     "to_areas",
     "via_stops",
@@ -213,10 +214,13 @@ def pairs_without_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             if any(getattr(rule, key) for key in _BY_PLACE):
                 continue
             places = _places(tariff, tables, pricing, rule)
+            apart = _never_ridden(tariff, tables, pricing, rule)
             missing = [
                 pair
                 for pair in permutations(sorted(places), 2)
-                if pair not in fares and not (pricing.both_ways and pair[::-1] in fares)
+                if pair not in fares
+                and not (pricing.both_ways and pair[::-1] in fares)
+                and pair not in apart
             ]
             if missing:
                 one, other = missing[0]
@@ -226,6 +230,27 @@ def pairs_without_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
                 remedy = "Add the rows, or a fare_leg_rule of higher priority for those legs"
                 yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
                 break
+
+
+def _never_ridden(
+    tariff: Tariff, tables: Tables, pricing: Matrix, rule: FareLegRule
+) -> set[tuple[str, str]]:
+    """Pairs of stops that no route of the networks serves both of."""
+    networks = [network for network in tariff.networks if _is_for(rule, network)]
+    has_routes = all(n.route_stops and not n.links and not n.distances for n in networks)
+    if pricing.by != "stops" or not has_routes:
+        return set()
+    routes = [
+        set(stops)
+        for network in networks
+        for stops in tables.route_stops.get(network.route_stops or "", {}).values()
+    ]
+    stops = sorted(set[str]().union(*routes))
+    return {
+        pair
+        for pair in permutations(stops, 2)
+        if not any(route.issuperset(pair) for route in routes)
+    }
 
 
 def _places(tariff: Tariff, tables: Tables, pricing: Matrix, rule: FareLegRule) -> set[str]:

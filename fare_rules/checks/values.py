@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from fare_rules.checks.finding import Finding, Said, everything
 from fare_rules.faults import FaultCode
+from fare_rules.language.conditions import LegConditions
 from fare_rules.language.discounts import (
     FareCap,
     PaysBands,
@@ -18,7 +19,7 @@ from fare_rules.language.discounts import (
     TierStep,
 )
 from fare_rules.language.journeys import FareLegJoinRule
-from fare_rules.language.places import Timeframe, TimeframePeriod
+from fare_rules.language.places import SameStopExit, Timeframe, TimeframePeriod
 from fare_rules.language.products import (
     BeyondKm,
     DistanceBands,
@@ -42,6 +43,7 @@ _EXACTLY_ONE: dict[type, tuple[str, ...]] = {
     FareCap: ("amount", "by_zones", "rides"),
     Surcharge: ("amount", "percent", "add_km"),
     TierStep: ("from", "above", "after_rides"),
+    Subsidy: ("percent", "steps"),
 }
 _TIER_KEYS = {"from_": "from", "above": "above", "after_rides": "after_rides"}
 
@@ -120,7 +122,9 @@ def same_stop_exits(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
         if not network.same_stop_exit:
             continue
         place: Place = ("networks", index, "same_stop_exit")
-        *parts, last = [band.up_to_minutes for band in network.same_stop_exit]
+        # A band for some riders stands before what is for all the others.
+        for_all = [band for band in network.same_stop_exit if not _has_conditions(band)]
+        *parts, last = [band.up_to_minutes for band in for_all] or [0]
         if last is not None or None in parts:
             message = "Every band but the last needs an end, and the last has none"
             remedy = "Write up_to_minutes at all bands but the last"
@@ -132,6 +136,32 @@ def same_stop_exits(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
                 message = "charge: amount lacks its amount" if is_needed else "The amount is unused"
                 remedy = "Add amount" if is_needed else "Write charge: amount, or take amount out"
                 yield Finding((*place, at), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+
+
+def _has_conditions(band: SameStopExit) -> bool:
+    return any(getattr(band, key) for key in LegConditions.__struct_fields__)
+
+
+def never_back(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """Where a rule asks how far back a leg leads, riders tap out."""
+    board_only = {network.id for network in tariff.networks if network.taps == "board"}
+    for section in ("fare_transfer_rules", "fare_leg_join_rules"):
+        for index, rule in enumerate(getattr(tariff, section)):
+            networks = set(rule.to.networks) or {network.id for network in tariff.networks}
+            if rule.not_back and networks & board_only:
+                names = ", ".join(sorted(networks & board_only))
+                message = f"Nobody taps out of {names}, so not_back never holds there"
+                remedy = "Write no_route_twice, or leave the network out of `to`"
+                yield Finding((section, index), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+
+
+def over_time(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """What is due for each begun part of the time over has a time over."""
+    for index, rule in enumerate(tariff.surcharges):
+        if rule.every_minutes is not None and not rule.over_time:
+            message, remedy = "every_minutes counts the time over", "Add over_time: true"
+            place = ("surcharges", index, "every_minutes")
+            yield Finding(place, FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
 
 
 def _not_rising(
@@ -314,6 +344,8 @@ CHECKS = (
     same_stop_exits,
     exactly_one,
     join_places,
+    never_back,
+    over_time,
     periods,
     nothing_to_divide_by,
     over_the_fare,

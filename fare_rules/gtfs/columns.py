@@ -21,7 +21,14 @@ from fare_rules.language.tariff import Tariff
 from fare_rules.paying import payable_fen
 
 Combo = tuple[str, str]
-_UNSAYABLE = ("operators", "routes", "carriage_classes", "via_stops", "issuers")
+_UNSAYABLE = (
+    "operators",
+    "routes",
+    "carriage_classes",
+    "between_stops",
+    "via_stops",
+    "issuers",
+)
 
 
 class LegKind(NamedTuple):

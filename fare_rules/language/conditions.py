@@ -22,6 +22,7 @@ class LegConditions(Record, frozen=True, kw_only=True):
     carriage_classes: Annotated[Ids, _of("Classes of carriage.")] = ()
     from_stops: Annotated[Ids, _of("Stops where the leg begins.")] = ()
     to_stops: Annotated[Ids, _of("Stops where the leg ends.")] = ()
+    between_stops: Annotated[Ids, _of("Stops of which the leg joins two, either way round.")] = ()
     from_areas: Annotated[Ids, _of("Areas that hold the stop where the leg begins.")] = ()
     to_areas: Annotated[Ids, _of("Areas that hold the stop where the leg ends.")] = ()
     via_stops: Annotated[Ids, _of("Stops whose route validator was touched on the way.")] = ()

@@ -127,6 +127,9 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
         name="from", default=LegFilter()
     )
     to: Annotated[LegFilter, Meta(description="Which legs are cheaper after it.")] = LegFilter()
+    first: Annotated[
+        LegConditions, Meta(description="Which legs the chain may have begun with.")
+    ] = LegConditions()
     pays: Annotated[TransferPays, Meta(description="What the rider pays of the leg's fare.")]
     window_minutes: Annotated[Minutes, Meta(description="Time for the change, end included.")]
     window_from: Annotated[
@@ -136,6 +139,10 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
             "the chain. The last tap is the exit, or the boarding where nobody taps out."
         ),
     ] = "previous_last_tap"
+    window_starts: Annotated[
+        Literal["at_once", "next_full_hour"],
+        Meta(description="At that tap, or when the next full hour strikes."),
+    ] = "at_once"
     window_to: Annotated[
         Literal["boarding", "last_tap"], Meta(description="What must come before it ends.")
     ] = "boarding"
@@ -149,6 +156,9 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
     not_back: Annotated[
         bool,
         Meta(description="The leg must not end where the one before began; both must tap out."),
+    ] = False
+    for_companions: Annotated[
+        bool, Meta(description="All riders of the leg have it; otherwise the card's holder alone.")
     ] = False
     no_route_twice: Annotated[
         bool, Meta(description="A route that was ridden in the chain already ends it.")
@@ -249,7 +259,8 @@ class TierStep(Record, frozen=True, kw_only=True):
     )
     above: Annotated[Money | None, Meta(description="Above this amount, itself not.")] = None
     after_rides: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="After so many rides of the period.")
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="After so many rides of the period; 0 is from the first on."),
     ] = None
     percent: Annotated[Percent, Meta(description="What the rider pays of the fare.")]
 
@@ -294,12 +305,16 @@ class Coupon(Record, frozen=True, kw_only=True):
 
     days: Annotated[Count, Meta(description="Days that it lives after activation.")]
     counted: Annotated[
-        Literal["hours", "calendar_days"],
+        Literal["hours", "calendar_days", "calendar_months"],
         Meta(
             description="hours: each day is 24 hours. calendar_days: it ends at midnight of the "
-            "last day, the day of activation being the first."
+            "last day, the day of activation being the first. calendar_months: `days` counts "
+            "months, that of activation being the first."
         ),
     ] = "hours"
+    uses: Annotated[
+        Count | None, Meta(description="Uses of one coupon; any number if left out.")
+    ] = None
 
 
 class Promotion(Rule, frozen=True, kw_only=True):
@@ -335,11 +350,23 @@ class Promotion(Rule, frozen=True, kw_only=True):
     ] = None
 
 
+class SubsidyStep(Record, frozen=True, kw_only=True):
+    """A rate for all of a period, from some number of rides on."""
+
+    after_rides: Annotated[int, Meta(ge=0, description="More rides than this in the period.")]
+    percent: Annotated[Percent, Meta(description="So much is given back of all that counts.")]
+
+
 class Subsidy(Accumulating, frozen=True, kw_only=True):
     """Money that another payer gives back after the period, by what was spent in it."""
 
     above: Annotated[Money, Meta(description="Of what was spent above this.")] = no_money()
-    percent: Annotated[Percent, Meta(description="So much is given back.")]
+    percent: Annotated[
+        Percent | None, Meta(description="So much is given back, where no steps are said.")
+    ] = None
+    steps: Annotated[
+        tuple[SubsidyStep, ...], Meta(description="Rates by rides; the last one reached counts.")
+    ] = ()
     maximum: Annotated[Money | None, Meta(description="In one period at most.")] = None
     rounding: Annotated[RoundTo, Meta(description="Of what is given back.")]
     borne_by: Annotated[Id, BORNE_BY]

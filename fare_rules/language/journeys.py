@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from fare_rules.language.conditions import Clause, Ids, LegFilter
-from fare_rules.language.scalars import Count, Id, Minutes, Moment, Money, Record
+from fare_rules.language.scalars import Count, Id, Minutes, Moment, Money, Record, no_money
 
 
 class StopPair(Record, frozen=True, kw_only=True):
@@ -45,15 +45,22 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
     different_route: Annotated[
         bool, Meta(description="On one network, both routes must be known and differ.")
     ] = False
+    not_back: Annotated[bool, Meta(description="The leg must not end where the journey began.")] = (
+        False
+    )
+    less: Annotated[
+        Money, Meta(description="Taken off the whole for each change, before concessions.")
+    ] = no_money()
     legs_max: Annotated[Count | None, Meta(description="Legs of one journey.")] = None
     journey_minutes_max: Annotated[
         Minutes | None, Meta(description="From the first tap of the journey to this boarding.")
     ] = None
     price_as: Annotated[
-        Literal["last", "first", "highest"],
+        Literal["last", "first", "highest", "sum"],
         Meta(
             description="Whose product prices the whole, as if that leg alone had gone all the "
-            "way: the last leg's, the first's, or whichever costs most; of two as dear, the first."
+            "way: the last leg's, the first's, or whichever costs most; of two as dear, the first. "
+            "sum adds up what each leg's own product costs for its own way."
         ),
     ] = "last"
     leg_by_leg: Annotated[

@@ -105,6 +105,13 @@ class ZoneMinutes(Record, frozen=True, kw_only=True):
     minutes: Annotated[Minutes, Meta(description="Time allowed.")]
 
 
+class FareMinutes(Record, frozen=True, kw_only=True):
+    """The time allowed for a fare."""
+
+    up_to: Annotated[Money, Meta(description="Full fares up to this.")]
+    minutes: Annotated[Minutes, Meta(description="Time allowed.")]
+
+
 class LongerTime(Record, frozen=True, kw_only=True):
     """More time at some hours."""
 
@@ -119,6 +126,10 @@ class JourneyTime(Record, frozen=True, kw_only=True):
     by_zones: Annotated[
         tuple[ZoneMinutes, ...],
         Meta(description="Time by zones travelled; the narrowest run that holds them counts."),
+    ] = ()
+    by_fare: Annotated[
+        tuple[FareMinutes, ...],
+        Meta(description="Time by the full fare; the first that reaches it counts."),
     ] = ()
     longer: Annotated[
         tuple[LongerTime, ...], Meta(description="More time at some hours; the first that fits.")

@@ -206,6 +206,12 @@ class DearestCharge(Record, frozen=True, kw_only=True, tag="dearest", tag_field=
     """The dearest fare between the stop that is known and any other of the network."""
 
 
+class ProductCharge(Record, frozen=True, kw_only=True, tag="product", tag_field="kind"):
+    """A ride of a product, with all that makes it less: where riders need not tap out."""
+
+    product: Annotated[Id, Meta(description="The product.")]
+
+
 class IncompleteLegRule(LegConditions, frozen=True, kw_only=True):
     """What a leg costs that lacks its entry or its exit."""
 
@@ -217,7 +223,8 @@ class IncompleteLegRule(LegConditions, frozen=True, kw_only=True):
         Literal["entry", "exit", "either"], Meta(description="Which tap is not there.")
     ] = "either"
     charge: Annotated[
-        FixedCharge | DearestCharge, Meta(description="A fixed amount, or the dearest fare.")
+        FixedCharge | DearestCharge | ProductCharge,
+        Meta(description="A fixed amount, the dearest fare, or a ride of a product."),
     ]
     priority: Annotated[
         int, Meta(ge=0, description="Of the rules that fit, the one with the highest acts.")
@@ -235,6 +242,11 @@ class Surcharge(Rule, frozen=True, kw_only=True):
     over_time: Annotated[
         bool, Meta(description="Only for legs that took longer than journey_time allows.")
     ] = False
+    every_minutes: Annotated[
+        Count | None,
+        Meta(description="With over_time: once for so many minutes too long, begun or whole."),
+    ] = None
+    maximum: Annotated[Money | None, Meta(description="It never exceeds this.")] = None
     with_concessions: Annotated[
         bool, Meta(description="Concessions reduce it with the fare; otherwise it is paid whole.")
     ] = False

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-import pytest
 import yamlcore
 from yaml import load
 
-from fare_rules import Action, RideTap, RiderState, TariffBook, fold, load_book
+from fare_rules import Action, RiderState, RideTap, TariffBook, fold, load_book
 from fare_rules.examples import instant_of, line_said
 from fare_rules.fold import Fold
 from fare_rules.quotes import QuoteLine
@@ -117,35 +116,32 @@ def lines_of(lines: tuple[QuoteLine, ...]) -> str:
     return ", ".join(line_said(line, 2) for line in lines)
 
 
-def metro_costs(folder: Path, pricing: str, **tables: str) -> TariffBook:
-    """The town with another way of pricing its metro; `near` and `far` are flat, to be compared."""
-    return town(
-        folder,
-        f"""
+def metro_costs(folder: Path, pricing: str, more: str = "", **tables: str) -> TariffBook:
+    """The town with another way of pricing its metro."""
+    products = f"""
 fare_products:
-  - {{id: metro_ride, reference: p, pricing: {pricing}}}
   - {{id: bus_ride, reference: p, pricing: {{kind: flat, amount: 2}}}}
   - {{id: tram_ride, reference: p, pricing: {{kind: flat, amount: 3}}}}
-""",
-        **tables,
-    )
+  - {{id: metro_ride, reference: p, pricing: {{{pricing}}}}}
+"""
+    return town(folder, products + more, **tables)
 
 
 def fare(book: TariffBook, from_stop: str, to_stop: str, how: str = "") -> str:
     """What one ride on the metro costs."""
-    words = (f"08:00 enter metro {from_stop} {how}", f"08:20 exit metro {to_stop} {how}")
-    (said,) = charged(book, *words)
-    return said.removeprefix("metro_ride ")
+    said = (f"08:00 enter metro {from_stop} {how}", f"08:20 exit metro {to_stop} {how}")
+    (lines,) = charged(book, *said)
+    return lines.removeprefix("metro_ride ")
 
 
 def test_a_band_that_ends_exclusively_does_not_hold_its_own_end(tmp_path):
-    bands = "[{up_to_km: 1, amount: 1}, {up_to_km: 3, amount: 2}]"
     book = metro_costs(
         tmp_path,
-        f"{{kind: distance_bands, ends: exclusive, bands: {bands}, "
-        "beyond: {every_km: 2, add: 0.50}, maximum: 3}",
+        """
+      kind: distance_bands, ends: exclusive, beyond: {every_km: 2, add: 0.50}, maximum: 3,
+      bands: [{up_to_km: 1, amount: 1}, {up_to_km: 3, amount: 2}]""",
     )
-    metres = (999, 1000, 2999, 3000, 4998, 4999, 6999, 7000, 90_000)
+    metres = (999, 1000, 2999, 3000, 4998, 4999, 5000, 7000, 90_000)
     fares = [fare(book, "a", "c", f"metres={distance}") for distance in metres]
     assert fares == ["1.00", "2.00", "2.00", "2.50", "2.50", "2.50", "3.00", "3.00", "3.00"]
 
@@ -153,32 +149,185 @@ def test_a_band_that_ends_exclusively_does_not_hold_its_own_end(tmp_path):
 def test_a_fare_by_the_kilometre_lies_between_its_least_and_its_most(tmp_path):
     book = metro_costs(
         tmp_path,
-        "{kind: per_km, rate: 0.5, start: 1, minimum: 2, maximum: 5, "
-        "rounding: {mode: up, step: 0.10}}",
+        "kind: per_km, rate: 0.5, start: 1, minimum: 2, maximum: 5, "
+        "rounding: {mode: up, step: 0.10}",
     )
     fares = [fare(book, "a", "c", f"metres={metres}") for metres in (0, 2000, 2001, 7900, 9000)]
     assert fares == ["2.00", "2.00", "2.10", "5.00", "5.00"]
 
 
+ZONE_COUNT = "kind: zone_count, bands: [{up_to_zones: 1, amount: 2}, {up_to_zones: 2, amount: 3}]"
+
+
 def test_zones_are_counted_along_the_line_and_the_last_fare_holds_for_more(tmp_path):
-    book = metro_costs(
-        tmp_path,
-        "{kind: zone_count, bands: [{up_to_zones: 1, amount: 2}, {up_to_zones: 2, amount: 3}]}",
-    )
+    book = metro_costs(tmp_path, ZONE_COUNT)
     ends = (("a", "a"), ("a", "b"), ("a", "c"), ("c", "b"), ("c", "d"), ("a", "d"))
     assert [fare(book, *pair) for pair in ends] == ["2.00", "2.00", "3.00", "2.00", "3.00", "3.00"]
 
 
-def test_without_a_line_zones_are_counted_by_their_order(tmp_path):
-    """A line that turns back crosses the same zone twice and pays it once."""
-    pricing = (
-        "{kind: zone_count, bands: [{up_to_zones: 1, amount: 1}, {up_to_zones: 2, amount: 2},"
-        " {up_to_zones: 3, amount: 3}]}"
+def test_a_line_that_turns_back_crosses_each_zone_once(tmp_path):
+    stops = "stops: [{id: a, zones: [1]}, {id: c, zones: [3]}, {id: x, zones: [1]}, {id: y}]\n"
+    lines = "from_stop,to_stop,distance_m\na,c,10\nc,x,10\n"
+    book = metro_costs(tmp_path, ZONE_COUNT, stops + "areas: []\n", links=lines)
+    assert fare(book, "a", "x") == "3.00"
+    # Zones 1 and 3 are the ends, but the line goes from the one straight into the other.
+    assert fare(book, "a", "c") == "3.00"
+    assert fare(book, "a", "y") == "no_zone"
+
+
+def test_off_the_line_zones_are_counted_by_their_order(tmp_path):
+    pricing = ZONE_COUNT.replace("]", ", {up_to_zones: 3, amount: 4}, {up_to_zones: 4, amount: 5}]")
+    stops = "stops: [{id: a, zones: [1]}, {id: c, zones: [2]}, {id: d, zones: [3]}]\nareas: []\n"
+    lines = "from_stop,to_stop,distance_m\na,c,10\n"
+    book = metro_costs(tmp_path, pricing, stops, links=lines)
+    assert [fare(book, "a", to_stop) for to_stop in "acd"] == ["2.00", "3.00", "4.00"]
+    assert fare(book, "c", "d") == "3.00"
+    assert charged(book, "08:00 enter metro a", "08:20 exit metro") == ["metro_ride 2.00"]
+
+
+def test_a_table_by_zones_takes_the_cheaper_zone_of_a_boundary_stop(tmp_path):
+    table = "from,to,amount\n1,1,2\n1,2,3\n2,2,2.50\n2,3,4\n1,3,6\n3,3,1\n"
+    book = metro_costs(tmp_path, "kind: matrix, table: fares.csv, by: zones", fares=table)
+    ends = (("a", "b"), ("b", "c"), ("c", "a"), ("d", "b"), ("a", "d"), ("a", "pier"))
+    fares = [fare(book, *pair) for pair in ends]
+    assert fares == ["2.00", "2.50", "3.00", "4.00", "6.00", "no_pair"]
+
+
+def test_a_table_by_areas_prices_only_the_stops_that_lie_in_one(tmp_path):
+    table = "from,to,amount\nshore,shore,1.50\n"
+    book = metro_costs(tmp_path, "kind: matrix, table: fares.csv, by: areas", fares=table)
+    assert [fare(book, *pair) for pair in (("d", "pier"), ("a", "d"))] == ["1.50", "no_pair"]
+    assert charged(book, "08:00 enter metro", "08:20 exit metro d") == ["no_pair"]
+
+
+def test_a_table_may_have_another_fare_for_the_way_back(tmp_path):
+    book = metro_costs(
+        tmp_path,
+        "kind: matrix, table: fares.csv",
+        "stops: [{id: a}, {id: c}]\nareas: []\nzones: []\n",
+        fares="from,to,amount\na,c,3\nc,a,2\n",
+        links="from_stop,to_stop,distance_m\na,c,10\n",
     )
-    turning = "from_stop,to_stop,distance_m\na,c,10\nc,x,10\n"
-    rules = """
-stops: [{id: a, zones: [1]}, {id: c, zones: [2]}, {id: x, zones: [1]}, {id: d, zones: [3]}]
-areas: []
+    assert [fare(book, "a", "c"), fare(book, "c", "a"), fare(book, "a", "x")] == [
+        "3.00",
+        "2.00",
+        "no_pair",
+    ]
+
+
+COMPARED = """
+  - {id: by_table, reference: p, pricing: {kind: matrix, table: fares.csv}}
+  - {id: by_metre, reference: p, pricing: {kind: per_km, rate: 1, rounding: {mode: down}}}
 """
-    with_line = metro_costs(tmp_path, pricing + "}" + rules.replace("\n", "\n"), links=turning)
-    assert fare(with_line, "a", "x") == "2.00"
+
+
+def test_the_best_of_two_products_is_of_those_that_have_a_fare(tmp_path):
+    table = "from,to,amount\na,b,3\na,c,1\n"
+    found = {}
+    for take in ("lowest", "highest", "sum"):
+        (tmp_path / take).mkdir()
+        pricing = f"kind: best_of, take: {take}, of_products: [by_table, by_metre]"
+        book = metro_costs(tmp_path / take, pricing, COMPARED, fares=table)
+        ends = (("a", "b"), ("a", "c"), ("b", "c"), ("b", "pier"))
+        found[take] = [fare(book, *pair) for pair in ends]
+    assert found == {
+        "lowest": ["1.00", "1.00", "2.00", "no_pair"],
+        "highest": ["3.00", "3.00", "2.00", "no_pair"],
+        "sum": ["4.00", "4.00", "no_pair", "no_pair"],
+    }
+
+
+def test_a_formula_rounds_half_up_where_it_does_not_say_how(tmp_path):
+    book = metro_costs(
+        tmp_path,
+        "kind: formula, of_product: by_metre, subtract: 1.50, times: 3, percent: 33.5, add: 0.20",
+        COMPARED,
+        fares="from,to,amount\na,b,3\n",
+    )
+    # (3 - 1.50) x 3 = 4.50, of which 33.5 % are 1.5075.
+    assert fare(book, "a", "c") == "1.71"
+    assert fare(book, "a", "b") == "0.20"
+
+
+def test_stops_are_counted_over_the_links_where_no_route_is_known(tmp_path):
+    book = metro_costs(
+        tmp_path,
+        "kind: stop_bands, bands: [{up_to_stops: 1, amount: 1}, {up_to_stops: 2, amount: 2}]",
+    )
+    assert [fare(book, "a", to_stop) for to_stop in "abcd"] == ["1.00", "1.00", "2.00", "2.00"]
+    assert fare(book, "a", "pier") == "no_distance"
+    assert charged(book, "08:00 enter metro a", "08:20 exit metro") == ["no_distance"]
+    assert charged(book, "08:00 enter metro", "08:20 exit metro a") == ["no_distance"]
+
+
+ROUTES = "route_id,stop_id,stop_sequence,distance_m\n7,a,1,0\n7,b,2,500\n7,c,3,\n7,d,4,9000\n"
+ALONG_ROUTES = """
+networks:
+  - {id: metro, taps: enter_exit, links: links.csv, distances: known.csv, route_stops: routes.csv,
+     journey_time: {minutes: 120}, reference: n}
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+"""
+
+
+def test_a_distance_is_of_the_table_else_along_the_route_else_over_the_links(tmp_path):
+    book = metro_costs(
+        tmp_path,
+        "kind: per_km, rate: 1, rounding: {mode: down}",
+        ALONG_ROUTES,
+        known="from_stop,to_stop,distance_m\na,d,8000\n",
+        routes=ROUTES,
+    )
+    on_7 = "route=7"
+    assert fare(book, "a", "d", on_7) == "8.00"
+    assert fare(book, "a", "b", on_7) == "0.50"
+    assert fare(book, "d", "b", on_7) == "8.50"
+    # How far c lies from the start of the route is not known, whichever end it is.
+    assert [fare(book, "a", "c", on_7), fare(book, "c", "b", on_7)] == ["3.00", "2.00"]
+    assert [fare(book, "a", "b"), fare(book, "b", "b")] == ["1.00", "0.00"]
+    assert [fare(book, "a", "pier", on_7), fare(book, "pier", "a")] == ["no_distance"] * 2
+    assert charged(book, "08:00 enter metro a", "08:20 exit metro") == ["no_distance"]
+
+
+def test_stops_on_the_route_go_before_the_links(tmp_path):
+    book = metro_costs(
+        tmp_path,
+        "kind: stop_bands, bands: [{up_to_stops: 1, amount: 1}], beyond: {every_stops: 1, add: 1}",
+        ALONG_ROUTES,
+        known="from_stop,to_stop,distance_m\na,d,8000\n",
+        routes=ROUTES.replace("7,c,3,", "7,x,3,").replace("7,d,4", "7,y,4"),
+        links=LINKS + "x,y,100\nb,x,100\n",
+    )
+    assert [fare(book, "a", "y", "route=7"), fare(book, "b", "c", "route=7")] == ["3.00", "1.00"]
+
+
+HOURS = """
+timeframes:
+  - {id: fair, periods: [{start: 08:00, end: 09:00}], first_day: 2026-01-06, last_day: 2026-01-07}
+  - {id: feast, periods: [{start: 10:00, end: 11:00}], holidays: only}
+  - {id: plain, periods: [{start: 10:00, end: 11:00, days: [mon, tue, wed, thu, fri]}]}
+holidays: {also: [2026-01-06]}
+surcharges:
+  - {id: to_the_fair, reference: s, from_timeframes: [fair], amount: 1}
+  - {id: on_a_feast, reference: s, from_timeframes: [feast], amount: 2}
+  - {id: on_a_weekday, reference: s, from_timeframes: [plain], amount: 0.50}
+"""
+
+
+def test_hours_of_some_days_have_their_first_and_their_last_day(tmp_path):
+    book = town(tmp_path, HOURS)
+    rides = [
+        charged(book, f"{day} 08:30 board bus") for day in ("01-05", "01-06", "01-07", "01-08")
+    ]
+    at_the_fair = ["bus_ride 2.00, to_the_fair 1.00"]
+    assert rides == [["bus_ride 2.00"], at_the_fair, at_the_fair, ["bus_ride 2.00"]]
+
+
+def test_a_holiday_is_a_weekday_as_usual_unless_the_hours_say_otherwise(tmp_path):
+    book = town(tmp_path, HOURS)
+    rides = [charged(book, f"{day} 10:30 board bus") for day in ("01-05", "01-06", "01-10")]
+    assert rides == [
+        ["bus_ride 2.00, on_a_weekday 0.50"],
+        ["bus_ride 2.00, on_a_feast 2.00, on_a_weekday 0.50"],
+        ["bus_ride 2.00"],
+    ]

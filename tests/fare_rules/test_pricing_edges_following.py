@@ -1,0 +1,300 @@
+"""Legs that follow one another: windows of a change, chains, and journeys priced as one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Test files are imported by path, so their helpers have to be found by name.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_pricing_edges import charged, town
+
+
+def changes(folder: Path, terms: str, *, and_then: str = ""):
+    """The town with a yuan less for a change, on the terms that are said."""
+    return town(
+        folder,
+        f"""
+fare_transfer_rules:
+  - {{id: change, reference: t, window_minutes: 30, pays: {{kind: less, amount: 1}}, {terms}}}
+{and_then}""",
+    )
+
+
+def taken_off(book, *said: str) -> list[bool]:
+    """For each charge, whether the change made it cheaper."""
+    return ["change -1.00" in lines for lines in charged(book, *said)]
+
+
+def test_a_change_in_the_second_of_the_exit_is_in_time(tmp_path):
+    book = changes(tmp_path, "from: {networks: [metro]}, to: {networks: [bus]}")
+    metro = ("08:00 enter metro a", "08:20 exit metro c")
+    assert taken_off(book, *metro, "08:20 board bus") == [False, True]
+    assert taken_off(book, *metro, "08:50:01 board bus") == [False, False]
+
+
+def test_a_window_may_open_at_the_boarding_of_the_leg_before(tmp_path):
+    book = changes(tmp_path, "to: {networks: [bus]}, window_from: previous_boarding")
+    metro = ("08:00 enter metro a", "08:20 exit metro c")
+    assert taken_off(book, *metro, "08:30 board bus") == [False, True]
+    assert taken_off(book, *metro, "08:31 board bus") == [False, False]
+
+
+def test_a_window_from_the_first_boarding_holds_for_the_whole_chain(tmp_path):
+    book = changes(tmp_path, "window_from: first_boarding")
+    buses = [f"{clock} board bus" for clock in ("08:00", "08:20", "08:31", "08:50", "09:01")]
+    # The leg that came too late begins a chain of its own, which lasts until 09:01.
+    assert taken_off(book, *buses) == [False, True, False, True, True]
+
+
+def test_a_window_from_the_first_exit_holds_for_the_whole_chain(tmp_path):
+    book = changes(tmp_path, "window_from: first_last_tap")
+    rides = []
+    for entry, way_out in (("08:00", "08:20"), ("08:30", "08:45"), ("08:50", "08:55")):
+        rides += [f"{entry} enter metro a", f"{way_out} exit metro c"]
+    assert taken_off(book, *rides) == [False, True, True]
+    rides[4] = "08:51 enter metro a"
+    assert taken_off(book, *rides) == [False, True, False]
+
+
+@pytest.mark.parametrize("window_from", ["first_boarding", "first_last_tap"])
+def test_a_chain_begins_with_its_first_leg_whichever_rules_continue_it(tmp_path, window_from):
+    to_the_tram = f"""
+  - {{id: to_tram, reference: t, to: {{networks: [tram]}}, window_minutes: 30,
+     window_from: {window_from}, pays: {{kind: free}}}}"""
+    book = changes(tmp_path, "to: {networks: [bus]}", and_then=to_the_tram)
+    buses = ("08:00 board bus", "08:20 board bus")
+    assert charged(book, *buses, "08:30 board tram")[-1] == "tram_ride 3.00, to_tram -3.00"
+    assert charged(book, *buses, "08:31 board tram")[-1] == "tram_ride 3.00"
+
+
+def test_a_window_to_the_last_tap_holds_only_if_the_rider_is_out_in_time(tmp_path):
+    book = changes(tmp_path, "from: {networks: [bus]}, window_to: last_tap")
+    said = ("08:00 board bus", "08:20 enter metro a")
+    assert taken_off(book, *said, "08:30 exit metro c") == [False, True]
+    assert taken_off(book, *said, "08:31 exit metro c") == [False, False]
+
+
+def test_the_way_back_is_no_change(tmp_path):
+    book = changes(tmp_path, "from: {networks: [metro]}, to: {networks: [metro]}, not_back: true")
+    there = ("08:00 enter metro a", "08:20 exit metro c")
+    assert taken_off(book, *there, "08:30 enter metro c", "08:40 exit metro a") == [False, False]
+    assert taken_off(book, *there, "08:30 enter metro c", "08:40 exit metro d") == [False, True]
+    # Two ends that no gate named are not known to be one.
+    unknown = ("08:00 enter metro", "08:20 exit metro c", "08:30 enter metro c", "08:40 exit metro")
+    assert taken_off(book, *unknown) == [False, True]
+
+
+def test_routes_side_by_side_are_excepted_each_way_that_is_said(tmp_path):
+    book = changes(tmp_path, "except: [{from: {routes: ['7']}, to: {routes: ['8']}}]")
+
+    def after(first: str, second: str) -> list[bool]:
+        return taken_off(book, f"08:00 board bus route={first}", f"08:10 board bus route={second}")
+
+    assert after("7", "8") == [False, False]
+    assert after("8", "7") == after("7", "9") == after("9", "8") == [False, True]
+
+
+def test_the_dearest_leg_wins_along_a_chain_of_any_length(tmp_path):
+    book = town(
+        tmp_path,
+        """
+fare_transfer_rules:
+  - {id: credit, reference: t, window_minutes: 30, pays: {kind: difference}}
+""",
+    )
+    said = ("08:00 board bus", "08:10 board tram", "08:20 board bus", "08:30 enter metro a")
+    assert charged(book, *said, "08:50 exit metro c") == [
+        "bus_ride 2.00",
+        "tram_ride 3.00, credit -2.00",
+        "bus_ride 2.00, credit -2.00",
+        "metro_ride 4.00, credit -3.00",
+    ]
+
+
+def joins(folder: Path, terms: str, more: str = "", **tables: str):
+    """The town with legs that are priced as one, on the terms that are said."""
+    rule = f"{{id: through, reference: j, window_minutes: 30, {terms}}}"
+    return town(folder, f"fare_leg_join_rules:\n  - {rule}\n{more}", **tables)
+
+
+def two_rides(book, left: str, entered: str, *, out: str = "08:20", into: str = "08:30") -> bool:
+    """Ride a-left, then entered-d: whether the second was joined to the first."""
+    said = (
+        f"08:00 enter metro {left if left == 'b' else 'a'}",
+        f"{out} exit metro {left}",
+        f"{into} enter metro {entered}",
+        "08:50 exit metro d",
+    )
+    return charged(book, *said)[-1] == "metro_ride 4.00, through -4.00"
+
+
+def test_an_interchange_is_between_two_different_stops_of_the_list(tmp_path):
+    book = joins(tmp_path, "between: [b, c]")
+    assert two_rides(book, "b", "c")
+    assert two_rides(book, "c", "b")
+    for left, entered in (("b", "b"), ("a", "b"), ("b", "a"), ("a", "d")):
+        assert not two_rides(book, left, entered)
+
+
+def test_an_interchange_of_a_pair_holds_one_way_and_for_its_own_time(tmp_path):
+    pairs = "[{from_stop: b, to_stop: c, minutes: 5}, {from_stop: c, to_stop: d}]"
+    book = joins(tmp_path, f"pairs: {pairs}")
+    assert two_rides(book, "b", "c", into="08:25")
+    assert not two_rides(book, "b", "c", into="08:26")
+    assert two_rides(book, "c", "d", into="08:50")
+    assert not two_rides(book, "c", "b")
+
+
+def test_out_and_in_again_is_at_the_stop_just_left(tmp_path):
+    book = joins(tmp_path, "same_stop: true")
+    assert two_rides(book, "c", "c")
+    assert not two_rides(book, "c", "b")
+    nowhere = ("08:00 enter metro a", "08:20 exit metro", "08:30 enter metro", "08:50 exit metro d")
+    # No gate said where it is: the first stop that is known is where the rider began.
+    assert charged(book, *nowhere) == ["metro_ride 4.00", "metro_ride 4.00"]
+
+
+def test_a_journey_has_an_end_however_short_its_changes(tmp_path):
+    book = joins(tmp_path, "journey_minutes_max: 30")
+    assert two_rides(book, "c", "c")
+    assert not two_rides(book, "c", "c", into="08:31")
+
+
+def test_more_riders_are_not_joined_to_fewer(tmp_path):
+    book = joins(tmp_path, "same_stop: true")
+    said = ("08:00 enter metro a", "08:20 exit metro c", "08:30 enter metro c riders=2")
+    assert charged(book, *said, "08:50 exit metro d riders=2")[-1] == "metro_ride 8.00"
+
+
+@pytest.mark.parametrize(
+    ("price_as", "tram_then_metro", "metro_then_tram"),
+    [
+        ("last", "metro_ride 4.00, through -3.00", "tram_ride 3.00, through -3.00"),
+        ("first", "tram_ride 3.00, through -3.00", "metro_ride 4.00, through -4.00"),
+        ("highest", "metro_ride 4.00, through -3.00", "metro_ride 4.00, through -4.00"),
+    ],
+)
+def test_a_journey_is_priced_by_the_product_that_the_rule_says(
+    tmp_path, price_as, tram_then_metro, metro_then_tram
+):
+    book = joins(tmp_path, f"price_as: {price_as}")
+    metro = ("09:00 enter metro a", "09:20 exit metro c")
+    assert charged(book, "08:40 board tram", *metro)[-1] == tram_then_metro
+    assert charged(book, *metro, "09:30 board tram")[-1] == metro_then_tram
+
+
+def test_the_highest_is_of_the_products_that_can_price_the_whole(tmp_path):
+    """Where the tram was left is not known, so the metro's zones cannot price the whole."""
+    book = joins(
+        tmp_path,
+        "price_as: highest",
+        """
+fare_products:
+  - {id: metro_ride, reference: p, pricing: {kind: zones, fares: [{zones: 1-3, amount: 4}]}}
+  - {id: tram_ride, reference: p, pricing: {kind: flat, amount: 0}}
+  - {id: bus_ride, reference: p, pricing: {kind: flat, amount: 2}}
+fare_leg_rules:
+  - {id: metro, networks: [metro], product: metro_ride}
+  - {id: tram, networks: [tram], product: tram_ride}
+  - {id: bus, networks: [bus], from_stops: [d], product: bus_ride}
+""",
+    )
+    metro = ("08:00 enter metro a", "08:20 exit metro c")
+    assert charged(book, *metro, "08:30 board tram pier")[-1] == "tram_ride 0.00"
+    # A bus is sold from d alone: the journey from a is none that it could price.
+    assert charged(book, "08:00 board bus d", "08:10 board tram a") == [
+        "bus_ride 2.00",
+        "bus_ride 2.00, through -2.00",
+    ]
+    assert charged(book, "08:00 board tram a", "08:10 board bus d")[-1] == "tram_ride 0.00"
+
+
+def test_a_journey_that_has_become_cheaper_is_not_paid_back_nor_charged_again(tmp_path):
+    book = joins(tmp_path, "price_as: last")
+    metro = ("08:00 enter metro a", "08:20 exit metro c")
+    again = ("08:40 enter metro c", "08:50 exit metro d")
+    assert charged(book, *metro, "08:30 board bus", *again) == [
+        "metro_ride 4.00",
+        "bus_ride 2.00, through -2.00",
+        "metro_ride 4.00, through -4.00",
+    ]
+
+
+BY_KILOMETRE = """
+fare_products:
+  - {id: bus_ride, reference: p, pricing: {kind: flat, amount: 2}}
+  - {id: tram_ride, reference: p, pricing: {kind: flat, amount: 3}}
+  - id: metro_ride
+    reference: p
+    pricing: {kind: per_km, rate: 1, rounding: {mode: down}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("distance", "second"),
+    [("sum", "metro_ride 9.00, through -3.00"), ("direct", "metro_ride 7.00, through -3.00")],
+)
+def test_a_distance_is_that_of_the_legs_or_of_the_ends(tmp_path, distance, second):
+    book = joins(tmp_path, f"between: [b, c], distance: {distance}", BY_KILOMETRE)
+    said = ("08:00 enter metro a", "08:20 exit metro c", "08:30 enter metro b")
+    assert charged(book, *said, "08:50 exit metro d") == ["metro_ride 3.00", second]
+
+
+def test_a_leg_whose_length_nobody_knows_leaves_the_sum_unknown(tmp_path):
+    book = joins(tmp_path, "price_as: last", BY_KILOMETRE)
+    said = ("08:00 board bus", "08:10 enter metro a", "08:30 exit metro c")
+    assert charged(book, *said) == ["bus_ride 2.00", "no_distance"]
+
+
+def test_the_whole_journey_is_asked_for_its_stops_and_its_hours(tmp_path):
+    book = joins(
+        tmp_path,
+        "between: [b, c]",
+        """
+timeframes:
+  - {id: early, periods: [{start: 07:00, end: 08:05}]}
+  - {id: late, periods: [{start: 08:45, end: 09:00}]}
+surcharges:
+  - {id: by_b, reference: s, via_stops: [b], amount: 0.10}
+  - {id: from_a, reference: s, from_stops: [a], to_stops: [d], amount: 0.20}
+  - {id: begun_early, reference: s, from_timeframes: [early], amount: 0.40}
+  - {id: ended_late, reference: s, to_timeframes: [late], amount: 0.80}
+""",
+    )
+    said = ("08:00 enter metro a", "08:20 exit metro b", "08:30 enter metro c")
+    assert charged(book, *said, "08:50 exit metro d") == [
+        "metro_ride 4.00, begun_early 0.40",
+        "metro_ride 4.00, by_b 0.10, from_a 0.20, begun_early 0.40, ended_late 0.80, through -4.40",
+    ]
+
+
+def test_the_toll_of_a_station_is_due_once_in_a_journey(tmp_path):
+    toll = "surcharges: [{id: toll, reference: s, networks: [metro], amount: 1, in_caps: false}]"
+    book = joins(tmp_path, "same_stop: true", toll)
+    said = (
+        "08:00 enter metro a",
+        "08:20 exit metro c",
+        "08:30 enter metro c",
+        "08:40 exit metro d",
+    )
+    third = ("08:45 enter metro d", "08:50 exit metro c")
+    assert charged(book, *said, *third) == [
+        "metro_ride 4.00, toll 1.00",
+        "metro_ride 4.00, through -4.00",
+        "metro_ride 4.00, through -4.00",
+    ]
+
+
+def test_no_rider_of_a_group_pays_the_first_leg_twice(tmp_path):
+    child = """
+concessions: [{id: half, reference: c, rider_categories: [child],
+  pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
+"""
+    book = joins(tmp_path, "price_as: last", child)
+    said = ("08:00 board tram riders=3 who=child", "08:10 enter metro a riders=3 who=child")
+    assert charged(book, *said, "08:30 exit metro c riders=3 who=child") == [
+        "tram_ride 9.00, half -4.50",
+        "metro_ride 12.00, half -6.00, through -4.50",
+    ]
