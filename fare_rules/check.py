@@ -23,10 +23,11 @@ _LAST: tuple[Check, ...] = (*overlaps.CHECKS, *prices.LOOK_UPS)
 
 def find_faults(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """List what is wrong with a tariff and its tables, check by check."""
-    first = [finding for check in _FIRST for finding in check(tariff, tables)]
-    yield from first
-    for check in _FURTHER if first else (*_FURTHER, *_LAST):
-        yield from check(tariff, tables)
+    faults = [finding for check in _FIRST for finding in check(tariff, tables)]
+    for check in _FURTHER if faults else (*_FURTHER, *_LAST):
+        faults += check(tariff, tables)
+    # Prices are looked for once nothing else can be the cause that there is none.
+    yield from faults or prices.ends_without_fare(tariff, tables)
 
 
 __all__ = ["ON_LINES", "Finding", "find_faults"]

@@ -7,7 +7,7 @@ The rules that fit legs of the same facts are the same, so they are looked for o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -43,6 +43,7 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.paths import Paths
+from fare_rules.service_day import service_day_of
 from fare_rules.states import ChainLeg, PastLeg
 from fare_rules.tables import Tables
 from fare_rules.timeframes import Timeframes
@@ -170,6 +171,9 @@ class CompiledTariff:
                 self.offers[promotion.either_or] = (*found, promotion.id)
         self.lookback = timedelta(minutes=_lookback_minutes(tariff))
 
+    def service_day_of(self, instant: datetime) -> date:
+        return service_day_of(instant, self.timezone, self.service_day_starts)
+
     def network(self, name: str) -> NetworkRules | None:
         return self.networks.get(name)
 
@@ -226,6 +230,19 @@ class CompiledTariff:
         """Find the zones that a leg counts as travelled."""
         stops = tuple(stop for stop in (from_stop, *via_stops, to_stop) if stop is not None)
         return self.zones.span_of(network.stops_travelled(stops))
+
+    def counts_payment(self, rule: FareTier) -> bool:
+        """Whether what a tier remembers is what it left to pay, and not what it began with."""
+        order = self.file.order
+        match rule.counts:
+            case "paid":
+                return True
+            case "paid_by_all":
+                return rule.borne_by is None
+            case "before_caps":
+                return order.index("tiers") < order.index("caps")
+            case "full_fare":
+                return False
 
     def begins_with(self, rule: FareTransferRule, first: LegFacts) -> bool:
         """Whether a chain that begins with a leg may be continued by a rule."""

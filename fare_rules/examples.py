@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from fare_rules.amounts import said
 from fare_rules.book import EXAMPLES_FILE, TariffBook, load_book
@@ -142,6 +142,11 @@ def _state(example: Example, first_tap_at: datetime, book: TariffBook) -> RiderS
             windows[before.rule] = _window(before, tariff, day, since, book.service_day_of(since))
         else:
             uses[before.rule] = Uses(before.rides, since, day, 0)
+    for coupon in example.rider.coupons:
+        if coupon.used:
+            at = _local(coupon.activated, book.timezone)
+            known = uses.get(coupon.promotion, Uses(coupon.used, at, day, 0))
+            uses[coupon.promotion] = structs.replace(known, coupon_at=at, coupon_count=coupon.used)
     return RiderState(windows=windows, uses=uses)
 
 

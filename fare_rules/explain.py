@@ -28,7 +28,7 @@ _STEPS = {
     "disruptions": "leg in a disruption",
     "surcharges": "surcharge",
     "concessions": "concession",
-    "fare_leg_join_rules": "already paid in this journey",
+    "fare_leg_join_rules": "joined to the legs before",
     "fare_transfer_rules": "transfer",
     "fare_tiers": "tier",
     "fare_caps": "cap",

@@ -22,6 +22,7 @@ from fare_rules.base_fare import FareRefusal
 from fare_rules.book import TariffBook
 from fare_rules.compiled import CompiledTariff
 from fare_rules.disruptions import touches
+from fare_rules.full_fares import FullFares
 from fare_rules.language.places import SameStopExit
 from fare_rules.legs import Leg
 from fare_rules.money import Fen
@@ -212,15 +213,16 @@ class RiderFold:
         span = tariff.span_of(network, leg.from_stop, leg.via_stops, leg.to_stop)
         fare_fen = None
         if network.journey_time.by_fare:
-            fare = tariff.plan(tariff.facts_of(leg)).full_fare
+            facts = tariff.facts_of(leg)
+            fares = FullFares(leg, facts, tariff.plan(facts), tariff)
+            fare = fares.full_fare(fares.plan, fares.trip(facts, fares.plan, None, None))
             fare_fen = None if isinstance(fare, FareRefusal) else fare
-            fare_fen = leg.gate_fare_fen if leg.gate_fare_fen is not None else fare_fen
         return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at), fare_fen)
 
     def _same_stop(
         self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
     ) -> None:
-        before = set(self._charges)
+        before, state = set(self._charges), self._state
         if band.charge in ("incomplete", "two_incomplete"):
             self._charge(_leg(opening, opening, missing="exit"), opening, opening)
             if band.charge == "two_incomplete":
@@ -235,7 +237,9 @@ class RiderFold:
             charged = tuple(key for key in self._charges if key not in before)
             until = closing.tapped_at + timedelta(minutes=band.cancelled_by_entry_minutes)
             where = opening.stop_id if band.cancelled_at == "same_stop" else None
-            reentry = Reentry(where, until, charged)
+            reentry = Reentry(
+                network.id, where, until, charged, state.trail, state.journey, state.windows
+            )
             self._state = structs.replace(self._state, reentry=reentry)
 
     def _tariff_id(self, tap: RideTap) -> str:
@@ -247,10 +251,16 @@ class RiderFold:
         reentry = self._state.reentry
         if reentry is None:
             return
-        is_there = reentry.stop_id is None or tap.stop_id == reentry.stop_id
+        is_there = tap.network == reentry.network and reentry.stop_id in (None, tap.stop_id)
         if is_there and tap.tapped_at <= reentry.until:
             for key in reentry.charged:
                 self._charges.pop(key, None)
+            self._state = structs.replace(
+                self._state,
+                trail=reentry.trail,
+                journey=reentry.journey,
+                windows=reentry.windows,
+            )
         self._state = structs.replace(self._state, reentry=None)
 
     def _leave_open(self) -> None:
@@ -321,18 +331,29 @@ class RiderFold:
     def _price(
         self, leg: Leg, day: date, journey_id: UUID
     ) -> tuple[CompiledTariff | None, Priced | FareRefusal]:
-        tariff = self._book.tariff_at(leg.boarded_at)
+        """Price a leg by the tariff in force, or by either where a change falls into it."""
         later = self._book.tariff_at(leg.last_tap_at)
-        if tariff is None or later is None:
+        earlier = self._book.tariff_at(leg.boarded_at)
+        if earlier is None or later is None:
             return None, FareRefusal.NO_TARIFF
-        priced = price_leg(leg, tariff, self._state, day=day, journey_id=journey_id)
-        if later is tariff or later.file.journeys_under_way == "old":
-            return tariff, priced
-        other = price_leg(leg, later, self._state, day=day, journey_id=journey_id)
+
+        def by(tariff: CompiledTariff) -> Priced | FareRefusal:
+            return price_leg(leg, tariff, self._state, day=day, journey_id=journey_id)
+
+        journey = self._state.journey
+        began = self._book.tariff_at(journey.boarded_at) if journey else None
+        if began is not None and began is not earlier:
+            joined = by(began)
+            if isinstance(joined, Priced) and joined.is_joined:
+                earlier = began
+        priced = by(earlier)
+        if later is earlier or later.file.journeys_under_way == "old":
+            return earlier, priced
+        other = by(later)
         if later.file.journeys_under_way == "new" or isinstance(priced, FareRefusal):
             return later, other
         if isinstance(other, FareRefusal) or other.quote.rider_fen >= priced.quote.rider_fen:
-            return tariff, priced
+            return earlier, priced
         return later, other
 
     def _put(self, tap: RideTap, effective_at: datetime, quote: Quote) -> None:
@@ -363,11 +384,16 @@ class RiderFold:
 
 def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderState:
     """What of a rider's memory still matters to a service day that begins at an instant."""
-    tariff = book.tariff_at(starts_at)
+    # A leg that is open then belongs to the day and the moment of its entry.
+    # A leg that is joined to others belongs to the moment of their first boarding.
+    begins_at = state.open_tap.tapped_at if state.open_tap else starts_at
+    if state.journey is not None and state.trail:
+        begins_at = min(begins_at, state.journey.boarded_at)
+    tariff = book.tariff_at(begins_at)
     if tariff is None:
         return state
-    day = book.service_day_of(starts_at)
-    earliest = starts_at - tariff.lookback
+    day = book.service_day_of(begins_at)
+    earliest = begins_at - tariff.lookback
     trail = tuple(past for past in state.trail if past.last_tap_at >= earliest)
     since = day - timedelta(
         days=max(
@@ -385,7 +411,7 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         rule_id: window
         for rule_id, window in state.windows.items()
         if (rule := tariff.accumulators.get(rule_id)) is not None
-        and not is_over(rule.period, window, day, starts_at)
+        and not is_over(rule.period, window, day, begins_at)
     }
     return RiderState(
         open_tap=state.open_tap,

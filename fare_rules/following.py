@@ -32,6 +32,7 @@ class Following(Struct, frozen=True):
             if (
                 rule.id in self.tariff.leads_to(before, before.tariff_id)
                 and self.tariff.campaigns[rule.id].holds(self.leg.boarded_at)
+                and (rule.times_max is None or journey.rules.count(rule.id) < rule.times_max)
                 and (rule.legs_max is None or len(journey.legs) < rule.legs_max)
                 and self._within(rule, before, journey)
                 and (not rule.different_route or _is_other_route(before.facts, self.facts))
@@ -104,7 +105,9 @@ class Following(Struct, frozen=True):
         )
 
     def _first_of(self, rule: FareTransferRule, before: PastLeg) -> ChainLeg:
-        """The first leg of the chain that the rule might have begun with."""
+        """The leg that the chain begins with, as far as the rule is concerned."""
+        if rule.chain == "any":
+            return before.chain.legs[0]
         return next(
             leg
             for leg in before.chain.legs

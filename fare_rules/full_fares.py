@@ -56,9 +56,10 @@ class FullFares(Struct, frozen=True):
         return Trip(facts, plan.network, plan.span, metres, plan.added_m, self.gate_fare_fen())
 
     def full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
+        if plan.product is None:
+            return FareRefusal.NO_FARE_RULE
         if trip.distance_m is None and trip.gate_fare_fen is None:
             return plan.full_fare
-        assert plan.product is not None
         return self.tariff.base_fares.full_fare(plan.product.id, trip)
 
     def earlier_fen(self, trip: Trip, boarded_at: datetime) -> Fen | None:
@@ -88,7 +89,7 @@ class FullFares(Struct, frozen=True):
     def through(self, rule: FareLegJoinRule, journey: Journey) -> tuple[LegFacts, LegPlan]:
         """The whole journey as one leg, by the product that the rule says."""
         own = self.tariff.facts_of(self.leg, journey.boarded_at)
-        legs = [*journey.legs, JoinedLeg(own, None, 0)]
+        legs = [*journey.legs, JoinedLeg(own, None)]
         first = legs[0].facts
         touched: list[str] = []
         for joined in legs:

@@ -124,8 +124,8 @@ class NetworkRules:
         """List the stops of which a leg counts the zones: those said, or all on the way."""
         if not self._counts_path:
             return stops
-        paths = [self.stops_between(one, other) for one, other in pairwise(stops)]
-        return tuple(dict.fromkeys(stop for path in paths for stop in path)) or stops
+        ways = [self.stops_between(*pair) or pair for pair in pairwise(stops)]
+        return tuple(dict.fromkeys(stop for way in ways for stop in way)) or stops
 
     def stops_between(self, from_stop: str, to_stop: str) -> tuple[str, ...]:
         return self._paths.stops_on(from_stop, to_stop) if self._paths else ()

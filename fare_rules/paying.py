@@ -56,12 +56,12 @@ def _round_share(parts: int, rounding: RoundTo) -> int:
     return round_parts(parts, WHOLE * step_fen, rounding.mode) * step_fen
 
 
-def tier_percent(steps: Iterable[TierStep], window: Window, rides_count: int) -> int:
+def tier_percent(steps: Iterable[TierStep], window: Window) -> int:
     """Find the rate that is reached: by what was spent, or by how many rides came before."""
     percent = WHOLE
     for step in steps:
         if (
-            (step.after_rides is not None and rides_count >= step.after_rides)
+            (step.after_rides is not None and window.rides_count >= step.after_rides)
             or (step.from_ is not None and window.spent_fen >= step.from_)
             or (step.above is not None and window.spent_fen > step.above)
         ):
@@ -69,10 +69,9 @@ def tier_percent(steps: Iterable[TierStep], window: Window, rides_count: int) ->
     return percent
 
 
-def split_fen(rule: FareTier, spent_fen: int, due_fen: int) -> int:
+def split_fen(rule: FareTier, spent_fen: int, due_fen: int, *, by_payment: bool) -> int:
     """Charge each part of a fare at the rate of the tier that it falls in."""
     rest, spent, paid = Fraction(due_fen), Fraction(spent_fen), Fraction(0)
-    by_payment = rule.counts in ("paid", "paid_by_all")
     starts = [
         int((step.from_ if step.from_ is not None else step.above) or 0) for step in rule.steps
     ]

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from fare_rules.language.discounts import Month, Period, Rolling, Week
 
@@ -21,8 +21,19 @@ class Window(Struct, array_like=True, frozen=True):
     # The zones travelled, as places in their order; below zero where none is known.
     low: int = -1
     high: int = -1
-    # The journey of the last ride that was counted.
+    # The journey of the last ride that was counted, and what it added.
     journey_id: UUID | None = None
+    journey_fen: int = 0
+
+    def before_journey(self, journey_id: UUID) -> "Window":
+        """What was spent and ridden before a journey that may be under way."""
+        if journey_id != self.journey_id:
+            return self
+        return structs.replace(
+            self,
+            spent_fen=self.spent_fen - self.journey_fen,
+            rides_count=self.rides_count - 1,
+        )
 
 
 def first_day_of(period: Period, day: date) -> date:

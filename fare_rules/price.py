@@ -8,7 +8,7 @@ what the leg would leave behind in the rider's memory comes back with its price.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -107,7 +107,7 @@ class _Pricing:
         self.through_fen = 0
         self.kept_off_fen = 0
         self.full_fen = 0
-        self.own_full_fen = 0
+        self.join_id = ""
 
     def price(self) -> Priced | FareRefusal:
         charge = self.plan.incomplete.charge if self.plan.incomplete else None
@@ -115,7 +115,10 @@ class _Pricing:
             gate_fare_fen = self.fares.gate_fare_fen()
             if self.leg.missing == "exit" or gate_fare_fen is None:
                 return self._price_incomplete()
-        return self._price_ride()
+        join = self.following.join_rule()
+        priced = self._price_ride(join)
+        # What cannot be priced as one, since some way is not known, is priced by itself.
+        return self._price_ride(None) if join and isinstance(priced, FareRefusal) else priced
 
     def _price_incomplete(self) -> Priced | FareRefusal:
         rule = self.plan.incomplete
@@ -143,10 +146,10 @@ class _Pricing:
         self._remember(total, incomplete=True)
         return self._priced(total, rule_id, is_joined=False)
 
-    def _price_ride(self) -> Priced | FareRefusal:
-        join = self.following.join_rule()
+    def _price_ride(self, join: FareLegJoinRule | None) -> Priced | FareRefusal:
         journey = self.state.journey if join else None
         self.joined_to = self.state.trail[-1] if join else None
+        self.join_id = join.id if join else ""
         through = self.fares.through(join, journey) if join and journey else None
         facts, plan = through or (self.facts, self.plan)
         if plan.product is None:
@@ -155,19 +158,21 @@ class _Pricing:
         full_fen = self.fares.full_fare(plan, trip)
         if isinstance(full_fen, FareRefusal):
             return full_fen
-        self.own_full_fen = self._own_full_fen()
+        own_fen = full_fen
         if join and journey and join.price_as == "sum":
-            full_fen = Fen(full_fen + sum(joined.full_fen for joined in journey.legs))
+            full_fen = Fen(journey.full_fen + own_fen)
         total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
         total.full_fen = full_fen
         product = plan.product
         total.add(product.id, full_fen, product.reference)
         earlier_fen = self.fares.earlier_fen(trip, total.boarded_at)
-        if earlier_fen is not None and earlier_fen < full_fen:
-            self._take_back_to(earlier_fen, total)
+        if earlier_fen is not None and earlier_fen < own_fen:
+            self._take_back_to(Fen(full_fen - own_fen + earlier_fen), total)
         if join and journey and join.less:
-            self._credit(total, join, max(total.due_fen - join.less * len(journey.legs), 0))
-        self.full_fen = max(total.full_fen, journey.full_fen if journey else 0)
+            # A sum grows by each change; any other whole is found afresh.
+            changes_count = 1 if join.price_as == "sum" else len(journey.legs)
+            self._credit(total, join, max(total.due_fen - join.less * changes_count, 0))
+        self.full_fen = max(total.due_fen, journey.full_fen if journey else 0)
         is_leg_by_leg = join is not None and join.leg_by_leg
         if join and journey and is_leg_by_leg:
             self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
@@ -313,10 +318,13 @@ class _Pricing:
             )
             return
 
-    def _rides_before(self, rule: Accumulating, window: Window) -> int:
-        """The rides before this one; a leg that continues the last one counted is that ride."""
-        is_same = window.journey_id is not None and window.journey_id == self._journey_now()
-        return window.rides_count - (is_same and not rule.counts_transfers)
+    def _before(self, rule: Accumulating, window: Window) -> Window:
+        """What came before this ride; a leg that continues the last one counted is that ride."""
+        if rule.counts_transfers:
+            return window
+        before = window.before_journey(self._journey_now())
+        # A leg that is only cheaper after another is paid by itself.
+        return before if self.joined_to else structs.replace(before, spent_fen=window.spent_fen)
 
     def _journey_now(self) -> UUID:
         if self.joined_to is not None:
@@ -327,18 +335,30 @@ class _Pricing:
         found = self.windows.get(rule.id)
         if found is None:
             known = self.state.windows.get(rule.id)
-            found = window_at(rule.period, known, self.day, self.leg.boarded_at)
+            found = window_at(rule.period, known, *self._counted_at())
             self.windows[rule.id] = found
         return found
+
+    def _counted_at(self) -> tuple[date, datetime]:
+        """The service day and moment that the ride counts for: of its journey's first boarding."""
+        if self.joined_to is None or self.state.journey is None:
+            return self.day, self.leg.boarded_at
+        began_at = self.state.journey.boarded_at
+        return self.tariff.service_day_of(began_at), began_at
 
     def _tier(self, rule: FareTier, total: RunningSum) -> None:
         if self._stands_apart(rule):
             return
         window = self._window(rule)
         if rule.reading == "split" and rule.steps[0].after_rides is None:
-            due_fen = split_fen(rule, window.spent_fen, total.due_fen)
+            due_fen = split_fen(
+                rule,
+                window.spent_fen,
+                total.due_fen,
+                by_payment=self.tariff.counts_payment(rule),
+            )
         else:
-            percent = tier_percent(rule.steps, window, self._rides_before(rule, window))
+            percent = tier_percent(rule.steps, self._before(rule, window))
             due_fen = percent_of(total.due_fen, percent, rule.rounding)
         due_fen = min(due_fen, total.due_fen)
         total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
@@ -349,7 +369,7 @@ class _Pricing:
         window = self._window(rule)
         left_fen: int | None
         if rule.rides is not None:
-            left_fen = 0 if self._rides_before(rule, window) >= rule.rides else None
+            left_fen = 0 if self._before(rule, window).rides_count >= rule.rides else None
         else:
             limit_fen = self._limit_fen(rule, window)
             left_fen = None if limit_fen is None else max(limit_fen - window.spent_fen, 0)
@@ -406,7 +426,8 @@ class _Pricing:
             }[rule.counts]
             if is_given and not rule.counts_free:
                 spent_fen = 0
-            is_new = rule.counts_transfers or window.journey_id != journey_id
+            is_same = window.journey_id == journey_id
+            is_new = rule.counts_transfers or not is_same
             is_ride = is_new and (spent_fen > 0 or rule.counts_free)
             span = self.plan.span
             known = Span(window.low, window.high) if window.low >= 0 else None
@@ -418,6 +439,9 @@ class _Pricing:
                 low=widest.low,
                 high=widest.high,
                 journey_id=journey_id if is_ride else window.journey_id,
+                journey_fen=spent_fen + (window.journey_fen if is_same else 0)
+                if is_ride or is_same
+                else window.journey_fen,
             )
 
     def _priced(
@@ -456,16 +480,12 @@ class _Pricing:
             chain=chain,
         )
 
-    def _own_full_fen(self) -> int:
-        fare = self.fares.full_fare(self.plan, self.fares.trip(self.facts, self.plan, None, None))
-        return 0 if isinstance(fare, FareRefusal) else fare
-
     def _journey(self, journey: Journey | None) -> Journey | None:
         """What a further leg may be joined to; None where no rule joins anything to this one."""
         if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
             return None
         own = Trip(self.facts, self.plan.network, None, distance_m=self.leg.distance_m)
-        joined = JoinedLeg(self.facts, distance_m(own), self.own_full_fen)
+        joined = JoinedLeg(self.facts, distance_m(own))
         apart = tuple(rule.id for rule in self.plan.surcharges if not rule.in_caps)
         if journey is None:
             return Journey(
@@ -484,4 +504,5 @@ class _Pricing:
             self.full_fen,
             journey.riders_count,
             surcharges,
+            (*journey.rules, self.join_id),
         )

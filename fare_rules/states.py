@@ -50,8 +50,6 @@ class JoinedLeg(Struct, frozen=True, array_like=True):
 
     facts: LegFacts
     distance_m: int | None
-    # One rider's, by the leg's own product.
-    full_fen: int
 
 
 class Journey(Struct, frozen=True, array_like=True):
@@ -66,6 +64,8 @@ class Journey(Struct, frozen=True, array_like=True):
     riders_count: int
     # Those that stand apart from caps; each is due once a journey.
     surcharges: tuple[str, ...] = ()
+    # The join rules that have acted.
+    rules: tuple[str, ...] = ()
 
 
 class Uses(Struct, frozen=True, array_like=True):
@@ -92,10 +92,15 @@ class Habit(Struct, frozen=True, array_like=True):
 class Reentry(Struct, frozen=True, array_like=True):
     """Where entering again takes a charge back."""
 
-    # At any stop, where none is said.
+    network: str
+    # At any stop of the network, where none is said.
     stop_id: str | None
     until: datetime
     charged: tuple[tuple[UUID, str], ...]
+    # What was remembered before.
+    trail: tuple[PastLeg, ...]
+    journey: Journey | None
+    windows: dict[str, Window]
 
 
 class RiderState(Struct, frozen=True, array_like=True, omit_defaults=True):

@@ -50,10 +50,11 @@ class ZoneMap:
 
     def zones_count(self, stops: Iterable[str]) -> int | None:
         """Count the zones that a path goes through; a boundary stop adds none of its own."""
+        choices = [self._of_stop.get(stop) for stop in stops]
         crossed: set[int] = set()
-        for stop in stops:
-            zones = self._of_stop.get(stop)
-            if zones is None:
+        # What lies in one zone alone is sure; a boundary then belongs to what is crossed anyway.
+        for zones in sorted((choice or () for choice in choices), key=len):
+            if not zones:
                 return None
             if crossed.isdisjoint(zones):
                 crossed.add(zones[0])

@@ -140,6 +140,13 @@ def never_late(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             yield Finding(place, FaultCode.NEVER_ACTS, message, remedy)
 
 
+def _begin_alike(first: Any, second: Any, city: City) -> bool:
+    """Whether the chains that two transfer rules continue may have begun with the same leg."""
+    if not hasattr(first, "first"):
+        return True
+    return filters_overlap(first.first, second.first, city)
+
+
 def rules_overlap(first: Any, second: Any, city: City) -> bool:
     """Whether there may be a leg that both rules fit."""
     if hasattr(first, "from_"):
@@ -148,6 +155,7 @@ def rules_overlap(first: Any, second: Any, city: City) -> bool:
         return (
             (are_proven or filters_overlap(first.from_, second.from_, city))
             and filters_overlap(first.to, second.to, city)
+            and _begin_alike(first, second, city)
             and _campaigns_overlap(first, second)
             and _networks_can_differ(first, second)
             and _meeting_places_overlap(first, second)

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from itertools import combinations_with_replacement, permutations
 from typing import Any
 
+from fare_rules.base_fare import FareRefusal
 from fare_rules.checks.finding import Finding
 from fare_rules.checks.names import known_stops, stops_in_tables
 from fare_rules.checks.overlaps import City, city_of, filters_overlap
+from fare_rules.compiled import CompiledTariff, compile_tariff
 from fare_rules.faults import FaultCode
 from fare_rules.language.conditions import LegConditions
 from fare_rules.language.discounts import PaysLess
@@ -27,8 +29,10 @@ from fare_rules.language.products import (
     ZoneFares,
 )
 from fare_rules.language.tariff import Tariff
+from fare_rules.legs import LegFacts
 from fare_rules.tables import Tables
 
+_STOPS_COMPARED_MAX = 60
 # Conditions that can share all legs out among rules, as each has all its values in the file.
 _SHARED_OUT = ("rider_categories", "fare_media", "carriage_classes")
 _BY_PLACE = (
@@ -251,6 +255,58 @@ def _never_ridden(
         for pair in permutations(stops, 2)
         if not any(route.issuperset(pair) for route in routes)
     }
+
+
+def ends_without_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """Between any two kinds of stop there is a fare, whichever rules share the legs out."""
+    compiled = compile_tariff(tariff, tables, {})
+    # Stops of the same zones and areas are priced alike; two of each make pairs of them, too.
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for stop in tables.stops:
+        alike.setdefault((stop.zones, stop.areas), []).append(stop.id)
+    stops = sorted(stop for kind in alike.values() for stop in kind[:2])[:_STOPS_COMPARED_MAX]
+    for index, product in enumerate(tariff.fare_products):
+        if not isinstance(product.pricing, (ZoneFares, Matrix)) or product.gate_may_name_fare:
+            continue
+        for network in tariff.networks:
+            if network.taps == "board" or stops_in_tables(tables, network):
+                continue
+            for pair in permutations(stops, 2):
+                plan = compiled.plan(_plain_facts(compiled, network.id, pair))
+                is_its = plan.product is not None and plan.product.id == product.id
+                is_hole = plan.full_fare is FareRefusal.NO_PAIR or (
+                    plan.full_fare is FareRefusal.NO_ZONE and _is_on_no_other(compiled, pair)
+                )
+                if is_its and is_hole:
+                    message = f"There is no fare from '{pair[0]}' to '{pair[1]}'"
+                    remedy = "Add it, or say the zones of the stops"
+                    place = ("fare_products", index, "pricing")
+                    yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
+                    return
+
+
+def _is_on_no_other(tariff: CompiledTariff, ends: tuple[str, str]) -> bool:
+    """Whether no network at all has a fare without zones between two stops."""
+    plans = [tariff.plan(_plain_facts(tariff, name, ends)) for name in tariff.networks]
+    return all(plan.full_fare is FareRefusal.NO_ZONE for plan in plans)
+
+
+def _plain_facts(tariff: CompiledTariff, network: str, ends: tuple[str, str]) -> LegFacts:
+    return LegFacts(
+        network=network,
+        operator_id="",
+        route_id=None,
+        carriage_class=tariff.file.carriage_classes[0].id,
+        from_stop=ends[0],
+        to_stop=ends[1],
+        via_stops=(),
+        rider_category=tariff.default_rider_category,
+        fare_media=tariff.default_fare_media,
+        issuer_id=None,
+        from_frames=0,
+        to_frames=0,
+        missing=None,
+    )
 
 
 def _places(tariff: Tariff, tables: Tables, pricing: Matrix, rule: FareLegRule) -> set[str]:

@@ -32,7 +32,13 @@ class LegConditions(Record, frozen=True, kw_only=True):
     rider_categories: Annotated[Ids, _of("Kinds of rider.")] = ()
     fare_media: Annotated[Ids, _of("Kinds of card, phone or ticket.")] = ()
     issuers: Annotated[Ids, _of("Institutions that operate the wallet which pays.")] = ()
-    from_timeframes: Annotated[Ids, _of("Timeframes that hold the first tap of the journey.")] = ()
+    from_timeframes: Annotated[
+        Ids,
+        _of(
+            "Timeframes that hold the first tap of the leg; of one joined to others, that of the "
+            "journey, unless leg_by_leg."
+        ),
+    ] = ()
     to_timeframes: Annotated[Ids, _of("Timeframes that hold the last tap of the leg.")] = ()
 
 

@@ -121,7 +121,11 @@ class ExceptedChange(Record, frozen=True, kw_only=True):
 
 
 class FareTransferRule(Clause, frozen=True, kw_only=True):
-    """What a change of vehicles takes off the next leg (GTFS fare_transfer_rules)."""
+    """What a change of vehicles takes off the next leg (GTFS fare_transfer_rules).
+
+    A chain is a leg that continues no other, and every leg that continues one of it, by whichever
+    transfer or join rules.
+    """
 
     from_: Annotated[LegFilter, Meta(description="Which legs may come before.")] = field(
         name="from", default=LegFilter()
@@ -139,6 +143,13 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
             "the chain. The last tap is the exit, or the boarding where nobody taps out."
         ),
     ] = "previous_last_tap"
+    chain: Annotated[
+        Literal["any", "own"],
+        Meta(
+            description="Where the chain's first leg is said: of the whole chain, whichever rules "
+            "continued it; or own, the first leg in it that this rule's `from` fits."
+        ),
+    ] = "any"
     window_starts: Annotated[
         Literal["at_once", "next_full_hour"],
         Meta(description="At that tap, or when the next full hour strikes."),
@@ -147,7 +158,8 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
         Literal["boarding", "last_tap"], Meta(description="What must come before it ends.")
     ] = "boarding"
     transfers_max: Annotated[
-        Count | None, Meta(description="Transfers in one chain; any number if left out.")
+        Count | None,
+        Meta(description="Transfers in one chain, by whichever rules; any number if left out."),
     ] = None
     different_route: Annotated[
         bool, Meta(description="On one network, both routes must be known and differ.")
@@ -271,8 +283,8 @@ class FareTier(Accumulating, frozen=True, kw_only=True):
     reading: Annotated[
         Literal["per_trip", "split"],
         Meta(
-            description="per_trip: one rate for the whole leg, by what was spent before it. split: "
-            "each part of its fare has the rate of the tier it falls in."
+            description="per_trip: one rate for the whole journey, by what was spent before it. "
+            "split: each part of a leg's fare has the rate of the tier it falls in."
         ),
     ] = "per_trip"
     steps: Annotated[
@@ -369,4 +381,6 @@ class Subsidy(Accumulating, frozen=True, kw_only=True):
     ] = ()
     maximum: Annotated[Money | None, Meta(description="In one period at most.")] = None
     rounding: Annotated[RoundTo, Meta(description="Of what is given back.")]
-    borne_by: Annotated[Id, BORNE_BY]
+    borne_by: Annotated[
+        Id, Meta(description="The sponsor that gives it back; an operator may be one, too.")
+    ]

@@ -31,6 +31,7 @@ class ExampleCoupon(Record, frozen=True, kw_only=True):
 
     promotion: Annotated[Id, Meta(description="The promotion it is of.")]
     activated: Annotated[Moment, Meta(description="When, local.")]
+    used: Annotated[int, Meta(ge=0, description="How often this coupon was used before.")] = 0
 
 
 class ExampleRider(Record, frozen=True, kw_only=True):
@@ -88,7 +89,7 @@ class ExampleTap(Record, frozen=True, kw_only=True):
     ] = None
     pays: Annotated[
         dict[str, Money] | None,
-        Meta(description="Expected: who pays what of it, the `rider` and sponsors."),
+        Meta(description="Expected: all who pay something of it, the `rider` and sponsors."),
     ] = None
     refusal: Annotated[
         Id | None, Meta(description="Expected: why it has no price, such as `no_fare_rule`.")
@@ -110,7 +111,7 @@ class Example(Record, frozen=True, kw_only=True):
         Money | None, Meta(description="Expected: the sum over all taps, whoever pays.")
     ] = None
     pays: Annotated[
-        dict[str, Money] | None, Meta(description="Expected: who pays what of the total.")
+        dict[str, Money] | None, Meta(description="Expected: all who pay something of the total.")
     ] = None
     subsidies: Annotated[
         dict[str, Money] | None,

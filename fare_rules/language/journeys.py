@@ -19,7 +19,10 @@ class StopPair(Record, frozen=True, kw_only=True):
 
 
 class FareLegJoinRule(Clause, frozen=True, kw_only=True):
-    """Two legs priced as one (GTFS fare_leg_join_rules): interchanges, through distance."""
+    """Two legs priced as one (GTFS fare_leg_join_rules): interchanges, through distance.
+
+    A leg and all that are joined to it are a journey.
+    """
 
     from_: Annotated[LegFilter, Meta(description="Which legs may come before.")] = field(
         name="from", default=LegFilter()
@@ -43,7 +46,11 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
         Meta(description="From the last tap of the one leg to the first of the next, included."),
     ] = 0
     different_route: Annotated[
-        bool, Meta(description="On one network, both routes must be known and differ.")
+        bool,
+        Meta(
+            description="On one network, both routes must be known and differ, so where gates send "
+            "none, no leg follows another; of two networks, any change counts."
+        ),
     ] = False
     not_back: Annotated[bool, Meta(description="The leg must not end where the journey began.")] = (
         False
@@ -52,6 +59,9 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
         Money, Meta(description="Taken off the whole for each change, before concessions.")
     ] = no_money()
     legs_max: Annotated[Count | None, Meta(description="Legs of one journey.")] = None
+    times_max: Annotated[
+        Count | None, Meta(description="Times that the rule acts in one journey.")
+    ] = None
     journey_minutes_max: Annotated[
         Minutes | None, Meta(description="From the first tap of the journey to this boarding.")
     ] = None
@@ -67,7 +77,8 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Surcharges and concessions are those of each leg alone, and act on what "
-            "it adds to the full fare; otherwise they are those of the whole, and act on all of it."
+            "it adds to the full fare, so a bus surcharge is due on each bus; otherwise they are "
+            "those of the whole, and act on all of it."
         ),
     ] = False
     at_most_alone: Annotated[

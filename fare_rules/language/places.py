@@ -55,7 +55,11 @@ class HolidayCalendar(Record, frozen=True, kw_only=True):
         str | None, Meta(description="Part of the country with holidays of its own, such as ENG.")
     ] = None
     also: Annotated[
-        tuple[date, ...], Meta(description="Days that are holidays, whatever the library says.")
+        tuple[date, ...],
+        Meta(
+            description="Days that are holidays, whatever the library says; all of them, where the "
+            "notice names its holidays itself, and country is left out."
+        ),
     ] = ()
     never: Annotated[
         tuple[date, ...], Meta(description="Days that are none, whatever the library says.")
@@ -129,7 +133,10 @@ class JourneyTime(Record, frozen=True, kw_only=True):
     ] = ()
     by_fare: Annotated[
         tuple[FareMinutes, ...],
-        Meta(description="Time by the full fare; the first that reaches it counts."),
+        Meta(
+            description="Time by the leg's own full fare, where no run of by_zones says it; the "
+            "first that reaches it counts."
+        ),
     ] = ()
     longer: Annotated[
         tuple[LongerTime, ...], Meta(description="More time at some hours; the first that fits.")

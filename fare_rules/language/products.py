@@ -34,7 +34,12 @@ class Flat(_Pricing, frozen=True, kw_only=True, tag="flat"):
 class DistanceBand(Record, frozen=True, kw_only=True):
     """The fare up to a distance."""
 
-    up_to_km: Annotated[Kilometres, Meta(description="End of the band.")]
+    up_to_km: Annotated[
+        Kilometres,
+        Meta(
+            description="End of the band: of 7 to 11 km, each kilometre begun counting, it is 11."
+        ),
+    ]
     amount: Annotated[Money, Meta(description="The fare in it.")]
 
 
@@ -102,9 +107,12 @@ class ZoneFare(Record, frozen=True, kw_only=True):
 
 
 class ZoneFares(_Pricing, frozen=True, kw_only=True, tag="zones"):
-    """A fare by the zones travelled: the narrowest listed run that holds all of them."""
+    """A fare by the zones travelled: the narrowest run that holds them; of two, the first."""
 
-    fares: Annotated[tuple[ZoneFare, ...], Meta(min_length=1, description="In any order.")]
+    fares: Annotated[
+        tuple[ZoneFare, ...],
+        Meta(min_length=1, description="Of two runs as narrow, the first counts."),
+    ]
 
 
 class ZoneCountFare(Record, frozen=True, kw_only=True):
@@ -117,7 +125,10 @@ class ZoneCountFare(Record, frozen=True, kw_only=True):
 class ZoneCount(_Pricing, frozen=True, kw_only=True, tag="zone_count"):
     """A fare by the number of zones: along the shortest path over links, or else by their order."""
 
-    bands: Annotated[tuple[ZoneCountFare, ...], Meta(min_length=1, description="Few to many.")]
+    bands: Annotated[
+        tuple[ZoneCountFare, ...],
+        Meta(min_length=1, description="Few to many; the last has no end."),
+    ]
 
 
 class Matrix(_Pricing, frozen=True, kw_only=True, tag="matrix"):
@@ -177,11 +188,18 @@ class FareProduct(Clause, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="What people call it.")] = ""
     pricing: Annotated[Pricing, Meta(description="How the full fare is found.")]
     gate_may_name_fare: Annotated[
-        bool, Meta(description="A full fare that the gate sends goes before `pricing`.")
+        bool,
+        Meta(
+            description="A full fare that the gate sends goes before `pricing`; of a joined leg, "
+            "it is the whole way's."
+        ),
     ] = False
     through: Annotated[
         Id | None,
-        Meta(description="The product that prices it, instead, once a leg is joined with others."),
+        Meta(
+            description="The product that prices it, instead, once a leg is joined with others; rules "
+            "with `products` must name that one, too."
+        ),
     ] = None
 
 
@@ -203,7 +221,7 @@ class FixedCharge(Record, frozen=True, kw_only=True, tag="amount", tag_field="ki
 
 
 class DearestCharge(Record, frozen=True, kw_only=True, tag="dearest", tag_field="kind"):
-    """The dearest fare between the stop that is known and any other of the network."""
+    """The dearest fare between the stop that is known and any other, of the route if known."""
 
 
 class ProductCharge(Record, frozen=True, kw_only=True, tag="product", tag_field="kind"):

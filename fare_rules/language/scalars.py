@@ -161,7 +161,10 @@ class RoundTo(Record, frozen=True, kw_only=True):
     mode: Annotated[Rounding, Meta(description="Which way: half_up, half_even, up or down.")]
     step: Annotated[
         Money | None,
-        Meta(description="What the amount becomes a multiple of. One minor unit if left out."),
+        Meta(
+            description="What the amount becomes a multiple of; one minor unit if left out. 1 "
+            "where fares are whole units though ISO gives the currency decimals (TWD, INR, THB)."
+        ),
     ] = None
 
 

@@ -77,12 +77,13 @@ def tap(number: int, said: str, book: TariffBook) -> RideTap:
             words.append(key)
     day = f"2026-{words.pop(0)}" if "-" in words[0] else "2026-01-05"
     clock, action, network, *stop = words
-    tapped_at = instant_of(f"{day} {clock}", book.tariffs[0].effective_from, book.timezone)
+    first_day = book.tariffs[0].effective_from
+    coupon = f"2026-{values['coupon'].replace('T', ' ')}" if "coupon" in values else None
     return RideTap(
         tap_id=UUID(int=number),
         gate_id="gate",
         sequence=number,
-        tapped_at=tapped_at,
+        tapped_at=instant_of(f"{day} {clock}", first_day, book.timezone),
         media_token="token",
         action=Action(action),
         network=network,
@@ -96,6 +97,7 @@ def tap(number: int, said: str, book: TariffBook) -> RideTap:
         riders_count=int(values.get("riders", 1)),
         distance_m=int(values["metres"]) if "metres" in values else None,
         transfer_proven="proven" in values,
+        coupons=(("gift", instant_of(coupon, first_day, book.timezone)),) if coupon else (),
     )
 
 
@@ -163,6 +165,11 @@ def test_zones_are_counted_along_the_line_and_the_last_fare_holds_for_more(tmp_p
     book = metro_costs(tmp_path, ZONE_COUNT)
     ends = (("a", "a"), ("a", "b"), ("a", "c"), ("c", "b"), ("c", "d"), ("a", "d"))
     assert [fare(book, *pair) for pair in ends] == ["2.00", "2.00", "3.00", "2.00", "3.00", "3.00"]
+
+
+def test_a_ride_costs_the_same_both_ways_over_a_boundary_stop(tmp_path):
+    book = metro_costs(tmp_path, ZONE_COUNT)
+    assert fare(book, "b", "c") == fare(book, "c", "b") == "2.00"
 
 
 def test_a_line_that_turns_back_crosses_each_zone_once(tmp_path):
@@ -330,4 +337,122 @@ def test_a_holiday_is_a_weekday_as_usual_unless_the_hours_say_otherwise(tmp_path
         ["bus_ride 2.00, on_a_weekday 0.50"],
         ["bus_ride 2.00, on_a_feast 2.00, on_a_weekday 0.50"],
         ["bus_ride 2.00"],
+    ]
+
+
+def test_between_two_stops_on_a_boundary_the_outer_zone_counts(tmp_path):
+    fares = "[{zones: 1, amount: 5}, {zones: 2, amount: 2}, {zones: 1-3, amount: 9}]"
+    book = metro_costs(tmp_path, f"kind: zones, fares: {fares}")
+    assert [fare(book, "b", "b"), fare(book, "b", "a"), fare(book, "b", "c")] == [
+        "2.00",
+        "5.00",
+        "2.00",
+    ]
+
+
+def test_zones_on_the_way_are_travelled_where_the_notice_says_so(tmp_path):
+    """Both ends lie in zone 2; the line between them runs through zone 1, or by way of zone 3."""
+    network = """
+networks:
+  - {id: metro, taps: enter_exit, links: links.csv, zones_travelled: path,
+     journey_time: {minutes: 120}, reference: n}
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+stops:
+  - {id: v, zones: [2]}
+  - {id: w, zones: [1]}
+  - {id: x, zones: [2]}
+  - {id: y, zones: [3]}
+  - {id: far, zones: [2]}
+areas: []
+"""
+    fares = "[{zones: 2, amount: 1}, {zones: 1-2, amount: 2}, {zones: 1-3, amount: 3}]"
+    lines = "from_stop,to_stop,distance_m\nv,w,1\nw,x,1\nx,y,5\ny,v,5\n"
+    book = metro_costs(tmp_path, f"kind: zones, fares: {fares}", network, links=lines)
+    assert [fare(book, "v", "x"), fare(book, "v", "v")] == ["2.00", "1.00"]
+    by_y = ("08:00 enter metro v", "08:10 touch metro y", "08:20 exit metro x")
+    # Zones 2 and 3 alone have no fare of their own.
+    assert charged(book, *by_y) == ["metro_ride 3.00"]
+    # No line leads there, so only the two ends count.
+    assert fare(book, "v", "far") == "1.00"
+
+
+def test_a_rule_is_for_some_zones_and_some_hours_of_leaving(tmp_path):
+    book = town(
+        tmp_path,
+        """
+timeframes: [{id: noon, periods: [{start: 12:00, end: 13:00}]}]
+surcharges:
+  - {id: inner, reference: s, within_zones: 1-2, amount: 1}
+  - {id: at_noon, reference: s, to_timeframes: [noon], amount: 2}
+  - {id: no_metro, reference: s, amount: 4, except: [{products: [metro_ride]}]}
+  - {id: not_inner, reference: s, amount: 8, except: [{within_zones: 1}]}
+""",
+    )
+
+    def added(*said: str) -> list[str]:
+        (lines,) = charged(book, *said)
+        return [line.split()[0] for line in lines.split(", ")[1:]]
+
+    assert added("11:30 enter metro a", "11:59 exit metro b") == ["inner"]
+    assert added("11:30 enter metro a", "12:00 exit metro c") == ["inner", "at_noon", "not_inner"]
+    assert added("12:30 enter metro a", "13:00 exit metro d") == ["not_inner"]
+    assert added("12:59 board bus") == ["at_noon", "no_metro", "not_inner"]
+
+
+def test_what_is_added_is_made_less_or_not_as_its_rule_says(tmp_path):
+    book = town(
+        tmp_path,
+        """
+networks:
+  - {id: metro, taps: enter_exit, links: links.csv, reference: n,
+     journey_time: {minutes: 30, over: ride}}
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+surcharges:
+  - {id: late, reference: s, over_time: true, amount: 5}
+  - {id: with_fare, reference: s, with_concessions: true, percent: 25}
+  - {id: whole, reference: s, amount: 0.10}
+  - {id: apart, reference: s, in_caps: false, amount: 0.20}
+concessions: [{id: half, reference: c, pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
+fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 2}]
+""",
+    )
+    entry = "08:00 enter metro a"
+    assert charged(book, entry, "08:30 exit metro c") == [
+        "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, cap -0.60, apart 0.20"
+    ]
+    assert charged(book, entry, "08:31 exit metro c") == [
+        "metro_ride 4.00, with_fare 1.00, half -2.50, late 5.00, whole 0.10, cap -5.60, apart 0.20"
+    ]
+
+
+def test_offers_before_concessions_leave_the_companions_their_whole_fare(tmp_path):
+    book = town(
+        tmp_path,
+        """
+order: [promotions, concessions, transfers, tiers, caps]
+promotions: [{id: gift, reference: g, pays: {kind: less, amount: 1}}]
+concessions: [{id: half, reference: c, pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
+""",
+    )
+    # The holder pays half of 1, each of the two others half of 2.
+    assert charged(book, "08:00 board bus riders=3") == ["bus_ride 6.00, gift -1.00, half -2.50"]
+
+
+def test_an_offer_that_takes_nothing_off_leaves_the_next_one(tmp_path):
+    book = town(
+        tmp_path,
+        """
+promotions:
+  - {id: all_of_it, reference: g, priority: 2, pays: {kind: amount, amount: 2}, uses_max: 1}
+  - {id: a_fen, reference: g, priority: 1, pays: {kind: less, amount: 0.01}, uses_max: 1}
+  - {id: last, reference: g, pays: {kind: less, amount: 1}}
+""",
+    )
+    rides = ("08:00 board bus", "09:00 board bus", "10:00 board tram")
+    assert charged(book, *rides) == [
+        "bus_ride 2.00, a_fen -0.01",
+        "bus_ride 2.00, last -1.00",
+        "tram_ride 3.00, all_of_it -1.00",
     ]

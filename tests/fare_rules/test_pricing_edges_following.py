@@ -242,10 +242,10 @@ def test_a_distance_is_that_of_the_legs_or_of_the_ends(tmp_path, distance, secon
     assert charged(book, *said, "08:50 exit metro d") == ["metro_ride 3.00", second]
 
 
-def test_a_leg_whose_length_nobody_knows_leaves_the_sum_unknown(tmp_path):
+def test_a_leg_whose_length_nobody_knows_is_added_to_no_sum(tmp_path):
     book = joins(tmp_path, "price_as: last", BY_KILOMETRE)
-    said = ("08:00 board bus", "08:10 enter metro a", "08:30 exit metro c")
-    assert charged(book, *said) == ["bus_ride 2.00", "no_distance"]
+    metro = ("08:10 enter metro a", "08:30 exit metro c")
+    assert charged(book, "08:00 board bus", *metro) == ["bus_ride 2.00", "metro_ride 3.00"]
 
 
 def test_the_whole_journey_is_asked_for_its_stops_and_its_hours(tmp_path):

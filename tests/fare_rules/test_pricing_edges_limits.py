@@ -170,6 +170,16 @@ def test_which_rides_count_towards_a_cap_of_rides(tmp_path, terms, off):
     assert last(book, *buses(4), "12:00 board tram") == off
 
 
+def test_a_change_with_another_ride_between_is_no_ride_of_its_own(tmp_path):
+    between = CHANGE.replace(
+        "to: {networks: [bus]}", "from: {networks: [bus]}, to: {networks: [bus]}"
+    )
+    between = between.replace("transfers_max: 1", "others_between: true")
+    book = capped(tmp_path, f"{DAILY}, rides: 3", between)
+    said = ("08:00 board bus", "08:10 board tram", "08:20 board bus", "12:00 board tram")
+    assert charged(book, *said)[-2:] == ["bus_ride 2.00, change -2.00", "tram_ride 3.00"]
+
+
 def test_a_leg_begun_too_soon_at_the_same_place_does_not_count(tmp_path):
     book = capped(tmp_path, f"{DAILY}, rides: 2, same_place_minutes: 15")
 
@@ -221,6 +231,19 @@ def test_legs_without_an_end_count_with_their_full_fare(tmp_path):
     assert last(book, "08:00 exit metro a", "09:00 exit metro a", "10:00 board tram") == "cap -1.00"
 
 
+def test_a_cap_that_a_leg_is_not_in_does_not_hide_the_next_one(tmp_path):
+    more = """  - {id: all_legs, reference: k.2, period: {kind: service_day}, amount: 10,
+     incomplete_legs: true}
+"""
+    book = capped(tmp_path, f"{DAILY}, amount: 4", more)
+    said = ("08:00 exit metro a", "09:00 board bus", "10:00 board tram")
+    assert charged(book, *said) == [
+        "no_end 9.00",
+        "bus_ride 2.00, all_legs -1.00",
+        "tram_ride 3.00, all_legs -3.00",
+    ]
+
+
 @pytest.mark.parametrize(
     ("period", "same", "new"),
     [
@@ -266,6 +289,48 @@ def test_a_pass_without_a_coupon_is_had_once(tmp_path):
     book = offers(tmp_path, "days_from_first_use: 1")
     clocks = ("01-05 08:00", "01-06 07:59:59", "01-06 08:00", "01-07 08:00")
     assert given(book, *(f"{clock} board bus" for clock in clocks)) == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("counted", "last_ride", "too_late"),
+    [
+        ("days: 1, counted: hours", "01-06 07:59:59", "01-06 08:00"),
+        ("days: 2, counted: calendar_days", "01-06 23:59:59", "01-06 24:00"),
+        ("days: 1, counted: calendar_months", "01-31 23:59:59", "02-01 00:00"),
+        ("days: 2, counted: calendar_months", "02-28 23:59:59", "03-01 00:00"),
+    ],
+)
+def test_a_coupon_lives_from_its_activation_to_its_end(tmp_path, counted, last_ride, too_late):
+    book = offers(tmp_path, f"coupon: {{{counted}}}")
+    clocks = ("01-05 07:59:59", "01-05 08:00", last_ride, too_late)
+    rides = [f"{clock} board bus coupon=01-05T08:00" for clock in clocks]
+    assert given(book, *rides) == [False, True, True, False]
+    assert given(book, "01-05 09:00 board bus") == [False]
+
+
+def test_a_pass_begins_anew_with_a_coupon_activated_since(tmp_path):
+    book = offers(tmp_path, "coupon: {days: 5}, days_from_first_use: 1")
+    first = "01-05 08:00 board bus coupon=01-05T07:00"
+
+    def again(clock: str, coupon: str) -> bool:
+        return given(book, first, f"{clock} board bus coupon={coupon}")[-1]
+
+    assert again("01-06 07:59:59", "01-05T07:00")
+    assert not again("01-06 08:00", "01-05T07:00")
+    # One activated at the first use is the one that was used.
+    assert not again("01-06 08:00", "01-05T08:00")
+    assert again("01-06 08:00", "01-06T08:00")
+    # The new pass lasts for its own day, from its own first use.
+    second = "01-06 09:00 board bus coupon=01-06T08:30"
+    later = [f"{clock} board bus coupon=01-06T08:30" for clock in ("01-07 08:59", "01-07 09:00")]
+    assert given(book, first, second, *later) == [True, True, True, False]
+
+
+def test_one_coupon_is_used_so_often(tmp_path):
+    book = offers(tmp_path, "coupon: {days: 5, uses: 2}")
+    old = [f"{hour:02}:00 board bus coupon=01-05T07:00" for hour in (8, 9, 10)]
+    new = [f"{hour:02}:00 board bus coupon=01-05T10:30" for hour in (11, 12, 13)]
+    assert given(book, *old, *new) == [True, True, False] * 2
 
 
 SUBSIDY = """
@@ -344,7 +409,7 @@ concessions: [{id: c, reference: c.1, pays: {kind: less, amount: 0.10}}]
 fare_transfer_rules:
   - {id: t, reference: t.1, window_minutes: 60, pays: {kind: less, amount: 0.10}}
 fare_tiers:
-  - {id: m, reference: m.1, period: {kind: month}, steps: [{from: 1, percent: 90}],
+  - {id: m, reference: m.1, period: {kind: month}, steps: [{from: 0, percent: 90}],
      rounding: {mode: up}, borne_by: bank}
 fare_caps: [{id: k, reference: k.1, period: {kind: service_day}, amount: 3}]
 promotions: [{id: g, reference: g.1, pays: {kind: less, amount: 0.10}, borne_by: bank}]
