@@ -176,7 +176,8 @@ def distance_m(trip: Trip) -> int | None:
         )
     if metres is None:
         return None
-    longest_m = trip.network.distance_max_m
+    # What is joined was cut leg by leg.
+    longest_m = None if trip.facts.is_joined else trip.network.distance_max_m
     return (metres if longest_m is None else min(metres, longest_m)) + trip.added_m
 
 

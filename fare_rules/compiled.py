@@ -34,6 +34,7 @@ from fare_rules.language.products import (
     FareProduct,
     FixedCharge,
     IncompleteLegRule,
+    Matrix,
     ProductCharge,
     Surcharge,
 )
@@ -146,6 +147,13 @@ class CompiledTariff:
             10**self.currency_digits,
         )
         self.products = {product.id: product for product in tariff.fare_products}
+        self._matrix_stops = frozenset(
+            stop
+            for product in tariff.fare_products
+            if isinstance(product.pricing, Matrix) and product.pricing.by == "stops"
+            for pair in tables.matrices[product.pricing.table][product.pricing.column]
+            for stop in pair
+        )
         self._filters: dict[tuple[str, str], Filter] = {}
         self._plans: dict[LegFacts, LegPlan] = {}
         self.cap_limits = {
@@ -292,7 +300,7 @@ class CompiledTariff:
         network = self.networks[facts.network]
         known = facts.from_stop or facts.to_stop
         stops = network.stops_of_route(facts.route_id) or network.stops
-        stops = stops or frozenset(stop.id for stop in self.stops)
+        stops = stops or frozenset(stop.id for stop in self.stops) or self._matrix_stops
         fares: list[Fen] = []
         for stop in sorted(stops):
             whole = facts._replace(

@@ -146,7 +146,9 @@ def _state(example: Example, first_tap_at: datetime, book: TariffBook) -> RiderS
         if coupon.used:
             at = _local(coupon.activated, book.timezone)
             known = uses.get(coupon.promotion, Uses(coupon.used, at, day, 0))
-            uses[coupon.promotion] = structs.replace(known, coupon_at=at, coupon_count=coupon.used)
+            uses[coupon.promotion] = structs.replace(
+                known, coupon_at=at, by_coupon=(*known.by_coupon, (at, coupon.used))
+            )
     return RiderState(windows=windows, uses=uses)
 
 

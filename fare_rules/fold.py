@@ -323,7 +323,8 @@ class RiderFold:
             quote = structs.replace(quote, lines=(*quote.lines, line))
         past = priced.memory.past
         # A leg never closed that costs nothing is no sale; a free ride is one.
-        if quote.fare_fen or quote.rider_fen or leg.missing != "exit":
+        is_sale = quote.fare_fen or quote.rider_fen or len(quote.lines) > 1
+        if is_sale or leg.missing != "exit":
             self._put(charged, charged.tapped_at, quote)
         self._journeys[opening.tap_id] = self._journeys[charged.tap_id] = past.journey_id
         self._remember(leg, priced, past, tariff, day)

@@ -25,7 +25,7 @@ class Following(Struct, frozen=True):
         journey, trail = self.state.journey, self.state.trail
         if journey is None or not trail or self.leg.missing is not None:
             return None
-        if journey.riders_count != self.leg.riders_count:
+        if self.leg.riders_count > journey.riders_count:
             return None
         before = trail[-1]
         for rule in self.plan.joins:

@@ -53,7 +53,9 @@ class FullFares(Struct, frozen=True):
             own = Trip(self.facts, self.plan.network, None, distance_m=leg.distance_m)
             parts = [distance_m(own), *(each.distance_m for each in journey.legs)]
             metres = None if None in parts else sum(part for part in parts if part is not None)
-        return Trip(facts, plan.network, plan.span, metres, plan.added_m, self.gate_fare_fen())
+        # A gate names the fare of its own leg alone.
+        gate_fare_fen = self.gate_fare_fen() if journey is None else None
+        return Trip(facts, plan.network, plan.span, metres, plan.added_m, gate_fare_fen)
 
     def full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
         if plan.product is None:

@@ -10,6 +10,10 @@ from fare_rules.language.discounts import Month, Period, Rolling, Week
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
+# Journeys under way at the same time: a ride with others between its legs.
+JOURNEYS_MAX = 4
+
+
 class Window(Struct, array_like=True, frozen=True):
     """What one rider has spent, and how often ridden, in the newest period of one rule."""
 
@@ -21,19 +25,27 @@ class Window(Struct, array_like=True, frozen=True):
     # The zones travelled, as places in their order; below zero where none is known.
     low: int = -1
     high: int = -1
-    # The journey of the last ride that was counted, and what it added.
-    journey_id: UUID | None = None
-    journey_fen: int = 0
+    # The journeys of the last rides that were counted, and what each added.
+    journeys: tuple[tuple[UUID, int], ...] = ()
+
+    def has_counted(self, journey_id: UUID) -> bool:
+        return any(known == journey_id for known, _ in self.journeys)
 
     def before_journey(self, journey_id: UUID) -> "Window":
         """What was spent and ridden before a journey that may be under way."""
-        if journey_id != self.journey_id:
+        added_fen = next((fen for known, fen in self.journeys if known == journey_id), None)
+        if added_fen is None:
             return self
         return structs.replace(
-            self,
-            spent_fen=self.spent_fen - self.journey_fen,
-            rides_count=self.rides_count - 1,
+            self, spent_fen=self.spent_fen - added_fen, rides_count=self.rides_count - 1
         )
+
+    def with_journey(self, journey_id: UUID, added_fen: int) -> "Window":
+        """The same with what a leg adds to its journey."""
+        known = dict(self.journeys)
+        total_fen = known.pop(journey_id, 0) + added_fen
+        journeys = (*known.items(), (journey_id, total_fen))
+        return structs.replace(self, journeys=journeys[-JOURNEYS_MAX:])
 
 
 def first_day_of(period: Period, day: date) -> date:

@@ -188,6 +188,7 @@ class _Pricing:
                     self.through_fen += journey.charged_fen
                 elif join and journey:
                     self._credit_journey(total, join, journey)
+                self._charge_over_time(total, in_caps=True)
             elif step == "transfers" and join is None:
                 self._transfer(total)
             elif step == "tiers":
@@ -206,6 +207,7 @@ class _Pricing:
             in_caps=False,
             charged_already=journey.surcharges if journey else (),
         )
+        self._charge_over_time(total, in_caps=False)
         return self._priced(total, product.id, is_joined=join is not None, journey=journey)
 
     def _take_back_to(self, earlier_fen: Fen, total: RunningSum) -> None:
@@ -223,7 +225,7 @@ class _Pricing:
         charged_already: tuple[str, ...] = (),
     ) -> None:
         for rule in self.plan.surcharges:
-            if (rule.over_time and not self.leg.over_minutes) or rule.id in charged_already:
+            if rule.over_time or rule.id in charged_already:
                 continue
             if rule.with_concessions is with_concessions and rule.in_caps is in_caps:
                 fen = rule.amount
@@ -231,6 +233,19 @@ class _Pricing:
                     assert rule.percent is not None
                     fen = percent_of(total.full_fen, rule.percent, None)  # type: ignore[assignment]
                 each_fen = int(fen or 0)
+                if rule.maximum is not None:
+                    each_fen = min(each_fen, rule.maximum)
+                total.add(rule.id, each_fen, rule.reference)
+
+    def _charge_over_time(self, total: RunningSum, *, in_caps: bool) -> None:
+        """Add what the leg itself costs for its time, whichever journey it is part of."""
+        if not self.leg.over_minutes:
+            return
+        for rule in self.following.plan.surcharges:
+            if rule.over_time and rule.in_caps is in_caps:
+                each_fen = int(rule.amount or 0)
+                if rule.percent is not None:
+                    each_fen = percent_of(total.full_fen, rule.percent, None)
                 if rule.every_minutes is not None:
                     each_fen *= -(-self.leg.over_minutes // rule.every_minutes)
                 if rule.maximum is not None:
@@ -396,7 +411,8 @@ class _Pricing:
         )
 
     def _promote(self, total: RunningSum) -> None:
-        offers = Offers(self.leg, self.tariff, self.state, self.day)
+        joined_to = self.joined_to.journey_id if self.joined_to else None
+        offers = Offers(self.leg, self.tariff, self.state, self.day, joined_to)
         for rule in self.plan.promotions:
             if not offers.is_usable(rule):
                 continue
@@ -406,7 +422,7 @@ class _Pricing:
             if off_fen == 0:
                 continue
             total.take(rule.id, off_fen, rule.reference, rule.borne_by)
-            self.uses[rule.id] = offers.used(rule)
+            self.uses[rule.id] = offers.used(rule, self._journey_now())
             return
 
     def _remember(self, total: RunningSum, *, incomplete: bool) -> None:
@@ -426,7 +442,7 @@ class _Pricing:
             }[rule.counts]
             if is_given and not rule.counts_free:
                 spent_fen = 0
-            is_same = window.journey_id == journey_id
+            is_same = window.has_counted(journey_id)
             is_new = rule.counts_transfers or not is_same
             is_ride = is_new and (spent_fen > 0 or rule.counts_free)
             span = self.plan.span
@@ -438,11 +454,9 @@ class _Pricing:
                 rides_count=window.rides_count + is_ride,
                 low=widest.low,
                 high=widest.high,
-                journey_id=journey_id if is_ride else window.journey_id,
-                journey_fen=spent_fen + (window.journey_fen if is_same else 0)
-                if is_ride or is_same
-                else window.journey_fen,
             )
+            if is_ride or is_same:
+                self.windows[rule.id] = self.windows[rule.id].with_journey(journey_id, spent_fen)
 
     def _priced(
         self,
@@ -486,7 +500,9 @@ class _Pricing:
             return None
         own = Trip(self.facts, self.plan.network, None, distance_m=self.leg.distance_m)
         joined = JoinedLeg(self.facts, distance_m(own))
-        apart = tuple(rule.id for rule in self.plan.surcharges if not rule.in_caps)
+        apart = tuple(
+            rule.id for rule in self.plan.surcharges if not (rule.in_caps or rule.over_time)
+        )
         if journey is None:
             return Journey(
                 self.leg.boarded_at,
@@ -502,7 +518,7 @@ class _Pricing:
             legs,
             self.through_fen,
             self.full_fen,
-            journey.riders_count,
+            self.leg.riders_count,
             surcharges,
             (*journey.rules, self.join_id),
         )

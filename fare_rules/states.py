@@ -60,7 +60,7 @@ class Journey(Struct, frozen=True, array_like=True):
     charged_fen: int
     # Their full fare, before surcharges and concessions.
     full_fen: int
-    # A leg of fewer or more riders is not joined.
+    # A leg of more riders is not joined.
     riders_count: int
     # Those that stand apart from caps; each is due once a journey.
     surcharges: tuple[str, ...] = ()
@@ -75,9 +75,11 @@ class Uses(Struct, frozen=True, array_like=True):
     first_at: datetime
     day: date
     day_count: int
-    # The uses of the newest coupon alone.
+    # The coupon that was used last, by its activation; and how often each was used.
     coupon_at: datetime | None = None
-    coupon_count: int = 0
+    by_coupon: tuple[tuple[datetime, int], ...] = ()
+    # The journey of the last use.
+    journey_id: UUID | None = None
 
 
 class Habit(Struct, frozen=True, array_like=True):

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 from fare_rules.language.places import Stop
 from fare_rules.language.scalars import Zones
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", bound=int)
 
 
 class Span(NamedTuple):
@@ -66,10 +66,13 @@ class ZoneMap:
 
 
 class ByZones(Generic[Value]):
-    """Values for runs of zones; of those that hold what is spanned, the narrowest counts."""
+    """Amounts or minutes for runs of zones: of the narrowest that holds what is spanned.
+
+    Of two as narrow, the lower counts.
+    """
 
     def __init__(self, values: Iterable[tuple[Span, Value]]) -> None:
-        self._values = sorted(values, key=lambda pair: pair[0].high - pair[0].low)
+        self._values = sorted(values, key=lambda pair: (pair[0].high - pair[0].low, pair[1]))
 
     def __bool__(self) -> bool:
         return bool(self._values)

@@ -268,6 +268,7 @@ def ends_without_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     for index, product in enumerate(tariff.fare_products):
         if not isinstance(product.pricing, (ZoneFares, Matrix)) or product.gate_may_name_fare:
             continue
+        holes: list[str] = []
         for network in tariff.networks:
             if network.taps == "board" or stops_in_tables(tables, network):
                 continue
@@ -278,11 +279,13 @@ def ends_without_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
                     plan.full_fare is FareRefusal.NO_ZONE and _is_on_no_other(compiled, pair)
                 )
                 if is_its and is_hole:
-                    message = f"There is no fare from '{pair[0]}' to '{pair[1]}'"
-                    remedy = "Add it, or say the zones of the stops"
-                    place = ("fare_products", index, "pricing")
-                    yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
-                    return
+                    holes.append(f"from '{pair[0]}' to '{pair[1]}'")
+        if holes:
+            more = f" and {len(holes) - 1} more" if len(holes) > 1 else ""
+            message = f"There is no fare {holes[0]}{more}"
+            remedy = "Add it, or say the zones of the stops"
+            place = ("fare_products", index, "pricing")
+            yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
 
 
 def _is_on_no_other(tariff: CompiledTariff, ends: tuple[str, str]) -> bool:

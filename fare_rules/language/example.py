@@ -78,7 +78,7 @@ class ExampleTap(Record, frozen=True, kw_only=True):
         Kilometres | None, Meta(description="The distance, if the gate measures it.")
     ] = None
     carriage_class: Annotated[Id, Meta(description="Class of carriage.")] = "ordinary"
-    riders: Annotated[Count, Meta(description="Riders on this one tap.")] = 1
+    riders: Annotated[Count, Meta(description="Riders on this one tap; of two, the exit's.")] = 1
     transfer_proven: Annotated[bool, Meta(description="The card proves its last ride.")] = False
     fare: Annotated[
         Money | None, Meta(description="Expected: what all pay for this tap together.")

@@ -197,8 +197,8 @@ class FareProduct(Clause, frozen=True, kw_only=True):
     through: Annotated[
         Id | None,
         Meta(
-            description="The product that prices it, instead, once a leg is joined with others; rules "
-            "with `products` must name that one, too."
+            description="The product that prices it, instead, once a leg is joined with others; "
+            "rules with `products` must name that one, too."
         ),
     ] = None
 

@@ -423,7 +423,7 @@ fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 2}]
         "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, cap -0.60, apart 0.20"
     ]
     assert charged(book, entry, "08:31 exit metro c") == [
-        "metro_ride 4.00, with_fare 1.00, half -2.50, late 5.00, whole 0.10, cap -5.60, apart 0.20"
+        "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, late 5.00, cap -5.60, apart 0.20"
     ]
 
 

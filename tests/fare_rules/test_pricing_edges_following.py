@@ -96,6 +96,47 @@ def test_routes_side_by_side_are_excepted_each_way_that_is_said(tmp_path):
     assert after("8", "7") == after("7", "9") == after("9", "8") == [False, True]
 
 
+def test_a_window_may_open_with_the_next_full_hour(tmp_path):
+    book = changes(tmp_path, "window_starts: next_full_hour")
+
+    def after(way_out: str, boards: str) -> bool:
+        said = ("08:00 enter metro a", f"{way_out} exit metro c", f"{boards} board bus")
+        return taken_off(book, *said)[-1]
+
+    assert after("08:20", "08:20")
+    assert after("08:20", "09:30")
+    assert not after("08:20", "09:30:01")
+    assert after("08:00:01", "09:30")
+    # A full hour that strikes is the next one.
+    assert not after("09:00", "09:30:01")
+
+
+def test_a_chain_may_have_to_begin_with_a_metro(tmp_path):
+    book = changes(tmp_path, "first: {networks: [metro]}")
+    metro = ("07:40 enter metro a", "07:50 exit metro c")
+    buses = ("08:00 board bus", "08:10 board bus")
+    assert taken_off(book, *metro, *buses) == [False, True, True]
+    assert taken_off(book, *buses) == [False, False]
+
+
+def test_a_route_ridden_twice_ends_the_chain(tmp_path):
+    book = changes(tmp_path, "no_route_twice: true")
+    buses = [f"08:{10 * number} board bus route={number % 3}" for number in range(1, 5)]
+    # Route 1 comes again with the fourth bus, which begins a chain of its own.
+    assert taken_off(book, *buses) == [False, True, True, False]
+    tram = "08:50 board tram route=1"
+    assert taken_off(book, *buses, tram)[-1]
+
+
+def test_companions_change_for_less_where_the_rule_is_for_them(tmp_path):
+    said = ("08:00 board bus riders=3", "08:10 board bus riders=3")
+    assert (
+        charged(changes(tmp_path, "transfers_max: 1"), *said)[-1] == "bus_ride 6.00, change -1.00"
+    )
+    book = changes(tmp_path, "for_companions: true")
+    assert charged(book, *said)[-1] == "bus_ride 6.00, change -3.00"
+
+
 def test_the_dearest_leg_wins_along_a_chain_of_any_length(tmp_path):
     book = town(
         tmp_path,
@@ -166,6 +207,116 @@ def test_more_riders_are_not_joined_to_fewer(tmp_path):
     book = joins(tmp_path, "same_stop: true")
     said = ("08:00 enter metro a", "08:20 exit metro c", "08:30 enter metro c riders=2")
     assert charged(book, *said, "08:50 exit metro d riders=2")[-1] == "metro_ride 8.00"
+
+
+def test_an_interchange_may_have_to_be_at_another_stop(tmp_path):
+    book = joins(tmp_path, "different_stop: true")
+    assert two_rides(book, "c", "b")
+    assert not two_rides(book, "c", "c")
+    # Where no gate said which stop it is, it is not known to be the same.
+    said = ("08:00 enter metro", "08:20 exit metro", "08:30 enter metro", "08:40 exit metro d")
+    assert charged(book, *said)[-1] == "metro_ride 4.00, through -4.00"
+
+
+def test_a_journey_does_not_end_where_it_began(tmp_path):
+    book = joins(tmp_path, "not_back: true, to: {networks: [metro]}")
+    joined = "metro_ride 4.00, through -4.00"
+    there = ("08:00 enter metro a", "08:20 exit metro c")
+    assert (
+        charged(book, *there, "08:30 enter metro c", "08:40 exit metro a")[-1] == "metro_ride 4.00"
+    )
+    onward = ("08:30 enter metro c", "08:40 exit metro d")
+    assert charged(book, *there, *onward)[-1] == joined
+    third = "08:45 enter metro d"
+    assert charged(book, *there, *onward, third, "08:55 exit metro c")[-1] == joined
+    assert charged(book, *there, *onward, third, "08:55 exit metro a")[-1] == "metro_ride 4.00"
+    nowhere = ("08:00 enter metro", "08:20 exit metro c", "08:30 enter metro c", "08:40 exit metro")
+    assert charged(book, *nowhere)[-1] == joined
+
+
+def test_leaving_and_entering_in_one_second_is_in_time(tmp_path):
+    book = joins(tmp_path, "same_stop: true")
+    assert two_rides(book, "c", "c", into="08:20")
+
+
+HALF_ON_THE_TRAM = """
+concessions: [{id: half, reference: c, networks: [tram],
+  pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("terms", "tram", "bus"),
+    [
+        ("sum", "tram_ride 5.00, half -2.50, through -2.00", "bus_ride 7.00, through -2.50"),
+        (
+            "sum, leg_by_leg: true",
+            "tram_ride 5.00, through -2.00, half -1.50",
+            "bus_ride 7.00, through -5.00",
+        ),
+        (
+            "sum, leg_by_leg: true, less: 0.50",
+            "tram_ride 5.00, through -0.50, through -2.00, half -1.25",
+            "bus_ride 6.50, through -0.50, through -4.50",
+        ),
+        (
+            "highest, leg_by_leg: true",
+            "tram_ride 3.00, through -2.00, half -0.50",
+            "tram_ride 3.00, through -3.00",
+        ),
+        (
+            "highest, less: 0.50",
+            "tram_ride 3.00, through -0.50, half -1.25, through -1.25",
+            "tram_ride 3.00, through -1.00, half -1.00, through -1.00",
+        ),
+    ],
+)
+def test_a_third_leg_is_added_to_what_the_two_before_have_come_to(tmp_path, terms, tram, bus):
+    book = joins(tmp_path, f"price_as: {terms}", HALF_ON_THE_TRAM)
+    said = ("08:00 board bus", "08:10 board tram", "08:20 board bus")
+    assert charged(book, *said) == ["bus_ride 2.00", tram, bus]
+
+
+def test_a_joined_leg_adds_at_most_what_it_costs_alone(tmp_path):
+    zones = """
+fare_products:
+  - {id: bus_ride, reference: p, pricing: {kind: flat, amount: 2}}
+  - {id: tram_ride, reference: p, pricing: {kind: flat, amount: 3}}
+  - id: metro_ride
+    reference: p
+    pricing:
+      kind: zones
+      fares: [{zones: 2, amount: 3}, {zones: 2-3, amount: 4}, {zones: 1-2, amount: 9},
+        {zones: 1-3, amount: 12}]
+"""
+    book = joins(tmp_path, "at_most_alone: true", zones)
+    said = ("08:00 board bus a", "08:10 enter metro b", "08:20 exit metro c")
+    assert charged(book, *said, "08:30 enter metro c", "08:40 exit metro d") == [
+        "bus_ride 2.00",
+        "metro_ride 9.00, through -6.00",
+        # 2 and 3 were charged, and 4 would be alone.
+        "metro_ride 12.00, through -8.00",
+    ]
+
+
+def test_a_leg_that_has_no_price_alone_adds_all_that_the_whole_costs_more(tmp_path):
+    book = joins(tmp_path, "at_most_alone: true, distance: direct", BY_KILOMETRE)
+    said = ("08:00 board bus a", "08:10 enter metro", "08:20 exit metro c")
+    assert charged(book, *said) == ["bus_ride 2.00", "metro_ride 3.00, through -2.00"]
+
+
+def test_what_a_first_leg_is_spared_stays_off_the_whole_journey(tmp_path):
+    off = """
+concessions: [{id: off, reference: c, first_leg: true, pays: {kind: less, amount: 1}}]
+"""
+    book = joins(tmp_path, "price_as: highest", off)
+    metro = ("08:30 enter metro a", "08:40 exit metro c")
+    assert charged(book, "08:00 board bus", "08:10 board tram", "08:20 board bus", *metro) == [
+        "bus_ride 2.00, off -1.00",
+        "tram_ride 3.00, through -2.00",
+        "tram_ride 3.00, through -3.00",
+        "metro_ride 4.00, through -3.00",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from fare_rules.base_fare import FareRefusal
 from fare_rules.editor_schema import FIRST_LINE, editor_schema
 from fare_rules.examples import run_examples
+from fare_rules.language.conditions import LegFilter
+from fare_rules.language.discounts import Pays, Period, PromotionPays, TransferPays
 from fare_rules.language.example import Example
+from fare_rules.language.products import Pricing
 from fare_rules.language.tariff import Tariff
 from gateway.rules_commands import rules_app
 
@@ -51,6 +55,13 @@ def test_every_section_of_a_tariff_is_named():
         *("operators", "issuers", "sponsors", "carriage_classes", "stops", "fare_tiers"),
         *("promotions", "subsidies", "disruptions", "fare_caps", "surcharges", "holidays"),
     }
+
+
+def test_every_condition_and_every_kind_is_named():
+    said = set(re.findall(r"`(\w+)`", SECTIONS["What a rule may say"]))
+    unions = (Pricing, Pays, TransferPays, PromotionPays, Period)
+    kinds = {kind.__struct_config__.tag for union in unions for kind in get_args(union)}
+    assert kinds | set(LegFilter.__struct_fields__) <= said
 
 
 def test_every_refusal_is_named():
