@@ -1,13 +1,14 @@
 """What a tariff of the right shape can still get wrong: names that lead nowhere, rules that tie.
 
 The map: `checks/names.py` looks at ids and what refers to them; `checks/values.py` at bands,
-periods and keys that need each other; `checks/overlaps.py` at rules that get in each other's way;
-`checks/prices.py` at legs that would have none. Each check looks for one kind of fault.
+periods and keys that need each other; `checks/terms.py` at the terms of networks;
+`checks/changes.py` at transfers and joins; `checks/overlaps.py` at rules that get in each other's
+way; `checks/prices.py` at legs that would have no price. Each check looks for one kind of fault.
 """
 
 from collections.abc import Callable, Iterator
 
-from fare_rules.checks import names, overlaps, prices, values
+from fare_rules.checks import changes, names, overlaps, prices, terms, values
 from fare_rules.checks.finding import ON_LINES, Finding
 from fare_rules.language.tariff import Tariff
 from fare_rules.tables import Tables
@@ -16,9 +17,19 @@ Check = Callable[[Tariff, Tables], Iterator[Finding]]
 
 # What the later checks look up must be there, so they wait for these.
 _FIRST: tuple[Check, ...] = (names.duplicate_ids, names.unknown_names, names.runs_of_zones)
-_FURTHER: tuple[Check, ...] = (*values.CHECKS, *prices.CHECKS)
+_FURTHER: tuple[Check, ...] = (
+    *values.CHECKS,
+    *terms.CHECKS,
+    *changes.CHECKS,
+    *prices.CHECKS,
+)
 # These compare rules by the names in them.
-_LAST: tuple[Check, ...] = (*overlaps.CHECKS, *prices.LOOK_UPS)
+_LAST: tuple[Check, ...] = (
+    *overlaps.CHECKS,
+    *terms.COMPARISONS,
+    *changes.COMPARISONS,
+    *prices.LOOK_UPS,
+)
 
 
 def find_faults(tariff: Tariff, tables: Tables) -> Iterator[Finding]:

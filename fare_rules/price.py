@@ -8,20 +8,18 @@ what the leg would leave behind in the rider's memory comes back with its price.
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date
 from uuid import UUID
 
 from msgspec import Struct, structs
 
 from fare_rules.base_fare import FareRefusal, Trip, distance_m, percent_of
 from fare_rules.compiled import CompiledTariff, incomplete_charge
+from fare_rules.counting import Counting
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
 from fare_rules.full_fares import FullFares
 from fare_rules.language.discounts import (
-    Accumulating,
-    FareCap,
-    FareTier,
     FareTransferRule,
     PaysDifference,
     PaysProduct,
@@ -31,12 +29,11 @@ from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
 from fare_rules.money import Fen
 from fare_rules.offers import Offers
-from fare_rules.paying import payable_fen, split_fen, tier_percent
-from fare_rules.periods import Window, window_at
+from fare_rules.paying import payable_fen
+from fare_rules.periods import Window
 from fare_rules.quotes import Quote
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import Chain, ChainLeg, JoinedLeg, Journey, PastLeg, RiderState, Uses
-from fare_rules.zones import Span
 
 NEVER_DEARER = "never_dearer_than"
 # Legs of a chain that are remembered between its first and its newest.
@@ -96,11 +93,8 @@ class _Pricing:
         self.plan = tariff.plan(self.facts)
         self.following = Following(leg, self.facts, self.plan, tariff, state)
         self.fares = FullFares(leg, self.facts, self.plan, tariff)
-        self.windows: dict[str, Window] = {}
+        self.counting = Counting(leg, tariff, self.plan, state, day, journey_id)
         self.uses: dict[str, Uses] = {}
-        # The leg that this one is joined to, or continues by transfer.
-        self.joined_to: PastLeg | None = None
-        self.chain: PastLeg | None = None
         self.chain_rule: FareTransferRule | None = None
         # What one rider pays for the whole journey after concessions, before all other steps; with
         # what first legs alone are spared.
@@ -142,13 +136,13 @@ class _Pricing:
                 total.before_caps_fen = total.due_fen
                 for cap in self.plan.caps:
                     if cap.incomplete_legs:
-                        self._cap(cap, total)
-        self._remember(total, incomplete=True)
+                        self.counting.cap(cap, total)
+        self.counting.remember(total, incomplete=True)
         return self._priced(total, rule_id, is_joined=False)
 
     def _price_ride(self, join: FareLegJoinRule | None) -> Priced | FareRefusal:
         journey = self.state.journey if join else None
-        self.joined_to = self.state.trail[-1] if join else None
+        self.counting.joined_to = self.state.trail[-1] if join else None
         self.join_id = join.id if join else ""
         through = self.fares.through(join, journey) if join and journey else None
         facts, plan = through or (self.facts, self.plan)
@@ -177,7 +171,7 @@ class _Pricing:
         if join and journey and is_leg_by_leg:
             self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
         else:
-            self.plan = plan
+            self.plan = self.counting.plan = plan
         self._surcharge(total, with_concessions=True, in_caps=True)
         for step in self.tariff.file.order:
             if step == "concessions":
@@ -193,19 +187,20 @@ class _Pricing:
                 self._transfer(total)
             elif step == "tiers":
                 for tier in plan.tiers:
-                    self._tier(tier, total)
+                    self.counting.tier(tier, total)
             elif step == "caps":
                 total.before_caps_fen = total.due_fen
                 for cap in plan.caps:
-                    self._cap(cap, total)
+                    self.counting.cap(cap, total)
             elif step == "promotions":
                 self._promote(total)
-        self._remember(total, incomplete=False)
+        is_given = bool(self.uses) and total.due_fen == 0
+        self.counting.remember(total, incomplete=False, is_given=is_given)
         self._surcharge(
             total,
             with_concessions=False,
             in_caps=False,
-            charged_already=journey.surcharges if journey else (),
+            charged_already=journey.surcharges if journey and not is_leg_by_leg else (),
         )
         self._charge_over_time(total, in_caps=False)
         return self._priced(total, product.id, is_joined=join is not None, journey=journey)
@@ -315,7 +310,7 @@ class _Pricing:
             if not (rule.proven and self.leg.transfer_proven) and before is None:
                 continue
             self.chain_rule = rule
-            self.chain = before
+            self.counting.continues = before
             paid_fen = before.chain.paid_fen if before is not None else 0
             if isinstance(rule.pays, PaysDifference):
                 due_fen = max(total.due_fen - paid_fen, 0)
@@ -333,85 +328,8 @@ class _Pricing:
             )
             return
 
-    def _before(self, rule: Accumulating, window: Window) -> Window:
-        """What came before this ride; a leg that continues the last one counted is that ride."""
-        if rule.counts_transfers:
-            return window
-        before = window.before_journey(self._journey_now())
-        # A leg that is only cheaper after another is paid by itself.
-        return before if self.joined_to else structs.replace(before, spent_fen=window.spent_fen)
-
-    def _journey_now(self) -> UUID:
-        if self.joined_to is not None:
-            return self.joined_to.journey_id
-        return self.chain.journey_id if self.chain is not None else self.journey_id
-
-    def _window(self, rule: Accumulating) -> Window:
-        found = self.windows.get(rule.id)
-        if found is None:
-            known = self.state.windows.get(rule.id)
-            found = window_at(rule.period, known, *self._counted_at())
-            self.windows[rule.id] = found
-        return found
-
-    def _counted_at(self) -> tuple[date, datetime]:
-        """The service day and moment that the ride counts for: of its journey's first boarding."""
-        if self.joined_to is None or self.state.journey is None:
-            return self.day, self.leg.boarded_at
-        began_at = self.state.journey.boarded_at
-        return self.tariff.service_day_of(began_at), began_at
-
-    def _tier(self, rule: FareTier, total: RunningSum) -> None:
-        if self._stands_apart(rule):
-            return
-        window = self._window(rule)
-        if rule.reading == "split" and rule.steps[0].after_rides is None:
-            due_fen = split_fen(
-                rule,
-                window.spent_fen,
-                total.due_fen,
-                by_payment=self.tariff.counts_payment(rule),
-            )
-        else:
-            percent = tier_percent(rule.steps, self._before(rule, window))
-            due_fen = percent_of(total.due_fen, percent, rule.rounding)
-        due_fen = min(due_fen, total.due_fen)
-        total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
-
-    def _cap(self, rule: FareCap, total: RunningSum) -> None:
-        if self._stands_apart(rule):
-            return
-        window = self._window(rule)
-        left_fen: int | None
-        if rule.rides is not None:
-            left_fen = 0 if self._before(rule, window).rides_count >= rule.rides else None
-        else:
-            limit_fen = self._limit_fen(rule, window)
-            left_fen = None if limit_fen is None else max(limit_fen - window.spent_fen, 0)
-        if left_fen is not None and left_fen < total.due_fen:
-            total.take(rule.id, total.due_fen - left_fen, rule.reference, rule.borne_by)
-
-    def _limit_fen(self, rule: FareCap, window: Window) -> int | None:
-        if rule.amount is not None:
-            return int(rule.amount)
-        known = Span(window.low, window.high) if window.low >= 0 else None
-        span = self.plan.span.with_(known) if self.plan.span else known
-        return self.tariff.cap_limits[rule.id].of(span)
-
-    def _stands_apart(self, rule: Accumulating) -> bool:
-        """Whether the leg begins too soon after another at the same place to count."""
-        if not rule.same_place_minutes or self.leg.place is None:
-            return False
-        apart = timedelta(minutes=rule.same_place_minutes)
-        return any(
-            before.place == self.leg.place
-            and before.facts.network == self.leg.network
-            and self.leg.boarded_at - before.boarded_at < apart
-            for before in self.state.trail
-        )
-
     def _promote(self, total: RunningSum) -> None:
-        joined_to = self.joined_to.journey_id if self.joined_to else None
+        joined_to = self.counting.joined_to.journey_id if self.counting.joined_to else None
         offers = Offers(self.leg, self.tariff, self.state, self.day, joined_to)
         for rule in self.plan.promotions:
             if not offers.is_usable(rule):
@@ -422,41 +340,8 @@ class _Pricing:
             if off_fen == 0:
                 continue
             total.take(rule.id, off_fen, rule.reference, rule.borne_by)
-            self.uses[rule.id] = offers.used(rule, self._journey_now())
+            self.uses[rule.id] = offers.used(rule, self.counting.journey_id)
             return
-
-    def _remember(self, total: RunningSum, *, incomplete: bool) -> None:
-        """Add the leg to whatever counts it."""
-        journey_id = self._journey_now()
-        is_given = bool(self.uses) and total.due_fen == 0
-        for rule in (*self.plan.tiers, *self.plan.caps, *self.plan.subsidies):
-            if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
-                self.windows.pop(rule.id, None)
-                continue
-            window = self._window(rule)
-            spent_fen = {
-                "paid": total.due_fen,
-                "paid_by_all": total.due_fen + total.sponsored_fen,
-                "before_caps": total.before_caps_fen,
-                "full_fare": total.full_fen,
-            }[rule.counts]
-            if is_given and not rule.counts_free:
-                spent_fen = 0
-            is_same = window.has_counted(journey_id)
-            is_new = rule.counts_transfers or not is_same
-            is_ride = is_new and (spent_fen > 0 or rule.counts_free)
-            span = self.plan.span
-            known = Span(window.low, window.high) if window.low >= 0 else None
-            widest = span.with_(known) if span else known or Span(-1, -1)
-            self.windows[rule.id] = structs.replace(
-                window,
-                spent_fen=window.spent_fen + spent_fen,
-                rides_count=window.rides_count + is_ride,
-                low=widest.low,
-                high=widest.high,
-            )
-            if is_ride or is_same:
-                self.windows[rule.id] = self.windows[rule.id].with_journey(journey_id, spent_fen)
 
     def _priced(
         self,
@@ -470,11 +355,11 @@ class _Pricing:
             tuple(total.lines), product_id, self.tariff.tariff_id, self.chain_rule is not None
         )
         assert quote.rider_fen >= 0
-        memory = Memory(self.windows, self.uses, self._past(total), self._journey(journey))
+        memory = Memory(self.counting.windows, self.uses, self._past(total), self._journey(journey))
         return Priced(quote, memory, is_joined)
 
     def _past(self, total: RunningSum) -> PastLeg:
-        leg, before = self.leg, self.joined_to or self.chain
+        leg, before = self.leg, self.counting.joined_to or self.counting.continues
         own = ChainLeg(self.facts, leg.boarded_at, leg.last_tap_at)
         chain = Chain((own,), total.due_fen)
         if before is not None:
@@ -482,10 +367,10 @@ class _Pricing:
             chain = Chain(
                 (first, *rest[-CHAIN_LEGS_MAX:], own),
                 before.chain.paid_fen + total.due_fen,
-                before.chain.transfers_count + (self.joined_to is None),
+                before.chain.transfers_count + (self.counting.joined_to is None),
             )
         return PastLeg(
-            journey_id=self._journey_now(),
+            journey_id=self.counting.journey_id,
             tariff_id=self.tariff.tariff_id,
             facts=self.facts,
             place=leg.place,
@@ -498,7 +383,7 @@ class _Pricing:
         """What a further leg may be joined to; None where no rule joins anything to this one."""
         if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
             return None
-        own = Trip(self.facts, self.plan.network, None, distance_m=self.leg.distance_m)
+        own = Trip(self.facts, self.following.plan.network, None, distance_m=self.leg.distance_m)
         joined = JoinedLeg(self.facts, distance_m(own))
         apart = tuple(
             rule.id for rule in self.plan.surcharges if not (rule.in_caps or rule.over_time)

@@ -4,9 +4,11 @@ msgspec stops at the first fault, so the JSON Schema of the same type is asked f
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import jsonschema_rs
@@ -28,6 +30,8 @@ _KINDS = {
 _NAMES_MAX = 20
 # A day within a text of ours; the pattern only says that there are digits.
 _DAY_IN_TEXT = r"\d{4}-\d{2}-\d{2}"
+# What follows the comma of an amount such as 1,500 or 1,500.00.
+_AFTER_COMMA = re.compile(r"\d{3}(\.\d+)?")
 
 
 def shape_faults(document: Document, shape: Any, currency_digits: int) -> list[TariffFault]:
@@ -123,7 +127,9 @@ def _faults_of(
         case Kind.AdditionalProperties(unexpected=unknown):
             for key in unknown:
                 code, message = FaultCode.UNKNOWN_KEY, f"{name} has no key '{key}'"
-                remedy = remedy_for_name(key, around["properties"])
+                remedy = _remedy_for_thousands(document, place, key) or remedy_for_name(
+                    key, around["properties"]
+                )
                 yield document.fault((*place, key), code, message, remedy, at_key=True)
             return
         case Kind.Required(property=key):
@@ -156,6 +162,19 @@ def _faults_of(
         case _:
             raise AssertionError(f"the schema asks for {error.kind.name}, which has no words yet")
     yield document.fault(place, code, message, remedy)
+
+
+def _remedy_for_thousands(document: Document, place: Place, key: str) -> str | None:
+    """Say how to write an amount that YAML parts at its comma: {amount: 1,500} has a key 500."""
+    record: Any = document.data
+    for step in place:
+        record = record[step]
+    before = next((one for one, other in pairwise(record) if other == key), None)
+    if before is None or record[key] is not None or not _AFTER_COMMA.fullmatch(key):
+        return None
+    # The part before it is a value, or in 1,500,000 a key of its own.
+    start = before if record[before] is None else str(record[before])
+    return f"Was {start},{key} meant? Write {start}{key}" if start.isdigit() else None
 
 
 def _remedy_for_text(schema: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A fault before it has a line, and how a check comes by the things it looks at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -54,3 +55,14 @@ def everything(record: Struct, place: Place = ()) -> Iterator[Said]:
             for index, item in enumerate(value):
                 if isinstance(item, Struct):
                     yield from everything(item, (*place, key, index))
+
+
+def not_rising(
+    place: Place, key: str, values: Sequence[Any], remedy: str, *, equal: bool = False
+) -> Iterator[Finding]:
+    """Find the values of a list's records that do not follow those before them."""
+    said = [(index, value) for index, value in enumerate(values) if value is not None]
+    for (_, lower), (index, upper) in pairwise(said):
+        if upper < lower or (upper == lower and not equal):
+            message = f"The {key} of this one does not follow that of the one before"
+            yield Finding((*place, index, key), FaultCode.BANDS_NOT_RISING, message, remedy)

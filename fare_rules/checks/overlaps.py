@@ -46,6 +46,8 @@ _TIES = (
 )
 # Of these, the one with the highest priority acts whenever it fits.
 _FIRST_ACTS = ("fare_leg_rules", "incomplete_leg_rules", "concessions")
+# Those that may leave legs out.
+_EXCEPTING = ("surcharges", "concessions", "fare_tiers", "fare_caps", "promotions", "subsidies")
 
 
 class City(NamedTuple):
@@ -113,6 +115,19 @@ def never_fits(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             yield from _unsold((section, index, "to"), rule.to, tariff)
     for index, subsidy in enumerate(tariff.subsidies):
         yield from _unsold(("subsidies", index), subsidy, tariff)
+
+
+def never_left(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """What a rule leaves out is not all that it is for."""
+    city = city_of(tariff, tables)
+    for section in _EXCEPTING:
+        for index, rule in enumerate(getattr(tariff, section)):
+            for at, legs in enumerate(rule.except_):
+                if holds_all(legs, rule, city):
+                    message = f"This leaves out every leg that '{rule.id}' is for"
+                    remedy = "Name fewer legs, or take the rule out"
+                    place = (section, index, "except", at)
+                    yield Finding(place, FaultCode.NEVER_ACTS, message, remedy)
 
 
 def _unsold(place: tuple[str | int, ...], rule: Any, tariff: Tariff) -> Iterator[Finding]:
@@ -268,4 +283,4 @@ def _meeting_places(rule: Any) -> set[Any] | None:
     return {"the same"} if getattr(rule, "same_stop", False) else None
 
 
-CHECKS = (ties, never_first, never_fits, never_late)
+CHECKS = (ties, never_first, never_fits, never_left, never_late)

@@ -24,12 +24,14 @@ from fare_rules.language.products import (
     GateNames,
     Matrix,
     PerKm,
+    ProductCharge,
     StopBands,
     ZoneCount,
     ZoneFares,
 )
 from fare_rules.language.tariff import Tariff
 from fare_rules.legs import LegFacts
+from fare_rules.source import Place
 from fare_rules.tables import Tables
 
 _STOPS_COMPARED_MAX = 60
@@ -113,6 +115,21 @@ def products_in_a_circle(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             yield Finding(place, FaultCode.PRODUCTS_IN_A_CIRCLE, message, remedy)
 
 
+def through_in_a_circle(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """No product leads back to itself by way of `through`."""
+    through = {product.id: product.through for product in tariff.fare_products}
+    for index, product in enumerate(tariff.fare_products):
+        reached, name = set[str](), product.through
+        while name is not None and name not in reached:
+            reached.add(name)
+            name = through.get(name)
+        if product.id in reached:
+            message = f"'{product.id}' is priced through itself"
+            remedy = "Name a product for joined legs only, or take through out"
+            place = ("fare_products", index, "through")
+            yield Finding(place, FaultCode.PRODUCTS_IN_A_CIRCLE, message, remedy)
+
+
 def _needed(pricing: Any) -> tuple[str, ...]:
     match pricing:
         case Formula():
@@ -140,7 +157,8 @@ def dearest_charges(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
 
 
 def _why_not_dearest(tariff: Tariff, tables: Tables, network: Network) -> str | None:
-    if not stops_in_tables(tables, network) and not tables.stops:
+    # A table of fares tells stops, too.
+    if not (stops_in_tables(tables, network) or tables.stops or _names_stops(tariff)):
         return "its stops are not known"
     products = {product.id: product.pricing for product in tariff.fare_products}
     sold = [rule.product for rule in tariff.fare_leg_rules if _is_for(rule, network)]
@@ -152,6 +170,33 @@ def _why_not_dearest(tariff: Tariff, tables: Tables, network: Network) -> str | 
     if pricings and all(isinstance(p, by_distance) for p in pricings) and not has_distances:
         return "its distances are not known"
     return None
+
+
+def _names_stops(tariff: Tariff) -> bool:
+    pricings = [product.pricing for product in tariff.fare_products]
+    return any(isinstance(pricing, Matrix) and pricing.by == "stops" for pricing in pricings)
+
+
+def charged_products(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """A product that is charged for an incomplete leg has a fare with one stop known."""
+    products = {product.id: product for product in tariff.fare_products}
+    for index, rule in enumerate(tariff.incomplete_leg_rules):
+        if isinstance(rule.charge, ProductCharge) and rule.charge.product in products:
+            name = rule.charge.product
+            if _needs_both_stops(name, products):
+                message = f"'{name}' has no fare where only one stop is known"
+                remedy = "Name a product with a flat fare, or write kind: amount or dearest"
+                place = ("incomplete_leg_rules", index, "charge", "product")
+                yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
+
+
+def _needs_both_stops(name: str, products: dict[str, FareProduct]) -> bool:
+    seen = set[str]()
+    while isinstance(formula := products[name].pricing, Formula) and name not in seen:
+        seen.add(name)
+        name = formula.of_product
+    by_both = isinstance(products[name].pricing, (DistanceBands, PerKm, StopBands, Matrix))
+    return by_both and not products[name].gate_may_name_fare
 
 
 def nothing_to_count(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -364,8 +409,15 @@ def more_than_any_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             known = [fare for fare in fares if fare is not None]
             if len(known) == len(fares) and rule.pays.amount > max(known):
                 message = "More is taken off than any of these legs costs"
-                place = (section, index, "pays", "amount")
+                place: Place = (section, index, "pays", "amount")
                 yield Finding(place, FaultCode.OVER_THE_FARE, message, "Write kind: free")
+    fares = list(flat.values())
+    known = [fare for fare in fares if fare is not None]
+    for index, join in enumerate(tariff.fare_leg_join_rules):
+        if len(known) == len(fares) and join.less > max(known):
+            message = "More is taken off for a change than any leg costs"
+            place = ("fare_leg_join_rules", index, "less")
+            yield Finding(place, FaultCode.OVER_THE_FARE, message, "Write less")
 
 
 def _flat_fare(product: FareProduct) -> int | None:
@@ -387,8 +439,15 @@ def _undisputed_rules(tariff: Tariff, product_id: str, city: City) -> list[FareL
     ]
 
 
-CHECKS = (networks_without_rule, exit_terms, products_in_a_circle, dearest_charges)
+CHECKS = (
+    networks_without_rule,
+    exit_terms,
+    products_in_a_circle,
+    through_in_a_circle,
+    dearest_charges,
+)
 LOOK_UPS = (
+    charged_products,
     names_in_tables,
     nothing_to_count,
     zones_without_fare,

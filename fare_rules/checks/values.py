@@ -1,13 +1,11 @@
 """Values that do not follow each other, and keys that need or exclude each other."""
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise
-from typing import Any
+from collections.abc import Iterator
+from itertools import combinations
 from zoneinfo import ZoneInfo
 
-from fare_rules.checks.finding import Finding, Said, everything
+from fare_rules.checks.finding import Finding, Said, everything, not_rising
 from fare_rules.faults import FaultCode
-from fare_rules.language.conditions import LegConditions
 from fare_rules.language.discounts import (
     FareCap,
     PaysBands,
@@ -16,10 +14,11 @@ from fare_rules.language.discounts import (
     Promotion,
     Rolling,
     Subsidy,
+    SubsidyStep,
     TierStep,
 )
 from fare_rules.language.journeys import FareLegJoinRule
-from fare_rules.language.places import SameStopExit, Timeframe, TimeframePeriod
+from fare_rules.language.places import Timeframe, TimeframePeriod
 from fare_rules.language.products import (
     BeyondKm,
     DistanceBands,
@@ -84,8 +83,8 @@ def bands(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             key = _BAND_KEYS[type(said.record)]
             ends = [getattr(band, key) for band in said.value]
             fares = [band.amount for band in said.value]
-            yield from _not_rising(said.place, key, ends, remedy)
-            yield from _not_rising(said.place, "amount", fares, remedy, equal=True)
+            yield from not_rising(said.place, key, ends, remedy)
+            yield from not_rising(said.place, "amount", fares, remedy, equal=True)
 
 
 def _percent_bands(said: Said) -> Iterator[Finding]:
@@ -95,7 +94,7 @@ def _percent_bands(said: Said) -> Iterator[Finding]:
         remedy = "Write up_to at all bands but the last"
         yield Finding(said.place, FaultCode.BANDS_NOT_CLOSED, message, remedy)
     remedy = "Order the bands from low to high"
-    yield from _not_rising(said.place, "up_to", parts, remedy)
+    yield from not_rising(said.place, "up_to", parts, remedy)
 
 
 def tier_steps(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -113,65 +112,46 @@ def tier_steps(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
         for key in sorted(used):
             starts = [getattr(step, key) for step in tier.steps]
             remedy = "Order the steps from low to high"
-            yield from _not_rising(place, _TIER_KEYS[key], starts, remedy)
+            yield from not_rising(place, _TIER_KEYS[key], starts, remedy)
 
 
-def same_stop_exits(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
-    """The bands of an exit at the stop of entry rise, end open, and have amounts where needed."""
-    for index, network in enumerate(tariff.networks):
-        if not network.same_stop_exit:
-            continue
-        place: Place = ("networks", index, "same_stop_exit")
-        # A band for some riders stands before what is for all the others.
-        for_all = [band for band in network.same_stop_exit if not _has_conditions(band)]
-        *parts, last = [band.up_to_minutes for band in for_all] or [0]
-        if last is not None or None in parts:
-            message = "Every band but the last needs an end, and the last has none"
-            remedy = "Write up_to_minutes at all bands but the last"
-            yield Finding(place, FaultCode.BANDS_NOT_CLOSED, message, remedy)
-        yield from _not_rising(place, "up_to_minutes", parts, "Order the bands from short to long")
-        for at, band in enumerate(network.same_stop_exit):
-            if (band.amount is not None) != (band.charge == "amount"):
-                is_needed = band.charge == "amount"
-                message = "charge: amount lacks its amount" if is_needed else "The amount is unused"
-                remedy = "Add amount" if is_needed else "Write charge: amount, or take amount out"
-                yield Finding((*place, at), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+def subsidy_steps(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """The steps of a subsidy rise."""
+    for index, subsidy in enumerate(tariff.subsidies):
+        place: Place = ("subsidies", index, "steps")
+        rides = [step.after_rides for step in subsidy.steps]
+        remedy = "Order the steps from few rides to many; the last one reached counts"
+        yield from not_rising(place, "after_rides", rides, remedy)
 
 
-def _has_conditions(band: SameStopExit) -> bool:
-    return any(getattr(band, key) for key in LegConditions.__struct_fields__)
-
-
-def never_back(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
-    """Where a rule asks how far back a leg leads, riders tap out."""
-    board_only = {network.id for network in tariff.networks if network.taps == "board"}
-    for section in ("fare_transfer_rules", "fare_leg_join_rules"):
-        for index, rule in enumerate(getattr(tariff, section)):
-            networks = set(rule.to.networks) or {network.id for network in tariff.networks}
-            if rule.not_back and networks & board_only:
-                names = ", ".join(sorted(networks & board_only))
-                message = f"Nobody taps out of {names}, so not_back never holds there"
-                remedy = "Write no_route_twice, or leave the network out of `to`"
-                yield Finding((section, index), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
-
-
-def over_time(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
-    """What is due for each begun part of the time over has a time over."""
+def surcharges(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """The keys of a surcharge go together."""
     for index, rule in enumerate(tariff.surcharges):
-        if rule.every_minutes is not None and not rule.over_time:
-            message, remedy = "every_minutes counts the time over", "Add over_time: true"
-            place = ("surcharges", index, "every_minutes")
-            yield Finding(place, FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+        for key, code, message, remedy in _surcharge(rule):
+            yield Finding(("surcharges", index, key), code, message, remedy)
 
 
-def _not_rising(
-    place: Place, key: str, values: Sequence[Any], remedy: str, *, equal: bool = False
-) -> Iterator[Finding]:
-    said = [(index, value) for index, value in enumerate(values) if value is not None]
-    for (_, lower), (index, upper) in pairwise(said):
-        if upper < lower or (upper == lower and not equal):
-            message = f"The {key} of this one does not follow that of the one before"
-            yield Finding((*place, index, key), FaultCode.BANDS_NOT_RISING, message, remedy)
+def _surcharge(rule: Surcharge) -> Iterator[tuple[str, FaultCode, str, str]]:
+    needs, never = FaultCode.NEEDS_ANOTHER_KEY, FaultCode.NEVER_ACTS
+    if rule.every_minutes is not None and not rule.over_time:
+        message, remedy = "every_minutes counts the time over", "Add over_time: true"
+        yield "every_minutes", needs, message, remedy
+    if rule.with_concessions and not rule.in_caps:
+        message = "What is added after all steps is after concessions, too"
+        yield "with_concessions", never, message, "Take one of the two keys out"
+    elif rule.with_concessions and rule.over_time:
+        message = "What is due for time over is added after concessions"
+        yield "with_concessions", never, message, "Take it out"
+    if rule.add_km is not None and rule.over_time:
+        message = "A distance is added to the fare, which does not depend on the time over"
+        yield "add_km", never, message, "Write amount or percent"
+    if rule.maximum is not None and rule.add_km is not None:
+        message = "A distance that is added has no most"
+        yield "maximum", never, message, "Write the maximum at the product, or take it out"
+    if rule.maximum is not None and rule.amount is not None and rule.maximum < rule.amount:
+        message = "The maximum is less than the amount"
+        remedy = "Write a maximum that is not below the amount"
+        yield "maximum", FaultCode.BANDS_NOT_RISING, message, remedy
 
 
 def exactly_one(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -188,20 +168,6 @@ def exactly_one(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
         if len(said_keys) != 1:
             message = f"Of {', '.join(keys)}, this has {' and '.join(said_keys) or 'none'}"
             yield Finding(place, FaultCode.NOT_EXACTLY_ONE, message, "Write exactly one of them")
-
-
-def join_places(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
-    """A join rule says in one way where the legs meet."""
-    for index, rule in enumerate(tariff.fare_leg_join_rules):
-        place: Place = ("fare_leg_join_rules", index)
-        said = [key for key in ("pairs", "between", "same_stop") if getattr(rule, key)]
-        if len(said) > 1:
-            message = f"Of pairs, between, same_stop, this has {' and '.join(said)}"
-            remedy = "Write one of them at most"
-            yield Finding(place, FaultCode.NOT_EXACTLY_ONE, message, remedy)
-        if len(rule.between) == 1:
-            message, remedy = "One stop has no other to go to", "Write two or more, or same_stop"
-            yield Finding((*place, "between"), FaultCode.NOT_EXACTLY_ONE, message, remedy)
 
 
 def periods(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -231,7 +197,7 @@ def nothing_to_divide_by(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
 def over_the_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """What makes a fare less never makes it more."""
     for said in everything(tariff):
-        kinds = (PaysPercent, PercentBand, TierStep, Subsidy)
+        kinds = (PaysPercent, PercentBand, TierStep, Subsidy, SubsidyStep)
         is_share = isinstance(said.value, Percent) and isinstance(said.record, kinds)
         if is_share and said.value > WHOLE:
             message = "This is more than the whole"
@@ -261,6 +227,21 @@ def sponsors(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             yield Finding(place, FaultCode.NEEDS_ANOTHER_KEY, message, "Add borne_by")
 
 
+def uses(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """A limit of uses is not above another that is always reached before it."""
+    for index, rule in enumerate(tariff.promotions):
+        of_coupon = rule.coupon.uses if rule.coupon else None
+        for keys, count in (
+            (("coupon", "uses"), of_coupon),
+            (("uses_per_day",), rule.uses_per_day),
+        ):
+            if count is not None and rule.uses_max is not None and count > rule.uses_max:
+                message = f"A rider has {rule.uses_max} uses in the whole campaign, never {count}"
+                remedy = "Write a higher uses_max, or take one of the two out"
+                place = ("promotions", index, *keys)
+                yield Finding(place, FaultCode.NEVER_ACTS, message, remedy)
+
+
 def campaigns(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """What begins ends later."""
     for section in ("promotions", "fare_leg_join_rules", "disruptions"):
@@ -282,6 +263,10 @@ def timeframes(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             message = f"holidays: {frame.holidays} needs to know which days are holidays"
             remedy = "Add the section holidays"
             yield Finding((*place, "holidays"), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+        if frame.first_day and frame.last_day and frame.first_day > frame.last_day:
+            message = f"The last day, {frame.last_day}, is before the first, {frame.first_day}"
+            code = FaultCode.ENDS_BEFORE_IT_BEGINS
+            yield Finding((*place, "last_day"), code, message, "Write a later day")
         yield from _hours(place, frame)
 
 
@@ -312,7 +297,16 @@ def _periods_overlap(first: TimeframePeriod, second: TimeframePeriod) -> bool:
 def holidays(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """The library knows the country, and the part of it, whose holidays are asked for."""
     calendar = tariff.holidays
-    if calendar is None or (calendar.country is None and calendar.subdivision is None):
+    if calendar is None:
+        return
+    for at, day in enumerate(calendar.never):
+        if day in calendar.also:
+            message, remedy = (
+                f"{day} is a holiday, since it is in also",
+                "Name it in one of the two",
+            )
+            yield Finding(("holidays", "never", at), FaultCode.NEVER_ACTS, message, remedy)
+    if calendar.country is None and calendar.subdivision is None:
         return
     place = ("holidays", "country")
     if calendar.country is None:
@@ -341,16 +335,15 @@ CHECKS = (
     order,
     bands,
     tier_steps,
-    same_stop_exits,
     exactly_one,
-    join_places,
-    never_back,
-    over_time,
+    subsidy_steps,
+    surcharges,
     periods,
     nothing_to_divide_by,
     over_the_fare,
     least_and_most,
     sponsors,
+    uses,
     campaigns,
     timeframes,
     holidays,

@@ -1,5 +1,6 @@
 """Whether two timeframes have a minute in common, on any kind of day."""
 
+from datetime import date
 from itertools import product
 
 from fare_rules.language.places import Timeframe, TimeframePeriod
@@ -23,6 +24,8 @@ def _overlap(tariff: Tariff, one: Timeframe, other: Timeframe) -> bool:
     # Hours by two kinds of day are not compared: they may meet.
     if one.day != other.day:
         return True
+    if _season(one)[0] > _season(other)[1] or _season(other)[0] > _season(one)[1]:
+        return False
     return any(
         max(mine.start, yours.start) < min(mine.end, yours.end)
         and any(
@@ -31,6 +34,10 @@ def _overlap(tariff: Tariff, one: Timeframe, other: Timeframe) -> bool:
         )
         for mine, yours in product(one.periods, other.periods)
     )
+
+
+def _season(frame: Timeframe) -> tuple[date, date]:
+    return frame.first_day or date.min, frame.last_day or date.max
 
 
 def _is_worked(tariff: Tariff) -> tuple[bool, ...]:

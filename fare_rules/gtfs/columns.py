@@ -6,6 +6,7 @@ that asks for more than that cannot be said in GTFS, and is not applied; the rem
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import date
 from itertools import product as pairs_of
 from typing import Any, NamedTuple
 
@@ -14,20 +15,19 @@ import msgspec
 from fare_rules.base_fare import percent_of
 from fare_rules.gtfs.grids import PREFIXES, Grid, fare_of
 from fare_rules.gtfs.hours import minutes_of
-from fare_rules.language.conditions import LegConditions, Rule
+from fare_rules.gtfs.leftovers import unsaid
+from fare_rules.language.conditions import LegConditions, LegFilter, Rule
 from fare_rules.language.discounts import Concession, PaysProduct
+from fare_rules.language.places import Timeframe
 from fare_rules.language.products import FareLegRule, Surcharge
 from fare_rules.language.tariff import Tariff
 from fare_rules.paying import payable_fen
 
 Combo = tuple[str, str]
-_UNSAYABLE = (
-    "operators",
-    "routes",
-    "carriage_classes",
-    "between_stops",
-    "via_stops",
-    "issuers",
+# The conditions that GTFS has columns for, of a leg rule or of the price in it.
+_SAYABLE = (
+    *("networks", "from_stops", "to_stops", "from_areas", "to_areas", "within_zones"),
+    *("rider_categories", "fare_media", "products", "from_timeframes", "to_timeframes"),
 )
 
 
@@ -43,7 +43,9 @@ class LegKind(NamedTuple):
 
 def unsayable(conditions: LegConditions) -> list[str]:
     """List the conditions of a rule that GTFS has no columns for."""
-    return [name for name in _UNSAYABLE if getattr(conditions, name)]
+    kind = LegFilter if isinstance(conditions, LegFilter) else LegConditions
+    names = (name for name in kind.__struct_fields__ if name not in _SAYABLE)
+    return [name for name in names if getattr(conditions, name)]
 
 
 def areas_at(conditions: LegConditions, end: str) -> tuple[str, ...]:
@@ -102,15 +104,24 @@ def covers(
 
 def _in_time(accepted: tuple[str, ...], value: str, tariff: Tariff) -> bool | None:
     """Say whether a timeframe lies in others."""
-    minutes = {frame.id: minutes_of(frame) for frame in tariff.timeframes}
+    frames = {frame.id: frame for frame in tariff.timeframes}
     if not value or len({frame.day for frame in tariff.timeframes}) > 1:
         return None
-    within = 0
+    minutes, (first, last) = minutes_of(frames[value]), _season(frames[value])
+    at_times = always = 0
     for name in accepted:
-        within |= minutes[name]
-    if not minutes[value] & within:
+        begins, ends = _season(frames[name])
+        if begins <= last and first <= ends:
+            at_times |= minutes_of(frames[name])
+        if begins <= first and last <= ends:
+            always |= minutes_of(frames[name])
+    if not minutes & at_times:
         return False
-    return None if minutes[value] & ~within else True
+    return None if minutes & ~always else True
+
+
+def _season(frame: Timeframe) -> tuple[date, date]:
+    return frame.first_day or date.min, frame.last_day or date.max
 
 
 def _never_meet(one: str, other: str) -> bool:
@@ -180,6 +191,8 @@ class Columns:
         for rule in self._tariff.surcharges:
             if rule.add_km is not None:
                 self._left_out[f"surcharges {rule.id}"] = "it adds a distance"
+            elif rule.over_time:
+                self._left_out[f"surcharges {rule.id}"] = "it is for the time over"
             elif self._fits("surcharges", rule, product_id, kind, combo):
                 yield rule
 
@@ -216,6 +229,8 @@ class Columns:
                     yield f"{said}: Not in all prices, since {self._left_out[said]}"
                 elif rule.id not in self._applied:
                     yield f"{said}: In no price, since GTFS has none of its legs; left out"
+                if rule.id in self._applied and (keys := unsaid(rule)):
+                    yield f"{said}: GTFS cannot say {', '.join(keys)}; its price is without it"
 
     def _is_said_finer(self, rule: Rule, product_id: str, kind: LegKind, combo: Combo) -> bool:
         """Say whether rows for the hours of a rule, which there are then, answer for it."""
@@ -231,4 +246,4 @@ def _added(surcharge: Surcharge, full: int) -> int:
     amount = int(surcharge.amount or 0)
     if surcharge.percent is not None:
         amount += percent_of(full, surcharge.percent, None)
-    return amount
+    return amount if surcharge.maximum is None else min(amount, surcharge.maximum)

@@ -30,7 +30,7 @@ from fare_rules.gtfs.grids import (
     grid_of,
     zones_of_areas,
 )
-from fare_rules.gtfs.leftovers import left_out
+from fare_rules.gtfs.leftovers import left_out, unsaid
 from fare_rules.gtfs.sheets import FareSheets, transfer_rows
 from fare_rules.gtfs.text import page, table
 from fare_rules.gtfs.weeks import calendar_rows
@@ -278,12 +278,18 @@ def _joins(tariff: Tariff, remarks: list[str]) -> list[Cells]:
         if not before or not after:
             remarks.append(f"{said}: GTFS can say networks and stops only; left out")
             continue
-        pairs = [(pair.from_stop, pair.to_stop) for pair in rule.pairs]
-        pairs += [(a, b) for a, b in pairs_of(rule.between, repeat=2) if a != b]
-        remarks.append(f"{said}: GTFS has no time for it (window_minutes and the like)")
         if rule.same_stop:
             remarks.append(f"{said}: GTFS cannot say same_stop; left out")
             continue
+        if rule.price_as == "sum":
+            remarks.append(f"{said}: GTFS makes one leg of two, and cannot add them up; left out")
+            continue
+        keys = [*unsaid(rule), *(f"{key} of pairs" for pair in rule.pairs for key in unsaid(pair))]
+        if keys:
+            names = ", ".join(dict.fromkeys(keys))
+            remarks.append(f"{said}: GTFS cannot say {names}; the legs are joined without it")
+        pairs = [(pair.from_stop, pair.to_stop) for pair in rule.pairs]
+        pairs += [(a, b) for a, b in pairs_of(rule.between, repeat=2) if a != b]
         for one, other, (start, end) in pairs_of(before, after, pairs or [("", "")]):
             rows[one, other, start, end] = None
     return list(rows)

@@ -1,11 +1,16 @@
-"""Which rules of a tariff GTFS has no words for, whatever they say."""
+"""What of a tariff GTFS has no words for: rules that are left out, and keys of the others."""
 
 from collections.abc import Iterator
 
 import msgspec
+from msgspec import Struct
 
-from fare_rules.language.places import Network
-from fare_rules.language.tariff import STEPS, Tariff
+from fare_rules.language.conditions import LegConditions, Named, Rule
+from fare_rules.language.discounts import Concession, FareTransferRule
+from fare_rules.language.journeys import FareLegJoinRule, StopPair
+from fare_rules.language.places import Area, HolidayCalendar, Network, Stop, Timeframe
+from fare_rules.language.products import FareLegRule, FareProduct, Surcharge
+from fare_rules.language.tariff import STEPS, RiderCategory, Tariff
 
 # Sections of which GTFS has nothing, and what to call it.
 _SECTIONS = {
@@ -16,7 +21,44 @@ _SECTIONS = {
     "subsidies": "money given back after a period",
     "disruptions": "hours of trouble",
 }
-_TERMS = ("name", "id", "reference", "taps", "links", "distances", "route_stops")
+# Sections that are written, and whose own keys may be lacking.
+_WRITTEN = ("networks", "timeframes", "fare_products", "fare_leg_rules")
+_NAMED = ("id", "name", "reference")
+# The keys of each record that the export looks at: it writes them, needs them to find prices, or
+# has a remark of its own. Whatever else is said is named in the remarks, so that no key is dropped
+# in silence; a new key belongs here once it is written.
+LOOKED_AT: dict[type[Struct], frozenset[str]] = {
+    record: frozenset((*_NAMED, *keys))
+    for record, keys in {
+        Tariff: (
+            *("tariff", "effective_from", "timezone", "service_day_starts", "currency"),
+            *("rider_categories", "fare_media", "networks", "areas", "stops", "zones"),
+            *("fare_products", "fare_leg_rules", "surcharges", "concessions"),
+            *("fare_transfer_rules", "fare_leg_join_rules", "timeframes", "holidays"),
+            *("carriage_classes", "operators", "issuers", "sponsors", *_SECTIONS, "order"),
+        ),
+        RiderCategory: ("default",),
+        Named: (),
+        Area: ("stops",),
+        Stop: ("zones", "areas"),
+        HolidayCalendar: ("country", "subdivision", "also", "never", "workdays"),
+        Timeframe: ("periods", "holidays", "first_day", "last_day", "day"),
+        Network: ("taps", "links", "distances", "route_stops"),
+        FareProduct: ("pricing", "gate_may_name_fare"),
+        FareLegRule: (*LegConditions.__struct_fields__, "product", "priority"),
+        Surcharge: (
+            *Rule.__struct_fields__,
+            *("amount", "percent", "add_km", "over_time", "maximum", "with_concessions"),
+        ),
+        Concession: (*Rule.__struct_fields__, "pays", "layer"),
+        FareTransferRule: (
+            *("from_", "to", "pays", "window_minutes", "window_from", "window_to"),
+            *("transfers_max", "different_network", "priority"),
+        ),
+        FareLegJoinRule: ("from_", "to", "pairs", "between", "same_stop", "priority"),
+        StopPair: ("from_stop", "to_stop"),
+    }.items()
+}
 
 
 def left_out(tariff: Tariff) -> Iterator[str]:
@@ -24,27 +66,29 @@ def left_out(tariff: Tariff) -> Iterator[str]:
     for section, what in _SECTIONS.items():
         for rule in getattr(tariff, section):
             yield f"{section} {rule.id}: GTFS cannot say {what}; left out"
-    for network in tariff.networks:
-        if terms := list(_terms(network)):
-            yield f"networks {network.id}: GTFS cannot say {', '.join(terms)}"
-    for concession in tariff.concessions:
-        if concession.borne_by:
-            yield f"concessions {concession.id}: GTFS cannot say who bears it"
+    for section in _WRITTEN:
+        for record in getattr(tariff, section):
+            if keys := unsaid(record):
+                yield f"{section} {record.id}: GTFS cannot say {', '.join(keys)}"
     for media in tariff.fare_media:
         yield f"fare_media {media.id}: Its fare_media_type is taken to be 2, a transit card"
     if tariff.order != STEPS:
         yield f"order: GTFS cannot say the order of steps ({', '.join(tariff.order)})"
-    if tariff.never_dearer_than:
-        yield f"never_dearer_than: GTFS cannot compare tariffs ({tariff.never_dearer_than})"
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Tariff)}
-    if tariff.journeys_under_way != defaults["journeys_under_way"]:
-        yield "journeys_under_way: GTFS cannot say it"
+    for key in unsaid(tariff):
+        yield f"{key}: GTFS cannot say it ({getattr(tariff, key)})"
 
 
-def _terms(network: Network) -> Iterator[str]:
-    for field in msgspec.structs.fields(Network):
-        default = field.default
-        if field.default_factory is not msgspec.NODEFAULT:
-            default = field.default_factory()
-        if field.name not in _TERMS and getattr(network, field.name) != default:
-            yield field.name
+def unsaid(record: Struct) -> list[str]:
+    """List the keys of a record that are said, and that the export does not look at."""
+    looked_at = LOOKED_AT[type(record)]
+    return [
+        field.encode_name
+        for field in msgspec.structs.fields(record)
+        if field.name not in looked_at and getattr(record, field.name) != _default(field)
+    ]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default

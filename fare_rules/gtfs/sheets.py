@@ -1,11 +1,13 @@
 """The rows of fare_products and fare_transfer_rules, from what each kind of leg costs."""
 
+from collections.abc import Iterator
 from itertools import product as pairs_of
 
 from msgspec import Struct
 
 from fare_rules.amounts import said
-from fare_rules.gtfs.columns import Combo, LegKind, covers
+from fare_rules.gtfs.columns import Combo, LegKind, covers, unsayable
+from fare_rules.gtfs.leftovers import unsaid
 from fare_rules.language.conditions import LegFilter
 from fare_rules.language.discounts import FareTransferRule, PaysDifference
 from fare_rules.language.tariff import Tariff
@@ -20,7 +22,6 @@ _DURATION_TYPES = {
     ("last_tap", "boarding"): 2,
     ("last_tap", "last_tap"): 3,
 }
-_UNSAYABLE = ("different_route", "not_back", "others_between", "proven")
 
 
 class LegGroup(Struct):
@@ -110,8 +111,6 @@ def transfer_rows(tariff: Tariff, sheets: FareSheets, remarks: list[str]) -> lis
     """
     rows: list[Cells] = []
     rules = sorted(tariff.fare_transfer_rules, key=lambda rule: -rule.priority)
-    for rule in rules:
-        _remark(rule, remarks)
     counted: set[str] = set()
     used: set[str] = set()
     for before, after in pairs_of(list(sheets.groups.values()), repeat=2):
@@ -165,11 +164,7 @@ def transfer_rows(tariff: Tariff, sheets: FareSheets, remarks: list[str]) -> lis
                 )
             )
     for rule in rules:
-        if rule.id not in used:
-            remarks.append(
-                f"fare_transfer_rules {rule.id}: GTFS has none of its legs, or cannot tell them "
-                "from others; left out"
-            )
+        remarks += _remarks(rule) if rule.id in used else (_why_left_out(rule),)
     return rows
 
 
@@ -189,17 +184,23 @@ def _duration_type(rule: FareTransferRule) -> int:
     return _DURATION_TYPES[rule.window_from.split("_", 1)[1], rule.window_to]
 
 
-def _remark(rule: FareTransferRule, remarks: list[str]) -> None:
+def _remarks(rule: FareTransferRule) -> Iterator[str]:
     place = f"fare_transfer_rules {rule.id}"
-    for name in _UNSAYABLE:
-        if getattr(rule, name):
-            remarks.append(f"{place}: GTFS cannot say {name}; the transfer is given without it")
+    if keys := unsaid(rule):
+        yield f"{place}: GTFS cannot say {', '.join(keys)}; the transfer is given without it"
     if rule.window_from.startswith("first") and rule.transfers_max != 1:
-        remarks.append(
+        yield (
             f"{place}: GTFS does not say of which leg of several the window counts; here it is "
             "the first of all"
         )
     if isinstance(rule.pays, PaysDifference) and rule.transfers_max != 1:
-        remarks.append(f"{place}: GTFS takes the difference to the leg before, not to all so far")
-    if rule.borne_by:
-        remarks.append(f"{place}: GTFS cannot say who bears it ({rule.borne_by})")
+        yield f"{place}: GTFS takes the difference to the leg before, not to all so far"
+
+
+def _why_left_out(rule: FareTransferRule) -> str:
+    keys = dict.fromkeys((*unsayable(rule.from_), *unsayable(rule.to)))
+    told = f" ({', '.join(keys)})" if keys else ""
+    return (
+        f"fare_transfer_rules {rule.id}: GTFS has none of its legs, or cannot tell them from "
+        f"others{told}; left out"
+    )

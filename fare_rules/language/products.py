@@ -107,11 +107,11 @@ class ZoneFare(Record, frozen=True, kw_only=True):
 
 
 class ZoneFares(_Pricing, frozen=True, kw_only=True, tag="zones"):
-    """A fare by the zones travelled: the narrowest run that holds them; of two, the first."""
+    """A fare by the zones travelled: the narrowest run that holds them; of two, the cheaper."""
 
     fares: Annotated[
         tuple[ZoneFare, ...],
-        Meta(min_length=1, description="Of two runs as narrow, the first counts."),
+        Meta(min_length=1, description="In any order; of two runs as narrow, the cheaper counts."),
     ]
 
 
@@ -190,8 +190,8 @@ class FareProduct(Clause, frozen=True, kw_only=True):
     gate_may_name_fare: Annotated[
         bool,
         Meta(
-            description="A full fare that the gate sends goes before `pricing`; of a joined leg, "
-            "it is the whole way's."
+            description="A full fare that the gate sends goes before `pricing`, but not of a "
+            "joined leg."
         ),
     ] = False
     through: Annotated[

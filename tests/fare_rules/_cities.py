@@ -112,6 +112,10 @@ transfers = st.fixed_dictionaries(
         "transfers_max": st.sampled_from([None, 1, 2]),
         "different_route": st.booleans(),
         "others_between": st.booleans(),
+        "chain": st.sampled_from(["any", "own"]),
+        "window_starts": st.sampled_from(["at_once", "next_full_hour"]),
+        "for_companions": st.booleans(),
+        "no_route_twice": st.booleans(),
         "borne_by": sponsors,
     }
 ).map(without_none)
@@ -122,7 +126,10 @@ joins = st.fixed_dictionaries(
         "from": st.fixed_dictionaries({"networks": lists(NETWORKS)}),
         "window_minutes": st.integers(0, 60),
         "legs_max": st.sampled_from([None, 2, 3]),
-        "price_as": st.sampled_from(["last", "first", "highest"]),
+        "price_as": st.sampled_from(["last", "first", "highest", "sum"]),
+        "leg_by_leg": st.booleans(),
+        "at_most_alone": st.booleans(),
+        "less": st.sampled_from([None, "0.70"]),
         "distance": st.sampled_from(["sum", "direct"]),
     }
 ).map(without_none)
@@ -168,6 +175,7 @@ promotions = st.fixed_dictionaries(
         "sponsor_pays_max": st.none() | some_amounts,
         "uses_max": st.sampled_from([None, 1, 2]),
         "days_from_first_use": st.sampled_from([None, 1]),
+        "coupon": st.sampled_from([None, None, {"days": 1, "uses": 2}]),
     }
 ).map(without_none)
 same_stop_exits = st.sampled_from(
@@ -181,6 +189,12 @@ same_stop_exits = st.sampled_from(
         ],
         [{"up_to_minutes": 20, "charge": "amount", "amount": "2"}, {"charge": "ride"}],
     ]
+)
+
+
+incomplete_charges = st.one_of(
+    amounts.map(lambda fen: {"kind": "amount", "amount": fen}),
+    st.just({"kind": "product", "product": "bus_ride"}),
 )
 
 
@@ -236,7 +250,7 @@ def tariffs(draw) -> dict:
             {
                 "id": "maximum",
                 "reference": "i",
-                "charge": {"kind": "amount", "amount": draw(amounts)},
+                "charge": draw(incomplete_charges),
             }
         ],
         "surcharges": some(
@@ -249,7 +263,7 @@ def tariffs(draw) -> dict:
                     "over_time": st.booleans(),
                     "in_caps": st.booleans(),
                 }
-            )
+            ).map(lambda rule: rule | ({"every_minutes": 30} if rule["over_time"] else {}))
         ),
         "concessions": some(
             st.fixed_dictionaries(
@@ -332,6 +346,7 @@ def days(draw, *, max_size: int = 14, riders_max: int = 3) -> list[RideTap]:
             full_fare=fare,
             distance_m=metres,
             riders_count=riders,
+            coupons=(("promotion", FIRST), ("promotion", FIRST + timedelta(hours=1))),
         )
         for number, (minute, second, (network, action), stop, route, fare, metres, riders) in
         enumerate(told, 1)

@@ -24,6 +24,8 @@ timeframes:
   - {id: later, periods: [{start: 09:00, end: 12:00}]}
   - {id: saturday, periods: [{days: [sat]}]}
   - {id: feast, holidays: only, periods: [{}]}
+  - {id: summer, last_day: 2026-08-31, periods: [{}]}
+  - {id: winter, first_day: 2026-09-01, periods: [{}]}
 networks:
   - {id: metro, taps: enter_exit, reference: s.1, journey_time: {minutes: 90}}
   - {id: bus, taps: board, reference: s.1}
@@ -59,6 +61,7 @@ def _changes(kind: str, *conditions: str) -> str:
 RIGHT = {
     "nothing more": "",
     "other timeframes": _concessions("from_timeframes: [peak]", "from_timeframes: [later]"),
+    "other seasons": _concessions("from_timeframes: [summer]", "from_timeframes: [winter]"),
     "other weekdays": _concessions("from_timeframes: [peak]", "from_timeframes: [saturday]"),
     "holidays or not": _concessions("from_timeframes: [peak]", "from_timeframes: [feast]"),
     "other zones": _concessions("within_zones: 1-2", "within_zones: 3"),
@@ -79,7 +82,7 @@ RIGHT = {
     "changes within and between networks": _changes(
         "transfer",
         "from: {networks: [bus]}, to: {networks: [bus]}",
-        "from: {networks: [bus]}, to: {networks: [bus]}, different_network: true",
+        "from: {networks: [bus, metro]}, to: {networks: [bus]}, different_network: true",
     ),
     "joined at other stops": _changes(
         "join", "pairs: [{from_stop: a, to_stop: b}]", "between: [b, c]", "same_stop: true"
@@ -94,6 +97,34 @@ RIGHT = {
 def test_what_is_right_is_left_alone(more, tmp_path):
     path = tmp_path / "tariff.yaml"
     path.write_text(CITY + more, "utf-8")
+    assert check_tariff(path) == []
+
+
+def test_a_band_for_some_riders_may_stand_before_a_shorter_one_for_all(tmp_path):
+    bands = (
+        "same_stop_exit: [{rider_categories: [child], up_to_minutes: 9, charge: free}, "
+        "{up_to_minutes: 5, charge: free}, {rider_categories: [child], charge: ride}, "
+        "{charge: incomplete}]"
+    )
+    path = tmp_path / "tariff.yaml"
+    path.write_text(CITY.replace("taps: enter_exit,", f"taps: enter_exit, {bands},"), "utf-8")
+    assert check_tariff(path) == []
+
+
+def test_a_table_of_fares_tells_the_stops_for_the_dearest(tmp_path):
+    path = tmp_path / "tariff.yaml"
+    head, _, _ = CITY.partition("zones:")
+    city = """\
+rider_categories: [{id: adult, default: true}]
+fare_media: [{id: card}]
+networks: [{id: metro, taps: enter_exit, reference: s.1, journey_time: {minutes: 90}}]
+fare_products:
+  - {id: ride, reference: s.2, pricing: {kind: matrix, table: fares.csv}}
+fare_leg_rules: [{id: all, product: ride}]
+incomplete_leg_rules: [{id: lost, reference: s.9, charge: {kind: dearest}}]
+"""
+    (tmp_path / "fares.csv").write_text("from,to,amount\na,b,2\na,c,3\nb,c,1\n", "utf-8")
+    path.write_text(head + city, "utf-8")
     assert check_tariff(path) == []
 
 

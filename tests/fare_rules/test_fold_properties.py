@@ -19,7 +19,7 @@ from fare_rules.ask import Question, ask, asked_taps
 from fare_rules.explain import explain_charge, explained, priced_by
 
 EVER = datetime.max.replace(tzinfo=UTC)
-few = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+few = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
 def accepted(tariff):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 import yamlcore
 from yaml import load
 
@@ -75,7 +76,8 @@ def tap(number: int, said: str, book: TariffBook) -> RideTap:
             values[key] = value
         else:
             words.append(key)
-    day = f"2026-{words.pop(0)}" if "-" in words[0] else "2026-01-05"
+    day = words.pop(0) if "-" in words[0] else "01-05"
+    day = day if day.count("-") == 2 else f"2026-{day}"
     clock, action, network, *stop = words
     first_day = book.tariffs[0].effective_from
     coupon = f"2026-{values['coupon'].replace('T', ' ')}" if "coupon" in values else None
@@ -172,6 +174,11 @@ def test_a_ride_costs_the_same_both_ways_over_a_boundary_stop(tmp_path):
     assert fare(book, "b", "c") == fare(book, "c", "b") == "2.00"
 
 
+def test_the_only_fare_by_zones_is_for_any_number_of_them(tmp_path):
+    book = metro_costs(tmp_path, "kind: zone_count, bands: [{up_to_zones: 1, amount: 2}]")
+    assert fare(book, "a", "d") == "2.00"
+
+
 def test_a_line_that_turns_back_crosses_each_zone_once(tmp_path):
     stops = "stops: [{id: a, zones: [1]}, {id: c, zones: [3]}, {id: x, zones: [1]}, {id: y}]\n"
     lines = "from_stop,to_stop,distance_m\na,c,10\nc,x,10\n"
@@ -203,7 +210,8 @@ def test_a_table_by_zones_takes_the_cheaper_zone_of_a_boundary_stop(tmp_path):
 def test_a_table_by_areas_prices_only_the_stops_that_lie_in_one(tmp_path):
     table = "from,to,amount\nshore,shore,1.50\n"
     book = metro_costs(tmp_path, "kind: matrix, table: fares.csv, by: areas", fares=table)
-    assert [fare(book, *pair) for pair in (("d", "pier"), ("a", "d"))] == ["1.50", "no_pair"]
+    ends = (("d", "pier"), ("a", "d"), ("d", "nowhere"))
+    assert [fare(book, *pair) for pair in ends] == ["1.50", "no_pair", "no_pair"]
     assert charged(book, "08:00 enter metro", "08:20 exit metro d") == ["no_pair"]
 
 
@@ -254,6 +262,19 @@ def test_a_formula_rounds_half_up_where_it_does_not_say_how(tmp_path):
     # (3 - 1.50) x 3 = 4.50, of which 33.5 % are 1.5075.
     assert fare(book, "a", "c") == "1.71"
     assert fare(book, "a", "b") == "0.20"
+    # (3.11 - 1.50) x 3 x 33.5 % are 1.61805; of 3.20, 1.7085; of 3.30, 1.809.
+    fares = [fare(book, "a", "c", f"metres={metres}") for metres in (3110, 3200, 3300)]
+    assert fares == ["1.82", "1.91", "2.01"]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "costs"),
+    [("", "1.51"), (", rounding: {mode: half_even}", "1.50"), (", rounding: {mode: up}", "1.51")],
+)
+def test_half_a_fen_is_rounded_as_the_formula_says(tmp_path, rounding, costs):
+    formula = f"kind: formula, of_product: by_metre, percent: 50{rounding}"
+    book = metro_costs(tmp_path, formula, COMPARED, fares="from,to,amount\na,b,3\n")
+    assert fare(book, "a", "c", "metres=3010") == costs
 
 
 def test_stops_are_counted_over_the_links_where_no_route_is_known(tmp_path):
@@ -308,36 +329,32 @@ def test_stops_on_the_route_go_before_the_links(tmp_path):
     assert [fare(book, "a", "y", "route=7"), fare(book, "b", "c", "route=7")] == ["3.00", "1.00"]
 
 
-HOURS = """
-timeframes:
-  - {id: fair, periods: [{start: 08:00, end: 09:00}], first_day: 2026-01-06, last_day: 2026-01-07}
-  - {id: feast, periods: [{start: 10:00, end: 11:00}], holidays: only}
-  - {id: plain, periods: [{start: 10:00, end: 11:00, days: [mon, tue, wed, thu, fri]}]}
-holidays: {also: [2026-01-06]}
-surcharges:
-  - {id: to_the_fair, reference: s, from_timeframes: [fair], amount: 1}
-  - {id: on_a_feast, reference: s, from_timeframes: [feast], amount: 2}
-  - {id: on_a_weekday, reference: s, from_timeframes: [plain], amount: 0.50}
+BY_STOPS = "kind: stop_bands, bands: [{up_to_stops: 1, amount: 1}, {up_to_stops: 9, amount: 2}]"
+ON_ROUTES = ALONG_ROUTES.replace("links: links.csv, distances: known.csv, ", "")
+
+
+def test_off_its_route_a_ride_has_no_number_of_stops(tmp_path):
+    book = metro_costs(tmp_path, BY_STOPS, ON_ROUTES, routes=ROUTES)
+    assert [fare(book, "a", "c", "route=7"), fare(book, "c", "b", "route=7")] == ["2.00", "1.00"]
+    assert [fare(book, "a", "c", "route=8"), fare(book, "a", "c")] == ["no_distance"] * 2
+    assert fare(book, "a", "pier", "route=7") == "no_distance"
+
+
+def test_the_dearest_ride_is_one_along_the_route(tmp_path):
+    dearest = """
+incomplete_leg_rules:
+  - {id: to_the_end, reference: i, charge: {kind: dearest}}
 """
+    routes = ROUTES.replace("distance_m", "distance_m\n8,a,1,0\n8,pier,2,900", 1)
+    book = metro_costs(tmp_path, BY_STOPS, ON_ROUTES + dearest, routes=routes)
+    alone = [charged(book, f"08:00 exit metro a route={route}") for route in (7, 8)]
+    assert alone == [["to_the_end 2.00"], ["to_the_end 1.00"]]
 
 
-def test_hours_of_some_days_have_their_first_and_their_last_day(tmp_path):
-    book = town(tmp_path, HOURS)
-    rides = [
-        charged(book, f"{day} 08:30 board bus") for day in ("01-05", "01-06", "01-07", "01-08")
-    ]
-    at_the_fair = ["bus_ride 2.00, to_the_fair 1.00"]
-    assert rides == [["bus_ride 2.00"], at_the_fair, at_the_fair, ["bus_ride 2.00"]]
-
-
-def test_a_holiday_is_a_weekday_as_usual_unless_the_hours_say_otherwise(tmp_path):
-    book = town(tmp_path, HOURS)
-    rides = [charged(book, f"{day} 10:30 board bus") for day in ("01-05", "01-06", "01-10")]
-    assert rides == [
-        ["bus_ride 2.00, on_a_weekday 0.50"],
-        ["bus_ride 2.00, on_a_feast 2.00, on_a_weekday 0.50"],
-        ["bus_ride 2.00"],
-    ]
+def test_a_tap_that_no_tariff_knows_of_is_refused_by_name(tmp_path):
+    book = town(tmp_path, "concessions: []")
+    assert charged(book, "08:00 exit ferry a") == ["unknown_network"]
+    assert charged(book, "2025-12-31 08:00 board bus") == ["no_tariff"]
 
 
 def test_between_two_stops_on_a_boundary_the_outer_zone_counts(tmp_path):
@@ -375,84 +392,3 @@ areas: []
     assert charged(book, *by_y) == ["metro_ride 3.00"]
     # No line leads there, so only the two ends count.
     assert fare(book, "v", "far") == "1.00"
-
-
-def test_a_rule_is_for_some_zones_and_some_hours_of_leaving(tmp_path):
-    book = town(
-        tmp_path,
-        """
-timeframes: [{id: noon, periods: [{start: 12:00, end: 13:00}]}]
-surcharges:
-  - {id: inner, reference: s, within_zones: 1-2, amount: 1}
-  - {id: at_noon, reference: s, to_timeframes: [noon], amount: 2}
-  - {id: no_metro, reference: s, amount: 4, except: [{products: [metro_ride]}]}
-  - {id: not_inner, reference: s, amount: 8, except: [{within_zones: 1}]}
-""",
-    )
-
-    def added(*said: str) -> list[str]:
-        (lines,) = charged(book, *said)
-        return [line.split()[0] for line in lines.split(", ")[1:]]
-
-    assert added("11:30 enter metro a", "11:59 exit metro b") == ["inner"]
-    assert added("11:30 enter metro a", "12:00 exit metro c") == ["inner", "at_noon", "not_inner"]
-    assert added("12:30 enter metro a", "13:00 exit metro d") == ["not_inner"]
-    assert added("12:59 board bus") == ["at_noon", "no_metro", "not_inner"]
-
-
-def test_what_is_added_is_made_less_or_not_as_its_rule_says(tmp_path):
-    book = town(
-        tmp_path,
-        """
-networks:
-  - {id: metro, taps: enter_exit, links: links.csv, reference: n,
-     journey_time: {minutes: 30, over: ride}}
-  - {id: bus, taps: board, reference: n}
-  - {id: tram, taps: board, reference: n}
-surcharges:
-  - {id: late, reference: s, over_time: true, amount: 5}
-  - {id: with_fare, reference: s, with_concessions: true, percent: 25}
-  - {id: whole, reference: s, amount: 0.10}
-  - {id: apart, reference: s, in_caps: false, amount: 0.20}
-concessions: [{id: half, reference: c, pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
-fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 2}]
-""",
-    )
-    entry = "08:00 enter metro a"
-    assert charged(book, entry, "08:30 exit metro c") == [
-        "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, cap -0.60, apart 0.20"
-    ]
-    assert charged(book, entry, "08:31 exit metro c") == [
-        "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, late 5.00, cap -5.60, apart 0.20"
-    ]
-
-
-def test_offers_before_concessions_leave_the_companions_their_whole_fare(tmp_path):
-    book = town(
-        tmp_path,
-        """
-order: [promotions, concessions, transfers, tiers, caps]
-promotions: [{id: gift, reference: g, pays: {kind: less, amount: 1}}]
-concessions: [{id: half, reference: c, pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
-""",
-    )
-    # The holder pays half of 1, each of the two others half of 2.
-    assert charged(book, "08:00 board bus riders=3") == ["bus_ride 6.00, gift -1.00, half -2.50"]
-
-
-def test_an_offer_that_takes_nothing_off_leaves_the_next_one(tmp_path):
-    book = town(
-        tmp_path,
-        """
-promotions:
-  - {id: all_of_it, reference: g, priority: 2, pays: {kind: amount, amount: 2}, uses_max: 1}
-  - {id: a_fen, reference: g, priority: 1, pays: {kind: less, amount: 0.01}, uses_max: 1}
-  - {id: last, reference: g, pays: {kind: less, amount: 1}}
-""",
-    )
-    rides = ("08:00 board bus", "09:00 board bus", "10:00 board tram")
-    assert charged(book, *rides) == [
-        "bus_ride 2.00, a_fen -0.01",
-        "bus_ride 2.00, last -1.00",
-        "tram_ride 3.00, all_of_it -1.00",
-    ]

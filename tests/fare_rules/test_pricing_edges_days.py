@@ -112,6 +112,15 @@ fare_caps:
     ]
 
 
+def test_a_journey_goes_on_after_a_charge_that_is_taken_back(tmp_path):
+    bands = "[{charge: two_incomplete, cancelled_by_entry_minutes: 5}]"
+    joins = "fare_leg_join_rules: [{id: through, reference: j, window_minutes: 30}]"
+    book = gates(tmp_path, f"{TIME}, same_stop_exit: {bands}", joins)
+    at_once = ("08:02 enter metro a", "08:03 exit metro a")
+    said = ("08:00 board bus", *at_once, "08:04 enter metro a", "08:20 exit metro c")
+    assert charged(book, *said) == ["bus_ride 2.00", "metro_ride 4.00, through -2.00"]
+
+
 def test_a_validator_on_the_way_belongs_to_the_journey_and_to_no_other(tmp_path):
     via_c = "surcharges: [{id: by_c, reference: s, via_stops: [c], amount: 1}]"
     book = gates(tmp_path, TIME, via_c)
@@ -207,6 +216,8 @@ surcharges:
     assert charged(book, *even, alone)[-1].startswith("metro_ride 4.00, to_b 1.00")
     back = [*said, *rides("01-10", "01-10", ends="d a"), "01-11 09:00 exit metro a"]
     assert charged(book, *back)[-1] == "metro_ride 4.00, from_d 4.00, metro_completion 0.00"
+    to_work = [*rides("01-05", "01-06"), "01-07 09:00 exit metro c"]
+    assert charged(book, *to_work)[-1] == "metro_ride 4.00, to_c 2.00, metro_completion 0.00"
     # What was ridden on the tram says nothing of the metro.
     tram = [words.replace("metro", "tram") for words in rides("01-09", "01-09", ends="b c")]
     tram = [words.replace("enter", "board").replace("exit", "alight") for words in tram]
@@ -334,6 +345,7 @@ def test_a_second_beep_is_one_over_the_start_of_the_day(tmp_path):
     book = gates(tmp_path, f"{TIME}, pass_back_seconds: 60")
     twice = ("27:59:20 exit metro a", "01-06 04:00:20 exit metro a")
     assert next_morning(book, twice[0], then=twice[1]) == ""
+    assert next_morning(book, "27:59 exit metro a", then="01-06 04:00 exit metro a") == ""
     assert next_morning(book, "27:59:00 exit metro a", then="01-06 04:00:01 exit metro a") != ""
     assert next_morning(book, then="01-06 04:00:20 exit metro a") != ""
 
@@ -348,6 +360,38 @@ promotions: [{id: gift, reference: g, uses_max: 1, networks: [bus], pays: {kind:
     twice = rides("01-05", "01-05")
     assert next_morning(book, *twice, then="01-12 09:00 enter metro a") == COMPLETED
     assert next_morning(book, *twice, then="01-13 09:00 enter metro a") == "no_end 9.00"
+
+
+def test_a_rolling_period_goes_on_in_the_morning(tmp_path):
+    rolling = """
+fare_caps: [{id: two_days, reference: k, period: {kind: rolling, days: 2}, amount: 3}]
+"""
+    book = gates(tmp_path, TIME, rolling)
+    capped = "bus_ride 2.00, two_days -1.00"
+    assert next_morning(book, "08:00 board bus", then="01-07 07:59 board bus") == capped
+    assert next_morning(book, "08:00 board bus", then="01-07 08:00 board bus") == "bus_ride 2.00"
+
+
+def test_a_new_day_remembers_nothing_that_is_over(tmp_path):
+    """What is kept of a rider does not grow with the years."""
+    terms = f"{HABIT}, pass_back_seconds: 60, same_stop_exit: [{{charge: incomplete, "
+    terms += "cancelled_by_entry_minutes: 30}]"
+    more = """
+fare_transfer_rules: [{id: change, reference: t, window_minutes: 30, pays: {kind: free}}]
+fare_leg_join_rules: [{id: through, reference: j, window_minutes: 30, from: {networks: [tram]}}]
+"""
+    book = gates(tmp_path, terms, RULES + more)
+    said = [*rides("01-05"), "12:00 board bus", "27:00 enter metro a", "27:50 exit metro a"]
+    evening = ridden(book, *said).state
+    assert evening.last_tap
+    assert evening.reentry
+    assert evening.trail
+    morning = carried(evening, book, book.starts_at(date(2026, 1, 6)))
+    assert set(morning.windows) == {"by_week"}
+    assert (morning.last_tap, morning.reentry, morning.journey) == (None, None, None)
+    assert len(morning.habits) == 1
+    much_later = carried(evening, book, book.starts_at(date(2026, 1, 13)))
+    assert (much_later.windows, much_later.trail, much_later.habits) == ({}, (), ())
 
 
 def test_before_the_first_tariff_nothing_is_forgotten(tmp_path):

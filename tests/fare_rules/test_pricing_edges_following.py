@@ -69,6 +69,22 @@ def test_a_chain_begins_with_its_first_leg_whichever_rules_continue_it(tmp_path,
     assert charged(book, *buses, "08:31 board tram")[-1] == "tram_ride 3.00"
 
 
+def test_a_chain_of_its_own_begins_with_the_first_leg_that_a_rule_is_from(tmp_path):
+    def tram_at(clock: str, chain: str) -> bool:
+        folder = tmp_path / f"{chain}{clock[3:]}"
+        folder.mkdir()
+        to_the_tram = f"""
+  - {{id: to_tram, reference: t, from: {{networks: [bus]}}, to: {{networks: [tram]}},
+     chain: {chain}, window_minutes: 30, window_from: first_boarding, pays: {{kind: free}}}}"""
+        book = changes(folder, "to: {networks: [bus]}", and_then=to_the_tram)
+        metro = ("08:00 enter metro a", "08:10 exit metro c")
+        said = (*metro, "08:20 board bus", "08:25 board bus", f"{clock} board tram")
+        return "to_tram" in charged(book, *said)[-1]
+
+    assert [tram_at("08:30", "any"), tram_at("08:31", "any")] == [True, False]
+    assert [tram_at("08:50", "own"), tram_at("08:51", "own")] == [True, False]
+
+
 def test_a_window_to_the_last_tap_holds_only_if_the_rider_is_out_in_time(tmp_path):
     book = changes(tmp_path, "from: {networks: [bus]}, window_to: last_tap")
     said = ("08:00 board bus", "08:20 enter metro a")
@@ -289,7 +305,12 @@ fare_products:
       fares: [{zones: 2, amount: 3}, {zones: 2-3, amount: 4}, {zones: 1-2, amount: 9},
         {zones: 1-3, amount: 12}]
 """
-    book = joins(tmp_path, "at_most_alone: true", zones)
+    counted = """
+fare_transfer_rules:
+  - {id: change, reference: t, from: {networks: [tram]}, window_minutes: 30, pays: {kind: free}}
+fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 90}]
+"""
+    book = joins(tmp_path, "at_most_alone: true", zones + counted)
     said = ("08:00 board bus a", "08:10 enter metro b", "08:20 exit metro c")
     assert charged(book, *said, "08:30 enter metro c", "08:40 exit metro d") == [
         "bus_ride 2.00",
@@ -297,6 +318,9 @@ fare_products:
         # 2 and 3 were charged, and 4 would be alone.
         "metro_ride 12.00, through -8.00",
     ]
+    assert charged(book, *said, "08:30 enter metro a", "08:40 exit metro c")[-1] == (
+        "metro_ride 9.00, through -5.00"
+    )
 
 
 def test_a_leg_that_has_no_price_alone_adds_all_that_the_whole_costs_more(tmp_path):
@@ -399,10 +423,43 @@ def test_a_leg_whose_length_nobody_knows_is_added_to_no_sum(tmp_path):
     assert charged(book, "08:00 board bus", *metro) == ["bus_ride 2.00", "metro_ride 3.00"]
 
 
-def test_the_whole_journey_is_asked_for_its_stops_and_its_hours(tmp_path):
+def test_the_highest_is_of_the_distances_that_the_rule_says(tmp_path):
     book = joins(
         tmp_path,
-        "between: [b, c]",
+        "price_as: highest, distance: direct",
+        BY_KILOMETRE.replace("amount: 3", "amount: 8"),
+    )
+    said = ("08:00 enter metro a", "08:10 exit metro c", "08:20 board tram metres=0")
+    # Over all legs the metro would cost 9; straight from a to d, 7.
+    assert charged(book, *said, "08:30 enter metro b", "08:40 exit metro d") == [
+        "metro_ride 3.00",
+        "tram_ride 8.00, through -3.00",
+        "tram_ride 8.00, through -8.00",
+    ]
+
+
+def test_the_highest_may_be_of_a_table(tmp_path):
+    pairs = ("a,b,1", "a,c,2", "a,d,9", "b,c,1", "b,d,2", "c,d,1")
+    same = [f"{stop},{stop},1" for stop in "abcd"]
+    book = joins(
+        tmp_path,
+        "price_as: highest",
+        BY_KILOMETRE.replace("per_km, rate: 1, rounding: {mode: down}", "matrix, table: fares.csv")
+        + "stops: [{id: a}, {id: b}, {id: c}, {id: d}]\nareas: []\nzones: []\n",
+        fares="\n".join(["from,to,amount", *pairs, *same, ""]),
+    )
+    said = ("08:00 enter metro a", "08:10 exit metro b", "08:20 enter metro c")
+    assert charged(book, *said, "08:30 exit metro d") == [
+        "metro_ride 1.00",
+        "metro_ride 9.00, through -1.00",
+    ]
+
+
+@pytest.mark.parametrize("price_as", ["last", "first", "highest"])
+def test_the_whole_journey_is_asked_for_its_stops_and_its_hours(tmp_path, price_as):
+    book = joins(
+        tmp_path,
+        f"between: [b, c], price_as: {price_as}",
         """
 timeframes:
   - {id: early, periods: [{start: 07:00, end: 08:05}]}

@@ -91,6 +91,26 @@ def test_a_ride_begun_inside_a_tier_goes_on_from_there(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("counts", "off"),
+    [
+        # 4 whole; 4 at half bring 6; 5 at a fifth bring 7; 6.99 at a tenth: 7.699 in all.
+        ("paid", "tier -12.30"),
+        # 4 whole, 2 at half, 1 at a fifth, 12.99 at a tenth: 6.499 in all.
+        ("full_fare", "tier -13.50"),
+    ],
+)
+def test_a_long_ride_goes_through_all_tiers(tmp_path, counts, off):
+    steps = "{from: 4, percent: 50}, {from: 6, percent: 20}, {from: 7, percent: 10}"
+    book = tiers(tmp_path, steps, f"reading: split, counts: {counts}", bus="19.99")
+    assert last(book, *buses(1)) == off
+
+
+def test_the_first_tier_may_begin_with_the_first_fen(tmp_path):
+    book = tiers(tmp_path, "{from: 0, percent: 50}", "reading: split")
+    assert last(book, *buses(1)) == "tier -1.00"
+
+
 def test_a_tier_in_which_rides_are_free_is_never_left(tmp_path):
     book = tiers(tmp_path, "{from: 3, percent: 0}, {from: 9, percent: 50}", "reading: split")
     assert [last(book, *buses(count)) for count in (1, 2, 3)] == ["", "tier -1.00", "tier -2.00"]
@@ -269,6 +289,11 @@ def test_an_earlier_day_of_the_month_is_in_the_same_month(tmp_path):
     assert last(book, "02-01 08:00 board bus", "02-28 08:00 board bus") == "cap -1.00"
 
 
+def test_a_week_ends_on_the_day_before_it_starts(tmp_path):
+    book = capped(tmp_path, "period: {kind: week, starts_on: tue}, amount: 3")
+    assert last(book, "01-04 08:00 board bus", "01-05 08:00 board bus") == "cap -1.00"
+
+
 def offers(folder: Path, terms: str):
     gift = f"{{id: gift, reference: g.1, pays: {{kind: less, amount: 1}}, {terms}}}"
     return town(folder, f"promotions:\n  - {gift}\n")
@@ -283,6 +308,12 @@ def test_a_gift_is_had_so_often_a_service_day(tmp_path):
     night = ["01-05 27:00 board bus", "01-06 04:00 board bus"]
     assert given(book, *buses(3), *night) == [True, True, False, False, True]
     assert given(book, *buses(3), *buses(3, day="01-06")) == [True, True, False] * 2
+
+
+def test_a_gift_of_one_day_is_had_on_each(tmp_path):
+    book = offers(tmp_path, "uses_per_day: 1")
+    assert given(book, *buses(2), *buses(2, day="01-06")) == [True, False] * 2
+    assert given(offers(tmp_path, "uses_per_day: 3"), *buses(4)) == [True, True, True, False]
 
 
 def test_a_pass_without_a_coupon_is_had_once(tmp_path):
@@ -329,6 +360,8 @@ def test_one_coupon_is_used_so_often(tmp_path):
     old = [f"{hour:02}:00 board bus coupon=01-05T07:00" for hour in (8, 9, 10)]
     new = [f"{hour:02}:00 board bus coupon=01-05T10:30" for hour in (11, 12, 13)]
     assert given(book, *old, *new) == [True, True, False] * 2
+    book = offers(tmp_path, "coupon: {days: 5, uses: 1}")
+    assert given(book, *old, *new) == [True, False, False] * 2
 
 
 SUBSIDY = """
@@ -347,6 +380,13 @@ def test_a_subsidy_is_of_what_was_spent_above_its_threshold(tmp_path):
     # 33 % of 1.00 is rounded up to tenths; of 13.00 it would be 4.30.
     assert [each["back"] for each in due] == [0, 0, 40, 150]
     assert [each["all_back"] for each in due] == [0, 200, 300, 900]
+
+
+def test_a_subsidy_may_rise_with_the_rides(tmp_path):
+    steps = "steps: [{after_rides: 1, percent: 10}, {after_rides: 2, percent: 50}]"
+    book = town(tmp_path, SUBSIDY.replace("percent: 50", steps))
+    due = [subsidies_due(ridden(book, *buses(count)).state, book.tariffs[0]) for count in range(4)]
+    assert [each["all_back"] for each in due] == [0, 0, 40, 300]
 
 
 def concession(folder: Path, pays: str, bus: str = "2"):
@@ -383,6 +423,7 @@ def test_the_fare_of_another_product_is_paid_where_it_is_lower(tmp_path):
         ("{up_to: 3.99, percent: 100}, {percent: 0}", "0.01"),
         ("{up_to: 1, percent: 50}, {up_to: 3, percent: 25}, {percent: 10}", "2.90"),
         ("{up_to: 2, percent: 50.3}, {percent: 100}", "0.99"),
+        ("{up_to: 3.99, percent: 0}, {percent: 100}", "3.99"),
     ],
 )
 def test_each_part_of_a_fare_has_its_percentage(tmp_path, bands, off):
@@ -392,11 +433,11 @@ def test_each_part_of_a_fare_has_its_percentage(tmp_path, bands, off):
 
 
 def test_a_step_sets_how_far_bands_are_rounded(tmp_path):
-    pays = "kind: bands, bands: [{percent: 33}], rounding: {mode: half_up, step: 0.50}"
+    pays = "kind: bands, bands: [{percent: 33}], rounding: {mode: down, step: 0.50}"
     book = concession(tmp_path, pays)
-    # 1.32
+    # 1.32 becomes 1.00.
     said = ("08:00 enter metro a", "08:20 exit metro c")
-    assert charged(book, *said) == ["metro_ride 4.00, less -2.50 by bank"]
+    assert charged(book, *said) == ["metro_ride 4.00, less -3.00 by bank"]
 
 
 def test_each_line_answers_to_its_own_clause(tmp_path):

@@ -1,0 +1,150 @@
+"""What remembers legs: tiers and caps act on a fare by it, subsidies only count."""
+
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from msgspec import structs
+
+from fare_rules.base_fare import percent_of
+from fare_rules.compiled import CompiledTariff, LegPlan
+from fare_rules.language.discounts import Accumulating, FareCap, FareTier
+from fare_rules.legs import Leg
+from fare_rules.paying import split_fen, tier_percent
+from fare_rules.periods import Window, window_at
+from fare_rules.running_sum import RunningSum
+from fare_rules.states import PastLeg, RiderState
+from fare_rules.zones import Span
+
+
+class Counting:
+    """The periods that one leg falls in. `windows` are those that it has touched."""
+
+    def __init__(
+        self,
+        leg: Leg,
+        tariff: CompiledTariff,
+        plan: LegPlan,
+        state: RiderState,
+        day: date,
+        journey_id: UUID,
+    ) -> None:
+        self.leg = leg
+        self.tariff = tariff
+        # Of the leg, or of the whole journey that it is joined to.
+        self.plan = plan
+        self.state = state
+        self.day = day
+        self.windows: dict[str, Window] = {}
+        # The leg that this one is joined to, or continues by transfer.
+        self.joined_to: PastLeg | None = None
+        self.continues: PastLeg | None = None
+        self._own_journey_id = journey_id
+
+    @property
+    def journey_id(self) -> UUID:
+        before = self.joined_to or self.continues
+        return before.journey_id if before else self._own_journey_id
+
+    def tier(self, rule: FareTier, total: RunningSum) -> None:
+        if self._stands_apart(rule):
+            return
+        window = self._window(rule)
+        if rule.reading == "split" and rule.steps[0].after_rides is None:
+            due_fen = split_fen(
+                rule,
+                window.spent_fen,
+                total.due_fen,
+                by_payment=self.tariff.counts_payment(rule),
+            )
+        else:
+            percent = tier_percent(rule.steps, self._before(rule, window))
+            due_fen = percent_of(total.due_fen, percent, rule.rounding)
+        due_fen = min(due_fen, total.due_fen)
+        total.take(rule.id, total.due_fen - due_fen, rule.reference, rule.borne_by)
+
+    def cap(self, rule: FareCap, total: RunningSum) -> None:
+        if self._stands_apart(rule):
+            return
+        window = self._window(rule)
+        left_fen: int | None
+        if rule.rides is not None:
+            left_fen = 0 if self._before(rule, window).rides_count >= rule.rides else None
+        else:
+            limit_fen = self._limit_fen(rule, window)
+            left_fen = None if limit_fen is None else max(limit_fen - window.spent_fen, 0)
+        if left_fen is not None and left_fen < total.due_fen:
+            total.take(rule.id, total.due_fen - left_fen, rule.reference, rule.borne_by)
+
+    def remember(self, total: RunningSum, *, incomplete: bool, is_given: bool = False) -> None:
+        """Add the leg to whatever counts it; what a promotion gave for nothing may be no ride."""
+        journey_id = self.journey_id
+        for rule in (*self.plan.tiers, *self.plan.caps, *self.plan.subsidies):
+            if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
+                self.windows.pop(rule.id, None)
+                continue
+            window = self._window(rule)
+            spent_fen = {
+                "paid": total.due_fen,
+                "paid_by_all": total.due_fen + total.sponsored_fen,
+                "before_caps": total.before_caps_fen,
+                "full_fare": total.full_fen,
+            }[rule.counts]
+            if is_given and not rule.counts_free:
+                spent_fen = 0
+            is_same = window.has_counted(journey_id)
+            is_new = rule.counts_transfers or not is_same
+            is_ride = is_new and (spent_fen > 0 or rule.counts_free)
+            span = self.plan.span
+            known = Span(window.low, window.high) if window.low >= 0 else None
+            widest = span.with_(known) if span else known or Span(-1, -1)
+            self.windows[rule.id] = structs.replace(
+                window,
+                spent_fen=window.spent_fen + spent_fen,
+                rides_count=window.rides_count + is_ride,
+                low=widest.low,
+                high=widest.high,
+            )
+            if is_ride or is_same:
+                self.windows[rule.id] = self.windows[rule.id].with_journey(journey_id, spent_fen)
+
+    def _before(self, rule: Accumulating, window: Window) -> Window:
+        """What came before this ride; a leg that continues the last one counted is that ride."""
+        if rule.counts_transfers:
+            return window
+        before = window.before_journey(self.journey_id)
+        # A leg that is only cheaper after another is paid by itself.
+        return before if self.joined_to else structs.replace(before, spent_fen=window.spent_fen)
+
+    def _window(self, rule: Accumulating) -> Window:
+        found = self.windows.get(rule.id)
+        if found is None:
+            known = self.state.windows.get(rule.id)
+            found = window_at(rule.period, known, *self._counted_at())
+            self.windows[rule.id] = found
+        return found
+
+    def _counted_at(self) -> tuple[date, datetime]:
+        """The service day and moment that the ride counts for: of its journey's first boarding."""
+        if self.joined_to is None or self.state.journey is None:
+            return self.day, self.leg.boarded_at
+        began_at = self.state.journey.boarded_at
+        return self.tariff.service_day_of(began_at), began_at
+
+    def _limit_fen(self, rule: FareCap, window: Window) -> int | None:
+        if rule.amount is not None:
+            return int(rule.amount)
+        known = Span(window.low, window.high) if window.low >= 0 else None
+        span = self.plan.span.with_(known) if self.plan.span else known
+        return self.tariff.cap_limits[rule.id].of(span)
+
+    def _stands_apart(self, rule: Accumulating) -> bool:
+        """Whether the leg begins too soon after another at the same place to count."""
+        if not rule.same_place_minutes or self.leg.place is None:
+            return False
+        apart = timedelta(minutes=rule.same_place_minutes)
+        return any(
+            before.place == self.leg.place
+            and before.facts.network == self.leg.network
+            and self.leg.boarded_at - before.boarded_at < apart
+            for before in self.state.trail
+        )

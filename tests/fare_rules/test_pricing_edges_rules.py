@@ -1,0 +1,228 @@
+"""Which legs a rule is for; in which order rules act; and journeys that count as one ride."""
+
+import sys
+from pathlib import Path
+
+# Test files are imported by path, so their helpers have to be found by name.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_pricing_edges import charged, fare, ridden, town
+
+HOURS = """
+timeframes:
+  - {id: fair, periods: [{start: 08:00, end: 09:00}], first_day: 2026-01-06, last_day: 2026-01-07}
+  - {id: feast, periods: [{start: 10:00, end: 11:00}], holidays: only}
+  - {id: plain, periods: [{start: 10:00, end: 11:00, days: [mon, tue, wed, thu, fri]}]}
+holidays: {also: [2026-01-06, 2026-01-11]}
+surcharges:
+  - {id: to_the_fair, reference: s, from_timeframes: [fair], amount: 1}
+  - {id: on_a_feast, reference: s, from_timeframes: [feast], amount: 2}
+  - {id: on_a_weekday, reference: s, from_timeframes: [plain], amount: 0.50}
+"""
+
+
+def test_hours_of_some_days_have_their_first_and_their_last_day(tmp_path):
+    book = town(tmp_path, HOURS)
+    rides = [
+        charged(book, f"{day} 08:30 board bus") for day in ("01-05", "01-06", "01-07", "01-08")
+    ]
+    at_the_fair = ["bus_ride 2.00, to_the_fair 1.00"]
+    assert rides == [["bus_ride 2.00"], at_the_fair, at_the_fair, ["bus_ride 2.00"]]
+
+
+def test_a_holiday_is_a_weekday_as_usual_unless_the_hours_say_otherwise(tmp_path):
+    book = town(tmp_path, HOURS)
+    rides = [
+        charged(book, f"{day} 10:30 board bus") for day in ("01-05", "01-06", "01-10", "01-11")
+    ]
+    assert rides == [
+        ["bus_ride 2.00, on_a_weekday 0.50"],
+        ["bus_ride 2.00, on_a_feast 2.00, on_a_weekday 0.50"],
+        ["bus_ride 2.00"],
+        # The feast on a Sunday makes no weekday of it.
+        ["bus_ride 2.00, on_a_feast 2.00"],
+    ]
+
+
+def test_a_rule_is_for_some_zones_and_some_hours_of_leaving(tmp_path):
+    book = town(
+        tmp_path,
+        """
+timeframes: [{id: noon, periods: [{start: 12:00, end: 13:00}]}]
+surcharges:
+  - {id: inner, reference: s, within_zones: 1-2, amount: 1}
+  - {id: at_noon, reference: s, to_timeframes: [noon], amount: 2}
+  - {id: no_metro, reference: s, amount: 4, except: [{products: [metro_ride]}]}
+  - {id: not_inner, reference: s, amount: 8, except: [{within_zones: 1}]}
+""",
+    )
+
+    def added(*said: str) -> list[str]:
+        (lines,) = charged(book, *said)
+        return [line.split()[0] for line in lines.split(", ")[1:]]
+
+    assert added("11:30 enter metro a", "11:59 exit metro b") == ["inner"]
+    assert added("11:30 enter metro a", "12:00 exit metro c") == ["inner", "at_noon", "not_inner"]
+    assert added("12:30 enter metro a", "13:00 exit metro d") == ["not_inner"]
+    assert added("12:59 board bus") == ["at_noon", "no_metro", "not_inner"]
+
+
+def test_what_is_added_is_made_less_or_not_as_its_rule_says(tmp_path):
+    book = town(
+        tmp_path,
+        """
+networks:
+  - {id: metro, taps: enter_exit, links: links.csv, reference: n,
+     journey_time: {minutes: 30, over: ride}}
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+surcharges:
+  - {id: late, reference: s, over_time: true, amount: 5}
+  - {id: with_fare, reference: s, with_concessions: true, percent: 25}
+  - {id: whole, reference: s, amount: 0.10}
+  - {id: apart, reference: s, in_caps: false, amount: 0.20}
+concessions: [{id: half, reference: c, pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
+fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 2}]
+""",
+    )
+    entry = "08:00 enter metro a"
+    assert charged(book, entry, "08:30 exit metro c") == [
+        "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, cap -0.60, apart 0.20"
+    ]
+    assert charged(book, entry, "08:31 exit metro c") == [
+        "metro_ride 4.00, with_fare 1.00, half -2.50, whole 0.10, late 5.00, cap -5.60, apart 0.20"
+    ]
+
+
+def test_offers_before_concessions_leave_the_companions_their_whole_fare(tmp_path):
+    book = town(
+        tmp_path,
+        """
+order: [promotions, concessions, transfers, tiers, caps]
+promotions: [{id: gift, reference: g, pays: {kind: less, amount: 1}}]
+concessions: [{id: half, reference: c, pays: {kind: percent, percent: 50, rounding: {mode: up}}}]
+""",
+    )
+    # The holder pays half of 1, each of the two others half of 2.
+    assert charged(book, "08:00 board bus riders=3") == ["bus_ride 6.00, gift -1.00, half -2.50"]
+
+
+def test_an_offer_that_takes_nothing_off_leaves_the_next_one(tmp_path):
+    book = town(
+        tmp_path,
+        """
+promotions:
+  - {id: all_of_it, reference: g, priority: 2, pays: {kind: amount, amount: 2}, uses_max: 1}
+  - {id: a_fen, reference: g, priority: 1, pays: {kind: less, amount: 0.01}, uses_max: 1}
+  - {id: last, reference: g, pays: {kind: less, amount: 1}}
+""",
+    )
+    rides = ("08:00 board bus", "09:00 board bus", "10:00 board tram")
+    assert charged(book, *rides) == [
+        "bus_ride 2.00, a_fen -0.01",
+        "bus_ride 2.00, last -1.00",
+        "tram_ride 3.00, all_of_it -1.00",
+    ]
+
+
+def test_a_bridge_is_between_its_two_ends_either_way(tmp_path):
+    book = town(
+        tmp_path,
+        "surcharges: [{id: bridge, reference: s, between_stops: [b, c, d], amount: 1}]",
+    )
+    tolled = {
+        from_stop + to_stop
+        for from_stop in "abc"
+        for to_stop in "abc"
+        if "bridge" in fare(book, from_stop, to_stop)
+    }
+    assert tolled == {"bc", "cb"}
+    assert charged(book, "08:00 board bus b") == ["bus_ride 2.00"]
+
+
+THROUGH = "fare_leg_join_rules: [{id: through, reference: j, window_minutes: 30}]\n"
+CHANGE = """
+fare_transfer_rules:
+  - {id: change, reference: t, window_minutes: 30, pays: {kind: less, amount: 1}}
+"""
+
+
+def test_a_journey_of_several_legs_has_an_offer_once(tmp_path):
+    gift = """
+promotions:
+  - {id: gift, reference: g, pays: {kind: percent, percent: 50, rounding: {mode: up}}, uses_max: 2}
+"""
+    book = town(tmp_path, THROUGH + gift)
+    journey = ("08:00 board bus", "08:10 enter metro a", "08:30 exit metro c", "08:40 board tram")
+    assert charged(book, *journey, "10:00 board bus", "12:00 board bus") == [
+        "bus_ride 2.00, gift -1.00",
+        "metro_ride 4.00, through -2.00, gift -1.00",
+        "tram_ride 3.00, through -3.00",
+        "bus_ride 2.00, gift -1.00",
+        "bus_ride 2.00",
+    ]
+    # A change is another ride, and another use.
+    book = town(tmp_path, CHANGE + gift)
+    assert charged(book, "08:00 board bus", "08:10 board tram", "10:00 board bus") == [
+        "bus_ride 2.00, gift -1.00",
+        "tram_ride 3.00, change -1.00, gift -1.00",
+        "bus_ride 2.00",
+    ]
+
+
+def test_what_a_journey_has_cost_so_far_sets_no_rate_for_its_other_legs(tmp_path):
+    tier = """
+fare_tiers:
+  - {id: tier, reference: m, period: {kind: month}, steps: [{from: 2, percent: 50}],
+     rounding: {mode: up}}
+"""
+    book = town(tmp_path, THROUGH + tier)
+    metro = ("08:10 enter metro a", "08:20 exit metro c")
+    assert charged(book, "08:00 board bus", *metro, "10:00 board bus") == [
+        "bus_ride 2.00",
+        "metro_ride 4.00, through -2.00",
+        "bus_ride 2.00, tier -1.00",
+    ]
+    # A leg that is only cheaper after another is paid by itself.
+    book = town(tmp_path, CHANGE + tier)
+    assert charged(book, "08:00 board bus", "08:10 board tram")[-1] == (
+        "tram_ride 3.00, change -1.00, tier -1.00"
+    )
+
+
+def test_a_rate_by_rides_is_the_same_for_all_legs_of_a_ride(tmp_path):
+    tier = """
+fare_tiers:
+  - {id: tier, reference: m, period: {kind: month}, steps: [{after_rides: 1, percent: 50}],
+     rounding: {mode: up}}
+"""
+    later = "tram_ride 3.00, change -1.00, tier -1.00"
+    for rules, second in ((CHANGE, "tram_ride 3.00, change -1.00"), (THROUGH, "tram_ride 3.00")):
+        book = town(tmp_path, rules + tier)
+        assert charged(book, "08:00 board bus", "08:10 board tram")[-1].startswith(second)
+        assert "tier" not in charged(book, "08:00 board bus", "08:10 board tram")[-1]
+    book = town(tmp_path, CHANGE + tier.replace("rounding", "counts_transfers: true, rounding"))
+    assert charged(book, "08:00 board bus", "08:10 board tram")[-1] == later
+
+
+def test_a_leg_without_an_end_is_charged_by_the_clause_for_it(tmp_path):
+    caps = """
+fare_caps:
+  - {id: inner, reference: k.1, period: {kind: service_day}, amount: 14, counts: before_caps,
+     incomplete_legs: true}
+  - {id: outer, reference: k.2, period: {kind: service_day}, amount: 20, counts: before_caps,
+     incomplete_legs: true, networks: [metro, tram]}
+"""
+    book = town(tmp_path, caps)
+    folded = ridden(book, "08:00 exit metro a", "09:00 exit metro a")
+    _, second = folded.charges.values()
+    assert second.quote.product_id == "no_end"
+    assert [line.reference for line in second.quote.lines] == ["i", "k.1"]
+    # 9 and 9 were due before the caps.
+    assert folded.state.windows["outer"].spent_fen == 1800
+
+
+def test_each_part_of_a_journey_answers_to_the_rule_that_joins_it(tmp_path):
+    book = town(tmp_path, THROUGH)
+    _, second = ridden(book, "08:00 board bus", "08:10 board tram").charges.values()
+    assert [line.reference for line in second.quote.lines] == ["p", "j"]
