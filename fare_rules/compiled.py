@@ -171,6 +171,17 @@ class CompiledTariff:
         self.accumulators: dict[str, Accumulating] = {
             rule.id: rule for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
         }
+        joins = bool(tariff.fare_leg_join_rules)
+        # Of these, which journeys were counted must be known.
+        self.counts_journeys = frozenset(
+            [cap.id for cap in tariff.fare_caps if cap.rides is not None]
+            + [
+                tier.id
+                for tier in tariff.fare_tiers
+                if joins or any(step.after_rides is not None for step in tier.steps)
+            ]
+            + [subsidy.id for subsidy in tariff.subsidies if subsidy.steps]
+        )
         self.coupon_promotions = frozenset(p.id for p in tariff.promotions if p.coupon)
         self.offers: dict[str, tuple[str, ...]] = {}
         for promotion in tariff.promotions:

@@ -91,21 +91,24 @@ class Counting:
             }[rule.counts]
             if is_given and not rule.counts_free:
                 spent_fen = 0
-            is_same = window.has_counted(journey_id)
-            is_new = rule.counts_transfers or not is_same
-            is_ride = is_new and (spent_fen > 0 or rule.counts_free)
             span = self.plan.span
             known = Span(window.low, window.high) if window.low >= 0 else None
             widest = span.with_(known) if span else known or Span(-1, -1)
-            self.windows[rule.id] = structs.replace(
-                window,
-                spent_fen=window.spent_fen + spent_fen,
-                rides_count=window.rides_count + is_ride,
-                low=widest.low,
-                high=widest.high,
+            counted = Window(
+                window.first_day,
+                window.opened_at,
+                window.spent_fen + spent_fen,
+                window.rides_count,
+                widest.low,
+                widest.high,
+                window.journeys,
             )
-            if is_ride or is_same:
-                self.windows[rule.id] = self.windows[rule.id].with_journey(journey_id, spent_fen)
+            if rule.id in self.tariff.counts_journeys:
+                is_ride = spent_fen > 0 or rule.counts_free
+                counted = counted.with_ride(
+                    journey_id, spent_fen, is_ride=is_ride, is_own=rule.counts_transfers
+                )
+            self.windows[rule.id] = counted
 
     def _before(self, rule: Accumulating, window: Window) -> Window:
         """What came before this ride; a leg that continues the last one counted is that ride."""

@@ -386,16 +386,16 @@ class RiderFold:
 def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderState:
     """What of a rider's memory still matters to a service day that begins at an instant."""
     # A leg that is open then belongs to the day and the moment of its entry.
-    # A leg that is joined to others belongs to the moment of their first boarding.
     begins_at = state.open_tap.tapped_at if state.open_tap else starts_at
-    if state.journey is not None and state.trail:
-        begins_at = min(begins_at, state.journey.boarded_at)
     tariff = book.tariff_at(begins_at)
     if tariff is None:
         return state
-    day = book.service_day_of(begins_at)
     earliest = begins_at - tariff.lookback
     trail = tuple(past for past in state.trail if past.last_tap_at >= earliest)
+    journey = state.journey if trail else None
+    # A leg that is joined to others counts for the moment of their first boarding.
+    counted_at = min(begins_at, journey.boarded_at) if journey else begins_at
+    day = book.service_day_of(counted_at)
     since = day - timedelta(
         days=max(
             (n.completion.within_days for n in tariff.networks.values() if n.completion), default=0
@@ -412,14 +412,14 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         rule_id: window
         for rule_id, window in state.windows.items()
         if (rule := tariff.accumulators.get(rule_id)) is not None
-        and not is_over(rule.period, window, day, begins_at)
+        and not is_over(rule.period, window, day, counted_at)
     }
     return RiderState(
         open_tap=state.open_tap,
         via_stops=state.via_stops,
         last_tap=last if may_beep else None,
         trail=trail,
-        journey=state.journey if trail else None,
+        journey=journey,
         windows=windows,
         uses=state.uses,
         habits=tuple(habit for habit in state.habits if habit.day >= since),

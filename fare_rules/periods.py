@@ -28,9 +28,6 @@ class Window(Struct, array_like=True, frozen=True):
     # The journeys of the last rides that were counted, and what each added.
     journeys: tuple[tuple[UUID, int], ...] = ()
 
-    def has_counted(self, journey_id: UUID) -> bool:
-        return any(known == journey_id for known, _ in self.journeys)
-
     def before_journey(self, journey_id: UUID) -> "Window":
         """What was spent and ridden before a journey that may be under way."""
         added_fen = next((fen for known, fen in self.journeys if known == journey_id), None)
@@ -40,12 +37,21 @@ class Window(Struct, array_like=True, frozen=True):
             self, spent_fen=self.spent_fen - added_fen, rides_count=self.rides_count - 1
         )
 
-    def with_journey(self, journey_id: UUID, added_fen: int) -> "Window":
-        """The same with what a leg adds to its journey."""
+    def with_ride(
+        self, journey_id: UUID, added_fen: int, *, is_ride: bool, is_own: bool
+    ) -> "Window":
+        """The same with one more leg, which may be part of a ride that is counted already."""
         known = dict(self.journeys)
+        is_counted = journey_id in known
+        if not is_ride and not is_counted:
+            return self
         total_fen = known.pop(journey_id, 0) + added_fen
         journeys = (*known.items(), (journey_id, total_fen))
-        return structs.replace(self, journeys=journeys[-JOURNEYS_MAX:])
+        return structs.replace(
+            self,
+            rides_count=self.rides_count + (is_ride and (is_own or not is_counted)),
+            journeys=journeys[-JOURNEYS_MAX:],
+        )
 
 
 def first_day_of(period: Period, day: date) -> date:

@@ -22,5 +22,12 @@ def service_day_of(instant: datetime, timezone: ZoneInfo, starts: time) -> date:
     and a day that has started must not be yesterday again.
     """
     assert instant.tzinfo is not None, "a naive datetime is not an instant"
+    return _day_of_minute(int(instant.timestamp() // 60), timezone, starts)
+
+
+@lru_cache(maxsize=65_536)
+def _day_of_minute(minute: int, timezone: ZoneInfo, starts: time) -> date:
+    # Days start on the minute, and the same minutes of a day are asked for all the time.
+    instant = datetime.fromtimestamp(minute * 60, UTC)
     day = instant.astimezone(timezone).date()
     return day if instant >= service_day_starts_at(day, timezone, starts) else day - _ONE_DAY

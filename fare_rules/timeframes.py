@@ -10,6 +10,7 @@ from fare_rules.service_day import service_day_of
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WORKDAYS = frozenset(_WEEKDAYS[:5])
 _DAY_MINUTES = 1440
+MINUTES_KEPT_MAX = 50_000
 
 
 class Timeframes:
@@ -27,6 +28,8 @@ class Timeframes:
         self._timezone = timezone
         self._starts = service_day_starts
         self._bits = {frame.id: 1 << index for index, frame in enumerate(frames)}
+        # Hours begin and end on the minute, and the same minutes are asked for all the time.
+        self._at_minute: dict[int, int] = {}
         self._of_day: dict[tuple[date, str], tuple[tuple[int, int, int], ...]] = {}
 
     def bits_of(self, names: tuple[str, ...]) -> int:
@@ -36,6 +39,15 @@ class Timeframes:
         """Find the timeframes that hold an instant, as bits."""
         if not self._frames:
             return 0
+        minute = int(instant.timestamp() // 60)
+        found = self._at_minute.get(minute)
+        if found is None:
+            if len(self._at_minute) >= MINUTES_KEPT_MAX:
+                self._at_minute.clear()
+            found = self._at_minute[minute] = self._find(instant)
+        return found
+
+    def _find(self, instant: datetime) -> int:
         local = instant.astimezone(self._timezone)
         minute = local.hour * 60 + local.minute
         today = local.date()

@@ -73,6 +73,7 @@ class ByZones(Generic[Value]):
 
     def __init__(self, values: Iterable[tuple[Span, Value]]) -> None:
         self._values = sorted(values, key=lambda pair: (pair[0].high - pair[0].low, pair[1]))
+        self._found: dict[Span, Value | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -80,4 +81,7 @@ class ByZones(Generic[Value]):
     def of(self, span: Span | None) -> Value | None:
         if span is None:
             return None
-        return next((value for run, value in self._values if run.holds(span)), None)
+        if span not in self._found:
+            holding = (value for run, value in self._values if run.holds(span))
+            self._found[span] = next(holding, None)
+        return self._found[span]

@@ -397,7 +397,7 @@ def main() -> None:
     except (CannotRun, PostgresCannotRun, migrations.MigrationFailed) as error:
         print(f"cannot run: {error}", file=sys.stderr)
         sys.exit(CANNOT_RUN)
-    except (asyncpg.UndefinedTableError, *OUTAGES) as error:
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidParameterValueError, *OUTAGES) as error:
         print(
             f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and "
             "run `faregate db upgrade` if it is new.",

@@ -26,6 +26,11 @@ def same_stop_exits(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
                 message = "charge: amount lacks its amount" if is_needed else "The amount is unused"
                 remedy = "Add amount" if is_needed else "Write charge: amount, or take amount out"
                 yield Finding((*place, at), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+            if band.charge == "ride" and band.cancelled_by_entry_minutes is not None:
+                message = "A ride is never taken back"
+                remedy = "Take it out, or write another charge"
+                here = (*place, at, "cancelled_by_entry_minutes")
+                yield Finding(here, FaultCode.NEVER_ACTS, message, remedy)
             if band.cancelled_at == "any_stop" and band.cancelled_by_entry_minutes is None:
                 message = "cancelled_at needs the time in which one must enter again"
                 remedy = "Add cancelled_by_entry_minutes"
@@ -92,5 +97,15 @@ def times_allowed(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             taken.update(longer.timeframes)
 
 
-CHECKS = (same_stop_exits, times_allowed)
+def never_out(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """What is said of exits is said where there are some."""
+    for index, network in enumerate(tariff.networks):
+        for key in ("same_stop_exit", "completion", "journey_time"):
+            if network.taps == "board" and getattr(network, key):
+                message = f"Nobody taps out of '{network.id}'"
+                remedy = "Take it out, or write taps: board_alight"
+                yield Finding(("networks", index, key), FaultCode.NEVER_ACTS, message, remedy)
+
+
+CHECKS = (same_stop_exits, times_allowed, never_out)
 COMPARISONS = (covered_bands,)

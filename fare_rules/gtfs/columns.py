@@ -226,7 +226,8 @@ class Columns:
             for rule in getattr(self._tariff, section):
                 said = f"{section} {rule.id}"
                 if said in self._left_out:
-                    yield f"{said}: Not in all prices, since {self._left_out[said]}"
+                    where = "Not in all prices" if rule.id in self._applied else "In no price"
+                    yield f"{said}: {where}, since {self._left_out[said]}"
                 elif rule.id not in self._applied:
                     yield f"{said}: In no price, since GTFS has none of its legs; left out"
                 if rule.id in self._applied and (keys := unsaid(rule)):

@@ -104,7 +104,7 @@ def export_gtfs(tariff: Tariff, tables: Tables, target: Path) -> list[str]:
         leg_rules.append((group.id, *row.kind, group.product_id, row.priority))
     transfers = transfer_rows(tariff, sheets, remarks)
     remarks += columns.not_applied()
-    remarks += left_out(tariff)
+    remarks += left_out(tariff, grids)
     timeframes, calendar, dates = calendar_rows(tariff, remarks)
     files: dict[str, list[Cells]] = {
         "agency": [(tariff.tariff, tariff.tariff, "", tariff.timezone)],

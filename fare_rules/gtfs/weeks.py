@@ -1,6 +1,8 @@
 """The rows of timeframes, calendar and calendar_dates, from the timeframes of a tariff."""
 
 from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import NamedTuple
 
 from fare_rules.gtfs.hours import WEEKDAYS
 from fare_rules.language.places import Timeframe, Weekday
@@ -10,6 +12,17 @@ Cells = tuple[object, ...]
 _DAY_MINUTES = 1440
 _YEARS = 5
 _ADDED, _REMOVED = 1, 2
+_WORKDAYS = frozenset(WEEKDAYS[:5])
+
+
+class _Hours(NamedTuple):
+    """Some hours of some weekdays, as a row of timeframes says them."""
+
+    days: tuple[Weekday, ...]
+    start: int
+    end: int
+    # 1 for the hours past midnight of a service day, which in GTFS are of the day after.
+    days_later: int
 
 
 def calendar_rows(
@@ -19,41 +32,65 @@ def calendar_rows(
     frames: list[Cells] = []
     services: dict[str, Cells] = {}
     dates: dict[Cells, None] = {}
-    holidays = tariff.holidays.also if tariff.holidays else ()
     for frame in tariff.timeframes:
         _remark(frame, tariff, remarks)
-        for days, start, end in _periods(frame, tariff.service_day_starts):
-            weekly = () if frame.holidays == "only" else days
-            service = "-".join(weekly) if len(weekly) < len(WEEKDAYS) else "daily"
-            service = " ".join(filter(None, (service, _mode(frame))))
-            frames.append((frame.id, _time(start), _time(end), service))
+        for hours in _hours(frame, tariff.service_day_starts):
+            weekly = () if frame.holidays == "only" else _shifted(hours)
+            first, last = _season(frame, tariff, hours.days_later)
+            service = _service(frame, hours, weekly, tariff)
+            frames.append((frame.id, _time(hours.start), _time(hours.end), service))
             flags = (int(day in weekly) for day in WEEKDAYS)
-            services[service] = (service, *flags, *_season(tariff))
-            for day in holidays:
-                kind = _REMOVED if frame.holidays == "excluded" else _ADDED
-                if frame.holidays != "as_usual":
-                    dates[service, day.strftime("%Y%m%d"), kind] = None
+            services[service] = (service, *flags, _day(first), _day(last))
+            for day, kind in _exceptions(frame, hours, tariff):
+                if first <= day <= last:
+                    dates[service, _day(day), kind] = None
     return frames, list(services.values()), list(dates)
 
 
-def _mode(frame: Timeframe) -> str:
-    return {
+def _service(frame: Timeframe, hours: _Hours, weekly: tuple[Weekday, ...], tariff: Tariff) -> str:
+    """Name a service by all that makes it: weekdays, holidays, season."""
+    mode = {
         "as_usual": "",
         "excluded": "without holidays",
         "included": "and holidays",
         "only": "holidays",
     }[frame.holidays]
+    is_after = hours.days_later and tariff.holidays and tariff.holidays.workdays
+    parts = (
+        "-".join(weekly) if len(weekly) < len(WEEKDAYS) else "daily",
+        mode,
+        "the day after" if is_after else "",
+        f"from {frame.first_day}" if frame.first_day else "",
+        f"until {frame.last_day}" if frame.last_day else "",
+    )
+    return " ".join(filter(None, parts))
 
 
-def _season(tariff: Tariff) -> tuple[str, str]:
-    first = tariff.effective_from
-    return first.strftime("%Y%m%d"), f"{first.year + _YEARS}1231"
+def _season(frame: Timeframe, tariff: Tariff, days_later: int) -> tuple[date, date]:
+    """Find the first and the last day of a timeframe's hours, or of the tariff's."""
+    begins = tariff.effective_from
+    later = timedelta(days=days_later)
+    last = frame.last_day + later if frame.last_day else date(begins.year + _YEARS, 12, 31)
+    first = frame.first_day + later if frame.first_day else begins
+    return min(first, last), last
 
 
-def _periods(
-    frame: Timeframe, service_day_starts: str
-) -> Iterator[tuple[tuple[Weekday, ...], int, int]]:
-    """Split hours past midnight from those before it: in GTFS they are of the day after."""
+def _exceptions(frame: Timeframe, hours: _Hours, tariff: Tariff) -> Iterator[tuple[date, int]]:
+    """List the days on which a service runs though it is not its weekday, or the other way."""
+    if tariff.holidays is None:
+        return
+    holidays = tariff.holidays.also if frame.holidays != "as_usual" else ()
+    for day in holidays:
+        yield day, _REMOVED if frame.holidays == "excluded" else _ADDED
+    if frame.holidays == "only" or _WORKDAYS.isdisjoint(hours.days):
+        return
+    for day in tariff.holidays.workdays:
+        if day not in holidays and WEEKDAYS[day.weekday()] not in hours.days:
+            yield day + timedelta(days=hours.days_later), _ADDED
+
+
+def _hours(frame: Timeframe, service_day_starts: str) -> Iterator[_Hours]:
+    """Split hours past midnight from those before it."""
     for period in frame.periods:
         days = period.days or WEEKDAYS
         start, end = _minute(period.start), _minute(period.end)
@@ -61,10 +98,14 @@ def _periods(
             first = _minute(service_day_starts)
             start, end = max(start, first), min(end, first + _DAY_MINUTES)
         if start < min(end, _DAY_MINUTES):
-            yield days, start, min(end, _DAY_MINUTES)
+            yield _Hours(days, start, min(end, _DAY_MINUTES), 0)
         if end > _DAY_MINUTES and frame.day == "service":
-            after = tuple(WEEKDAYS[(WEEKDAYS.index(day) + 1) % len(WEEKDAYS)] for day in days)
-            yield after, max(start - _DAY_MINUTES, 0), end - _DAY_MINUTES
+            yield _Hours(days, max(start - _DAY_MINUTES, 0), end - _DAY_MINUTES, 1)
+
+
+def _shifted(hours: _Hours) -> tuple[Weekday, ...]:
+    places = (WEEKDAYS.index(day) + hours.days_later for day in hours.days)
+    return tuple(WEEKDAYS[place % len(WEEKDAYS)] for place in places)
 
 
 def _minute(clock: str) -> int:
@@ -74,6 +115,10 @@ def _minute(clock: str) -> int:
 
 def _time(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}:00"
+
+
+def _day(day: date) -> str:
+    return day.strftime("%Y%m%d")
 
 
 def _remark(frame: Timeframe, tariff: Tariff, remarks: list[str]) -> None:

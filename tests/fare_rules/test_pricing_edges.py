@@ -120,6 +120,14 @@ def lines_of(lines: tuple[QuoteLine, ...]) -> str:
     return ", ".join(line_said(line, 2) for line in lines)
 
 
+LINKED = """
+networks:
+  - {id: metro, taps: enter_exit, links: links.csv, journey_time: {minutes: 120}, reference: n}
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+"""
+
+
 def metro_costs(folder: Path, pricing: str, more: str = "", **tables: str) -> TariffBook:
     """The town with another way of pricing its metro."""
     products = f"""
@@ -277,6 +285,21 @@ def test_half_a_fen_is_rounded_as_the_formula_says(tmp_path, rounding, costs):
     assert fare(book, "a", "c", "metres=3010") == costs
 
 
+def test_more_than_half_a_fen_is_a_fen(tmp_path):
+    formula = "kind: formula, of_product: by_metre, percent: 90, rounding: {mode: half_even}"
+    book = metro_costs(tmp_path, formula, COMPARED, fares="from,to,amount\na,b,3\n")
+    # 2.727 and 2.718
+    fares = [fare(book, "a", "c", f"metres={metres}") for metres in (3030, 3020)]
+    assert fares == ["2.73", "2.72"]
+
+
+def test_a_long_ride_counts_as_one_of_the_longest_distance(tmp_path):
+    network = LINKED.replace("links: links.csv", "links: links.csv, distance_max_km: 5")
+    book = metro_costs(tmp_path, "kind: per_km, rate: 1, rounding: {mode: down}", network)
+    assert [fare(book, "a", "c"), fare(book, "a", "d")] == ["3.00", "5.00"]
+    assert fare(book, "a", "c", "metres=5001") == "5.00"
+
+
 def test_stops_are_counted_over_the_links_where_no_route_is_known(tmp_path):
     book = metro_costs(
         tmp_path,
@@ -301,7 +324,7 @@ networks:
 def test_a_distance_is_of_the_table_else_along_the_route_else_over_the_links(tmp_path):
     book = metro_costs(
         tmp_path,
-        "kind: per_km, rate: 1, rounding: {mode: down}",
+        "kind: per_km, rate: 1, rounding: {mode: up}",
         ALONG_ROUTES,
         known="from_stop,to_stop,distance_m\na,d,8000\n",
         routes=ROUTES,
@@ -345,10 +368,16 @@ def test_the_dearest_ride_is_one_along_the_route(tmp_path):
 incomplete_leg_rules:
   - {id: to_the_end, reference: i, charge: {kind: dearest}}
 """
-    routes = ROUTES.replace("distance_m", "distance_m\n8,a,1,0\n8,pier,2,900", 1)
-    book = metro_costs(tmp_path, BY_STOPS, ON_ROUTES + dearest, routes=routes)
-    alone = [charged(book, f"08:00 exit metro a route={route}") for route in (7, 8)]
-    assert alone == [["to_the_end 2.00"], ["to_the_end 1.00"]]
+    stops = "stops: [{id: a}, {id: b}, {id: c}]\nareas: []\nzones: []\n"
+    book = metro_costs(
+        tmp_path,
+        "kind: matrix, table: fares.csv",
+        ON_ROUTES + dearest + stops,
+        routes="route_id,stop_id,stop_sequence\n7,a,1\n7,b,2\n7,c,3\n8,a,1\n8,b,2\n",
+        fares="from,to,amount\na,b,1\na,c,5\nb,c,4\na,a,9\nb,b,9\nc,c,9\n",
+    )
+    alone = [charged(book, f"08:00 exit metro a {route}") for route in ("route=7", "route=8", "")]
+    assert alone == [["to_the_end 5.00"], ["to_the_end 1.00"], ["to_the_end 5.00"]]
 
 
 def test_a_tap_that_no_tariff_knows_of_is_refused_by_name(tmp_path):

@@ -107,8 +107,8 @@ def test_a_long_ride_goes_through_all_tiers(tmp_path, counts, off):
 
 
 def test_the_first_tier_may_begin_with_the_first_fen(tmp_path):
-    book = tiers(tmp_path, "{from: 0, percent: 50}", "reading: split")
-    assert last(book, *buses(1)) == "tier -1.00"
+    book = tiers(tmp_path, "{from: 0, percent: 50}", "reading: split", bus="2.01")
+    assert last(book, *buses(1)) == "tier -1.01"
 
 
 def test_a_tier_in_which_rides_are_free_is_never_left(tmp_path):
@@ -384,7 +384,7 @@ def test_a_subsidy_is_of_what_was_spent_above_its_threshold(tmp_path):
 
 def test_a_subsidy_may_rise_with_the_rides(tmp_path):
     steps = "steps: [{after_rides: 1, percent: 10}, {after_rides: 2, percent: 50}]"
-    book = town(tmp_path, SUBSIDY.replace("percent: 50", steps))
+    book = town(tmp_path, SUBSIDY.replace("percent: 50", steps).replace("down", "up"))
     due = [subsidies_due(ridden(book, *buses(count)).state, book.tariffs[0]) for count in range(4)]
     assert [each["all_back"] for each in due] == [0, 0, 40, 300]
 
@@ -414,6 +414,22 @@ def test_the_fare_of_another_product_is_paid_where_it_is_lower(tmp_path):
     assert charged(book, ride, "08:20 exit metro c") == ["metro_ride 4.00"]
     # The other product has no fare to where no zone is known.
     assert charged(book, ride, "08:20 exit metro pier") == ["metro_ride 4.00"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "off"),
+    [
+        # 0.825 is rounded before 0.25 is added.
+        ("subtract: 1.50, percent: 33, add: 0.25", "2.93"),
+        ("subtract: 4.50, add: 0.25", "3.75"),
+        ("add: 0.25", ""),
+    ],
+)
+def test_a_formula_never_makes_a_fare_dearer(tmp_path, formula, off):
+    book = concession(tmp_path, f"kind: formula, {formula}, rounding: {{mode: down}}")
+    said = ("08:00 enter metro a", "08:20 exit metro c")
+    line = f", less -{off} by bank" if off else ""
+    assert charged(book, *said) == [f"metro_ride 4.00{line}"]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ promotions:
 def test_a_bridge_is_between_its_two_ends_either_way(tmp_path):
     book = town(
         tmp_path,
-        "surcharges: [{id: bridge, reference: s, between_stops: [b, c, d], amount: 1}]",
+        "surcharges: [{id: bridge, reference: s, between_stops: [b, c], amount: 1}]",
     )
     tolled = {
         from_stop + to_stop
@@ -161,6 +161,12 @@ promotions:
         "bus_ride 2.00, gift -1.00",
         "bus_ride 2.00",
     ]
+    book = town(tmp_path, THROUGH + gift.replace("uses_max: 2", "uses_max: 1"))
+    assert charged(book, *journey[:3], "10:00 board bus") == [
+        "bus_ride 2.00, gift -1.00",
+        "metro_ride 4.00, through -2.00, gift -1.00",
+        "bus_ride 2.00",
+    ]
     # A change is another ride, and another use.
     book = town(tmp_path, CHANGE + gift)
     assert charged(book, "08:00 board bus", "08:10 board tram", "10:00 board bus") == [
@@ -177,11 +183,18 @@ fare_tiers:
      rounding: {mode: up}}
 """
     book = town(tmp_path, THROUGH + tier)
-    metro = ("08:10 enter metro a", "08:20 exit metro c")
-    assert charged(book, "08:00 board bus", *metro, "10:00 board bus") == [
+    journey = ("08:00 board bus", "08:05 board tram", "08:10 enter metro a", "08:20 exit metro c")
+    assert charged(book, *journey, "10:00 board bus") == [
         "bus_ride 2.00",
-        "metro_ride 4.00, through -2.00",
+        "tram_ride 3.00, through -2.00",
+        "metro_ride 4.00, through -3.00",
         "bus_ride 2.00, tier -1.00",
+    ]
+    # A rate that was reached before the journey holds for all of it.
+    assert charged(book, "07:00 board bus", *journey)[1:] == [
+        "bus_ride 2.00, tier -1.00",
+        "tram_ride 3.00, through -2.00, tier -0.50",
+        "metro_ride 4.00, through -3.00, tier -0.50",
     ]
     # A leg that is only cheaper after another is paid by itself.
     book = town(tmp_path, CHANGE + tier)

@@ -294,9 +294,91 @@ sponsors: [{id: mayor}]
         "fare_leg_rules long",
         "fare_transfer_rules change",
         "fare_transfer_rules change",
-        "fare_transfer_rules change",
         "concessions on_r1",
         "fare_tiers more",
         "fare_media card",
     ]
     assert back.fare("bus b>a") == city.fare("bus b>a") == 100
+
+
+def test_seasons_and_worked_days_are_in_the_calendar(written, there_and_back, tmp_path):
+    city = written(
+        HEAD
+        + """
+rider_categories: [{id: adult, default: true}]
+fare_media: [{id: card}]
+networks: [{id: bus, taps: board, reference: s.1}]
+holidays: {also: [2026-05-01, 2026-08-15], workdays: [2026-01-10, 2026-06-06]}
+timeframes:
+  - {id: evening, periods: [{start: 19:00, end: 23:00}]}
+  - id: summer
+    first_day: 2026-06-01
+    last_day: 2026-09-15
+    holidays: excluded
+    periods: [{start: 19:00, end: 23:00, days: [mon, tue, wed, thu, fri]}]
+  - {id: night, day: service, periods: [{start: 23:00, end: "25:00", days: [fri]}]}
+fare_products:
+  - {id: ride, reference: s.2, pricing: {kind: flat, amount: 2}}
+fare_leg_rules:
+  - {id: evenings, from_timeframes: [evening], product: ride, priority: 1}
+  - {id: all, product: ride}
+surcharges:
+  - {id: beach, reference: s.3, from_timeframes: [summer], amount: 1}
+  - {id: night, reference: s.3, from_timeframes: [night], amount: 1}
+"""
+    )
+    back = there_and_back(city)
+    feed = tmp_path / "exported"
+    assert {row["service_id"]: row for row in rows(feed, "calendar")}[
+        "mon-tue-wed-thu-fri without holidays from 2026-06-01 until 2026-09-15"
+    ] == {
+        "service_id": "mon-tue-wed-thu-fri without holidays from 2026-06-01 until 2026-09-15",
+        **dict.fromkeys(("monday", "tuesday", "wednesday", "thursday", "friday"), "1"),
+        **dict.fromkeys(("saturday", "sunday"), "0"),
+        "start_date": "20260601",
+        "end_date": "20260915",
+    }
+    assert [tuple(row.values()) for row in rows(feed, "calendar_dates")] == [
+        ("mon-tue-wed-thu-fri without holidays from 2026-06-01 until 2026-09-15", "20260815", "2"),
+        ("mon-tue-wed-thu-fri without holidays from 2026-06-01 until 2026-09-15", "20260606", "1"),
+        ("fri", "20260110", "1"),
+        ("fri", "20260606", "1"),
+        ("sat the day after", "20260111", "1"),
+        ("sat the day after", "20260607", "1"),
+    ]
+    # An evening is not always one of summer, so the extra of summer is in no price of evenings.
+    assert any(
+        remark.startswith("surcharges beach: Not in all prices") for remark in back.remarks
+    ), back.remarks
+
+
+def test_what_is_dropped_of_joins_is_named(written, there_and_back, tmp_path):
+    city = written(
+        HEAD
+        + """
+rider_categories: [{id: adult, default: true}]
+fare_media: [{id: card}]
+networks:
+  - {id: metro, taps: board, reference: s.1}
+  - {id: bus, taps: board, reference: s.1}
+fare_products: [{id: ride, reference: s.2, through: whole, pricing: {kind: flat, amount: 2}},
+  {id: whole, reference: s.2, pricing: {kind: flat, amount: 3}}]
+fare_leg_rules: [{id: all, product: ride}]
+stops: [{id: a}, {id: b}]
+fare_leg_join_rules:
+  - {id: through, reference: s.4, window_minutes: 60, from: {networks: [metro]}, less: 0.70,
+     price_as: sum, priority: 1}
+  - {id: change, reference: s.4, from: {networks: [bus]}, price_as: highest, leg_by_leg: true,
+     legs_max: 5, pairs: [{from_stop: a, to_stop: b, minutes: 30}]}
+"""
+    )
+    remarks = there_and_back(city).remarks
+    assert [remark for remark in remarks if not remark.startswith("fare_media")] == [
+        "fare_products ride: GTFS cannot say through",
+        "fare_leg_join_rules through: GTFS makes one leg of two, and cannot add them up; left out",
+        "fare_leg_join_rules change: GTFS cannot say legs_max, price_as, leg_by_leg, "
+        "minutes of pairs; the legs are joined without it",
+    ]
+    assert {
+        row["from_network_id"] for row in rows(tmp_path / "exported", "fare_leg_join_rules")
+    } == {"bus"}
