@@ -249,6 +249,8 @@ class _Pricing:
 
     def _concede(self, total: RunningSum, trip: Trip) -> None:
         for rule in self.plan.concessions:
+            if rule.first_leg and self.counting.joined_to is not None:
+                continue
             holder_fen = self._pays(rule.pays, total.due_fen, trip)
             companion_fen = (
                 holder_fen
