@@ -179,8 +179,8 @@ promotions:
 def test_what_a_journey_has_cost_so_far_sets_no_rate_for_its_other_legs(tmp_path):
     tier = """
 fare_tiers:
-  - {id: tier, reference: m, period: {kind: month}, steps: [{from: 2, percent: 50}],
-     rounding: {mode: up}}
+  - {id: tier, reference: m, period: {kind: month}, rounding: {mode: up},
+     steps: [{from: 1, percent: 60}, {from: 2, percent: 50}]}
 """
     book = town(tmp_path, THROUGH + tier)
     journey = ("08:00 board bus", "08:05 board tram", "08:10 enter metro a", "08:20 exit metro c")
@@ -239,3 +239,96 @@ def test_each_part_of_a_journey_answers_to_the_rule_that_joins_it(tmp_path):
     book = town(tmp_path, THROUGH)
     _, second = ridden(book, "08:00 board bus", "08:10 board tram").charges.values()
     assert [line.reference for line in second.quote.lines] == ["p", "j"]
+
+
+def test_the_hours_of_a_service_day_go_on_after_midnight(tmp_path):
+    book = town(
+        tmp_path,
+        """
+timeframes: [{id: late, day: service, periods: [{start: "25:00", end: "26:00", days: [mon]}]}]
+surcharges: [{id: night, reference: s, from_timeframes: [late], amount: 1}]
+""",
+    )
+    clocks = ("24:30", "24:59:59", "25:00", "25:59:59", "26:00", "01-06 25:30")
+    rides = [charged(book, f"{clock} board bus")[0] for clock in clocks]
+    assert ["night" in lines for lines in rides] == [False, False, True, True, False, False]
+
+
+def test_a_share_of_the_fare_is_added_up_to_its_most(tmp_path):
+    share = "surcharges: [{id: share, reference: s, percent: 50, maximum: 1.20}]"
+    book = town(tmp_path, share)
+    assert charged(book, "08:00 board bus", "09:00 board tram") == [
+        "bus_ride 2.00, share 1.00",
+        "tram_ride 3.00, share 1.20",
+    ]
+
+
+def test_all_that_sponsors_pay_of_a_leg_counts_together(tmp_path):
+    book = town(
+        tmp_path,
+        """
+concessions: [{id: card, reference: c, pays: {kind: less, amount: 0.50}, borne_by: bank}]
+promotions: [{id: gift, reference: g, pays: {kind: less, amount: 0.50}, borne_by: bank}]
+fare_caps:
+  - {id: cap, reference: k, period: {kind: service_day}, amount: 5, counts: paid_by_all}
+""",
+    )
+    assert charged(book, "08:00 board bus", "09:00 board bus", "10:00 board tram")[-1] == (
+        "tram_ride 3.00, card -0.50 by bank, cap -1.50, gift -0.50 by bank"
+    )
+
+
+BY_METRE = """
+fare_products:
+  - {id: bus_ride, reference: p, pricing: {kind: flat, amount: 2}}
+  - {id: tram_ride, reference: p, pricing: {kind: flat, amount: 3}}
+  - {id: metro_ride, reference: p, pricing: {kind: per_km, rate: 1, rounding: {mode: down}}}
+"""
+
+
+def test_a_dearer_ride_may_take_longer(tmp_path):
+    network = """
+networks:
+  - id: metro
+    taps: enter_exit
+    links: links.csv
+    reference: n
+    journey_time:
+      minutes: 30
+      by_zones: [{zones: 3, minutes: 20}]
+      by_fare: [{up_to: 3, minutes: 60}, {up_to: 5, minutes: 90}]
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+"""
+    book = town(tmp_path, network + BY_METRE)
+
+    def is_in_time(way_out: str, to_stop: str = "c", metres: str = "") -> bool:
+        said = ("08:00 enter metro a", f"{way_out} exit metro {to_stop} {metres}")
+        return not charged(book, *said)[0].startswith("no_end")
+
+    assert is_in_time("09:00")
+    assert not is_in_time("09:01")
+    assert is_in_time("09:30", metres="metres=4000")
+    assert is_in_time("09:30", metres="metres=5000")
+    assert is_in_time("08:30", metres="metres=6000")
+    assert not is_in_time("08:31", metres="metres=6000")
+    # How far the pier is nobody knows, and so not how long one may take.
+    assert not is_in_time("08:31", "pier")
+    # Where the zones say it, the fare does not.
+    said = ("08:00 enter metro d", "08:21 exit metro d metres=4000")
+    assert charged(book, *said) == ["no_end 9.00", "no_end 9.00"]
+
+
+def test_a_measured_ride_is_held_against_the_old_fare_by_zones(tmp_path):
+    zones = "kind: zones, fares: [{zones: 1-2, amount: 2}, {zones: 1-3, amount: 4}]"
+    town(tmp_path, BY_METRE.replace("kind: per_km, rate: 1, rounding: {mode: down}", zones))
+    rules = "never_dearer_than: 2026-01-01\n"
+    book = town(tmp_path, rules + BY_METRE, effective="2026-01-05")
+
+    def costs(to_stop: str) -> str:
+        return charged(book, "08:00 enter metro a", f"08:30 exit metro {to_stop} metres=7000")[0]
+
+    assert costs("c") == "metro_ride 7.00, never_dearer_than -5.00"
+    assert costs("d") == "metro_ride 7.00, never_dearer_than -3.00"
+    # The old notice had no fare to where no zone is.
+    assert costs("pier") == "metro_ride 7.00"
