@@ -11,7 +11,8 @@ from fare_rules.language.tariff import Tariff
 from fare_rules.source import Place
 from fare_rules.tables import Tables
 
-_SECTIONS = ("fare_transfer_rules", "fare_leg_join_rules")
+_TRANSFERS = "fare_transfer_rules"
+_SECTIONS = (_TRANSFERS, "fare_leg_join_rules")
 
 
 def never_back(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -23,7 +24,8 @@ def never_back(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             if rule.not_back and networks & board_only:
                 names = ", ".join(sorted(networks & board_only))
                 message = f"Nobody taps out of {names}, so not_back never holds there"
-                remedy = "Write no_route_twice, or leave the network out of `to`"
+                instead = "Write no_route_twice, or l" if section == _TRANSFERS else "L"
+                remedy = f"{instead}eave the network out of `to`"
                 yield Finding((section, index), FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
 
 

@@ -332,3 +332,55 @@ def test_a_measured_ride_is_held_against_the_old_fare_by_zones(tmp_path):
     assert costs("d") == "metro_ride 7.00, never_dearer_than -3.00"
     # The old notice had no fare to where no zone is.
     assert costs("pier") == "metro_ride 7.00"
+
+
+def test_over_time_may_cost_a_share_of_the_fare(tmp_path):
+    book = town(
+        tmp_path,
+        """
+networks:
+  - {id: metro, taps: enter_exit, links: links.csv, reference: n,
+     journey_time: {minutes: 30, over: ride}}
+  - {id: bus, taps: board, reference: n}
+  - {id: tram, taps: board, reference: n}
+surcharges: [{id: late, reference: s.9, over_time: true, percent: 50}]
+""",
+    )
+    (charge,) = ridden(book, "08:00 enter metro a", "08:31 exit metro c").charges.values()
+    assert [(line.amount_fen, line.reference) for line in charge.quote.lines] == [
+        (400, "p"),
+        (200, "s.9"),
+    ]
+
+
+def test_all_that_a_first_leg_is_spared_stays_off(tmp_path):
+    layers = """
+concessions:
+  - {id: one, reference: c, first_leg: true, pays: {kind: less, amount: 1}}
+  - {id: two, reference: c, first_leg: true, layer: 2, pays: {kind: less, amount: 0.50}}
+"""
+    book = town(tmp_path, THROUGH + layers)
+    assert charged(book, "08:00 board bus", "08:10 board tram") == [
+        "bus_ride 2.00, one -1.00, two -0.50",
+        "tram_ride 3.00, through -2.00",
+    ]
+
+
+def test_a_ride_that_the_card_alone_proves_has_paid_nothing_that_is_known(tmp_path):
+    proven = CHANGE.replace("kind: less, amount: 1", "kind: difference").replace(
+        "window_minutes", "proven: true, window_minutes"
+    )
+    book = town(tmp_path, proven)
+    assert charged(book, "08:00 board bus proven=1") == ["bus_ride 2.00"]
+
+
+def test_a_journey_has_so_many_legs_or_so_many_changes_of_one_kind(tmp_path):
+    buses = ("08:00 board bus route=1", "08:10 board bus route=2", "08:20 board bus route=2")
+    for term, joined in (
+        ("legs_max: 2", [False, True, False]),
+        ("times_max: 1", [False, True, False]),
+        ("different_route: true", [False, True, False]),
+        ("legs_max: 3", [False, True, True]),
+    ):
+        book = town(tmp_path, THROUGH.replace("window_minutes: 30", f"window_minutes: 30, {term}"))
+        assert ["through" in lines for lines in charged(book, *buses)] == joined

@@ -92,7 +92,7 @@ async def test_a_journey_without_a_price_is_told_by_its_reason(door):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"network": "buss"}, "did you mean bus?"),
+        ({"network": "bas"}, "did you mean bus?"),
         ({"rider_category": "pilot"}, "there is no rider category 'pilot'"),
         ({"media_token": "nobody's"}, "bound to no wallet"),
         ({"at": "2001-01-01T00:00:00Z"}, "no tariff is in force"),
