@@ -101,7 +101,6 @@ class _Pricing:
         self.through_fen = 0
         self.kept_off_fen = 0
         self.full_fen = 0
-        self.join_id = ""
 
     def price(self) -> Priced | FareRefusal:
         charge = self.plan.incomplete.charge if self.plan.incomplete else None
@@ -138,72 +137,84 @@ class _Pricing:
                     if cap.incomplete_legs:
                         self.counting.cap(cap, total)
         self.counting.remember(total, incomplete=True)
-        return self._priced(total, rule_id, is_joined=False)
+        return self._priced(total, rule_id, None, None)
 
     def _price_ride(self, join: FareLegJoinRule | None) -> Priced | FareRefusal:
         journey = self.state.journey if join else None
         self.counting.joined_to = self.state.trail[-1] if join else None
-        self.join_id = join.id if join else ""
-        through = self.fares.through(join, journey) if join and journey else None
-        facts, plan = through or (self.facts, self.plan)
+        begun = self._begin(join, journey)
+        if isinstance(begun, FareRefusal):
+            return begun
+        total, trip, product_id = begun
+        self._surcharge(total, with_concessions=True, in_caps=True)
+        for step in self.tariff.file.order:
+            match step:
+                case "concessions":
+                    self._concede(total, trip)
+                    self._surcharge(total, with_concessions=False, in_caps=True)
+                    self._settle_journey(total, join, journey)
+                    self._charge_over_time(total, in_caps=True)
+                case "transfers" if join is None:
+                    self._transfer(total)
+                case "tiers":
+                    for tier in self.counting.plan.tiers:
+                        self.counting.tier(tier, total)
+                case "caps":
+                    total.before_caps_fen = total.due_fen
+                    for cap in self.counting.plan.caps:
+                        self.counting.cap(cap, total)
+                case "promotions":
+                    self._promote(total)
+        is_given = bool(self.uses) and total.due_fen == 0
+        self.counting.remember(total, incomplete=False, is_given=is_given)
+        is_due_once = join is not None and not join.leg_by_leg
+        charged = journey.surcharges if journey and is_due_once else ()
+        self._surcharge(total, with_concessions=False, in_caps=False, charged_already=charged)
+        self._charge_over_time(total, in_caps=False)
+        return self._priced(total, product_id, join, journey)
+
+    def _begin(
+        self, join: FareLegJoinRule | None, journey: Journey | None
+    ) -> tuple[RunningSum, Trip, str] | FareRefusal:
+        """Find the full fare: of the leg, or of the whole journey that it is joined to."""
+        facts, plan = self.facts, self.plan
+        if join and journey:
+            facts, plan = self.fares.through(join, journey)
         if plan.product is None:
             return FareRefusal.NO_FARE_RULE
         trip = self.fares.trip(facts, plan, join, journey)
-        full_fen = self.fares.full_fare(plan, trip)
-        if isinstance(full_fen, FareRefusal):
-            return full_fen
-        own_fen = full_fen
-        if join and journey and join.price_as == "sum":
-            full_fen = Fen(journey.full_fen + own_fen)
+        own_fen = self.fares.full_fare(plan, trip)
+        if isinstance(own_fen, FareRefusal):
+            return own_fen
+        is_sum = join is not None and join.price_as == "sum"
+        before_fen = journey.full_fen if journey and is_sum else 0
         total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
-        total.full_fen = full_fen
-        product = plan.product
-        total.add(product.id, full_fen, product.reference)
+        total.full_fen = before_fen + own_fen
+        total.add(plan.product.id, total.full_fen, plan.product.reference)
         earlier_fen = self.fares.earlier_fen(trip, total.boarded_at)
         if earlier_fen is not None and earlier_fen < own_fen:
-            self._take_back_to(Fen(full_fen - own_fen + earlier_fen), total)
+            self._take_back_to(Fen(before_fen + earlier_fen), total)
         if join and journey and join.less:
             # A sum grows by each change; any other whole is found afresh.
-            changes_count = 1 if join.price_as == "sum" else len(journey.legs)
+            changes_count = 1 if is_sum else len(journey.legs)
             self._credit(total, join, max(total.due_fen - join.less * changes_count, 0))
         self.full_fen = max(total.due_fen, journey.full_fen if journey else 0)
-        is_leg_by_leg = join is not None and join.leg_by_leg
-        if join and journey and is_leg_by_leg:
+        if join and journey and join.leg_by_leg:
             self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
         else:
-            self.plan = self.counting.plan = plan
-        self._surcharge(total, with_concessions=True, in_caps=True)
-        for step in self.tariff.file.order:
-            if step == "concessions":
-                self._concede(total, trip)
-                self._surcharge(total, with_concessions=False, in_caps=True)
-                self.through_fen = total.due_fen + self.kept_off_fen
-                if join and journey and is_leg_by_leg:
-                    self.through_fen += journey.charged_fen
-                elif join and journey:
-                    self._credit_journey(total, join, journey)
-                self._charge_over_time(total, in_caps=True)
-            elif step == "transfers" and join is None:
-                self._transfer(total)
-            elif step == "tiers":
-                for tier in plan.tiers:
-                    self.counting.tier(tier, total)
-            elif step == "caps":
-                total.before_caps_fen = total.due_fen
-                for cap in plan.caps:
-                    self.counting.cap(cap, total)
-            elif step == "promotions":
-                self._promote(total)
-        is_given = bool(self.uses) and total.due_fen == 0
-        self.counting.remember(total, incomplete=False, is_given=is_given)
-        self._surcharge(
-            total,
-            with_concessions=False,
-            in_caps=False,
-            charged_already=journey.surcharges if journey and not is_leg_by_leg else (),
-        )
-        self._charge_over_time(total, in_caps=False)
-        return self._priced(total, product.id, is_joined=join is not None, journey=journey)
+            self.plan = plan
+        self.counting.plan = plan
+        return total, trip, plan.product.id
+
+    def _settle_journey(
+        self, total: RunningSum, join: FareLegJoinRule | None, journey: Journey | None
+    ) -> None:
+        """Take off what the legs before were charged, and keep what the journey comes to now."""
+        self.through_fen = total.due_fen + self.kept_off_fen
+        if join and journey and join.leg_by_leg:
+            self.through_fen += journey.charged_fen
+        elif join and journey:
+            self._credit_journey(total, join, journey)
 
     def _take_back_to(self, earlier_fen: Fen, total: RunningSum) -> None:
         earlier, off_fen = self.tariff.never_dearer_than, total.full_fen - earlier_fen
@@ -349,16 +360,17 @@ class _Pricing:
         self,
         total: RunningSum,
         product_id: str,
-        *,
-        is_joined: bool,
-        journey: Journey | None = None,
+        join: FareLegJoinRule | None,
+        journey: Journey | None,
     ) -> Priced:
         quote = Quote(
             tuple(total.lines), product_id, self.tariff.tariff_id, self.chain_rule is not None
         )
         assert quote.rider_fen >= 0
-        memory = Memory(self.counting.windows, self.uses, self._past(total), self._journey(journey))
-        return Priced(quote, memory, is_joined)
+        memory = Memory(
+            self.counting.windows, self.uses, self._past(total), self._journey(join, journey)
+        )
+        return Priced(quote, memory, join is not None)
 
     def _past(self, total: RunningSum) -> PastLeg:
         leg, before = self.leg, self.counting.joined_to or self.counting.continues
@@ -381,7 +393,7 @@ class _Pricing:
             chain=chain,
         )
 
-    def _journey(self, journey: Journey | None) -> Journey | None:
+    def _journey(self, join: FareLegJoinRule | None, journey: Journey | None) -> Journey | None:
         """What a further leg may be joined to; None where no rule joins anything to this one."""
         if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
             return None
@@ -390,7 +402,7 @@ class _Pricing:
         apart = tuple(
             rule.id for rule in self.plan.surcharges if not (rule.in_caps or rule.over_time)
         )
-        if journey is None:
+        if join is None or journey is None:
             return Journey(
                 self.leg.boarded_at,
                 (joined,),
@@ -407,5 +419,5 @@ class _Pricing:
             self.full_fen,
             self.leg.riders_count,
             surcharges,
-            (*journey.rules, self.join_id),
+            (*journey.rules, join.id),
         )
