@@ -106,6 +106,15 @@ class RiderFold:
         self._double_beeps: set[UUID] = set()
         self._refused: dict[UUID, FareRefusal] = {}
 
+    def copy(self) -> RiderFold:
+        """A fold that goes on from here by itself."""
+        copied = RiderFold(self._book, self._state)
+        copied._charges = dict(self._charges)
+        copied._journeys = dict(self._journeys)
+        copied._double_beeps = set(self._double_beeps)
+        copied._refused = dict(self._refused)
+        return copied
+
     def result(self) -> Fold:
         return Fold(
             dict(self._charges),
@@ -113,7 +122,7 @@ class RiderFold:
             frozenset(self._double_beeps),
             dict(self._refused),
             self._state,
-            self._open_until(),
+            self.open_until,
         )
 
     def take(self, tap: RideTap) -> None:
@@ -146,11 +155,13 @@ class RiderFold:
 
     def sweep(self, instant: datetime) -> None:
         """Charge the open leg if nobody could close it any more at an instant."""
-        until = self._open_until()
+        until = self.open_until
         if until is not None and until <= instant:
             self._leave_open()
 
-    def _open_until(self) -> datetime | None:
+    @property
+    def open_until(self) -> datetime | None:
+        """When the leg that is open can no longer be closed."""
         opening = self._state.open_tap
         if opening is None:
             return None

@@ -6,7 +6,7 @@ beginning with what is remembered of each media when it began.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -38,6 +38,9 @@ class FoldedDays(Struct, frozen=True):
     refused: dict[UUID, FareRefusal]
     # When the first of the legs that are open can no longer be closed.
     open_until: datetime | None
+    # What came out before the newest day, and the folds of its media.
+    before: dict[tuple[UUID, str], Charge]
+    folds: dict[str, RiderFold]
 
 
 def ride_tap(
@@ -93,41 +96,72 @@ def fold_days(
             the day before. Each media is a rider of its own: taps pair, and rides transfer, only
             within one. Legs open at the end whose time had passed by `swept_until` are charged.
     """
-    charges: dict[tuple[UUID, str], Charge] = {}
+    before: dict[tuple[UUID, str], Charge] = {}
+    folded: list[WalletDay] = []
+    folds: dict[str, RiderFold] = {}
+    for each in days:
+        opening = each.opening
+        if folded:
+            for fold in folds.values():
+                before |= fold.result().charges
+            states = {token: fold.result().state for token, fold in folds.items()}
+            opening = _opening(states, book, each.day)
+        folded.append(structs.replace(each, opening=opening))
+        folds = {token: RiderFold(book, state) for token, state in opening.items()}
+        for tap in sorted(each.taps, key=lambda tap: tap.order):
+            if tap.media_token not in folds:
+                folds[tap.media_token] = RiderFold(book)
+            folds[tap.media_token].take(tap)
+    return _folded(tuple(folded), before, folds, swept_until)
+
+
+def fold_one_more(
+    folded: FoldedDays, day: date, tap: RideTap, book: TariffBook, *, swept_until: datetime | None
+) -> FoldedDays | None:
+    """Price one more tap, where it is the newest of its card and on the newest day; else None.
+
+    The same as folding everything afresh, without doing it.
+    """
+    if not folded.days or day != folded.days[-1].day:
+        return None
+    *earlier, newest = folded.days
+    if any(
+        known.media_token == tap.media_token and known.order > tap.order for known in newest.taps
+    ):
+        return None
+    fold = folded.folds.get(tap.media_token)
+    fold = fold.copy() if fold else RiderFold(book)
+    fold.take(tap)
+    newest = structs.replace(newest, taps=(*newest.taps, tap))
+    folds = {**folded.folds, tap.media_token: fold}
+    return _folded((*earlier, newest), folded.before, folds, swept_until)
+
+
+def _folded(
+    days: tuple[WalletDay, ...],
+    before: dict[tuple[UUID, str], Charge],
+    folds: dict[str, RiderFold],
+    swept_until: datetime | None,
+) -> FoldedDays:
+    charges = dict(before)
     journeys: dict[UUID, UUID] = {}
     double_beeps: set[UUID] = set()
     refused: dict[UUID, FareRefusal] = {}
-    folded: list[WalletDay] = []
-    states: Opening = dict(days[0].opening) if days else {}
-    for index, each in enumerate(days):
-        if index:
-            states = _opening(states, book, each.day)
-            each = structs.replace(each, opening=states)
-            states = dict(states)
-        folded.append(each)
-        for token, taps in _by_media(each.taps).items():
-            folding = RiderFold(book, states.get(token, NOTHING_REMEMBERED))
-            for tap in taps:
-                folding.take(tap)
-            result = folding.result()
-            charges |= result.charges
-            journeys |= result.journeys
-            double_beeps |= result.double_beeps
-            refused |= result.refused
-            states[token] = result.state
     open_until: datetime | None = None
-    for state in states.values():
-        if state.open_tap is None:
-            continue
-        ending = RiderFold(book, state)
-        if swept_until is not None:
+    for fold in folds.values():
+        ending = fold
+        if swept_until is not None and fold.open_until is not None:
+            ending = fold.copy()
             ending.sweep(swept_until)
         result = ending.result()
         charges |= result.charges
+        journeys |= result.journeys
+        double_beeps |= result.double_beeps
+        refused |= result.refused
         if result.open_until is not None:
             open_until = min(open_until or result.open_until, result.open_until)
     return FoldedDays(
-        tuple(folded), charges, journeys, frozenset(double_beeps), refused, open_until
+        days, charges, journeys, frozenset(double_beeps), refused, open_until, before, folds
     )
 
 
@@ -135,10 +169,3 @@ def _opening(states: Opening, book: TariffBook, day: date) -> Opening:
     starts_at = book.starts_at(day)
     found = {token: carried(state, book, starts_at) for token, state in sorted(states.items())}
     return {token: state for token, state in found.items() if state != NOTHING_REMEMBERED}
-
-
-def _by_media(taps: Iterable[RideTap]) -> dict[str, list[RideTap]]:
-    found: dict[str, list[RideTap]] = {}
-    for tap in sorted(taps, key=lambda tap: tap.order):
-        found.setdefault(tap.media_token, []).append(tap)
-    return found

@@ -16,7 +16,14 @@ from msgspec import Struct, structs
 
 from fare_rules import Charge, NetworkRules, RideTap, TariffBook
 from fare_rules.amounts import said
-from gateway.core.days import FoldedDays, WalletDay, fold_days, ride_tap, with_tap
+from gateway.core.days import (
+    FoldedDays,
+    WalletDay,
+    fold_days,
+    fold_one_more,
+    ride_tap,
+    with_tap,
+)
 from gateway.core.ledger import Change, JournalEntry, Posting, changes, rider_postings
 from gateway.core.registry import Registry
 from gateway.core.taps import (
@@ -295,7 +302,9 @@ def take_ride(
     The live gate, the late tap and the auditor all come through here.
     """
     before = folded_before or fold_days(days, book, swept_until=wallet.swept_until)
-    folded = fold_days(with_tap(days, day, tap), book, swept_until=wallet.swept_until)
+    folded = fold_one_more(before, day, tap, book, swept_until=wallet.swept_until)
+    if folded is None:
+        folded = fold_days(with_tap(days, day, tap), book, swept_until=wallet.swept_until)
     moved, entries = post(
         wallet,
         changes(before.charges, folded.charges),

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from gateway.core.days import WalletDay, fold_days
+from gateway.core.days import WalletDay, fold_days, fold_one_more
 
 # Taps as (action, spot, clock); then each charge as (clock of the tap it hangs on, product, fen).
 DAYS = [
@@ -72,6 +72,25 @@ def test_a_day_costs_what_its_taps_say_in_any_order(desk, harbour, taps, charges
     due = [(desk.at(clock), product, fen) for clock, product, fen in charges]
     for arriving in permutations(told(desk, taps)):
         assert found(fold_day(arriving, harbour)) == due
+
+
+@pytest.mark.parametrize("taps", [row[1] for row in DAYS], ids=[row[0] for row in DAYS])
+@pytest.mark.parametrize("swept_until", [None, LATER], ids=["under way", "swept"])
+def test_one_more_tap_comes_to_the_same_as_all_of_them(desk, harbour, taps, swept_until):
+    in_order = sorted(told(desk, taps), key=lambda tap: tap.order)
+    folded = fold_day([], harbour, swept_until=swept_until)
+    for count, tap in enumerate(in_order, 1):
+        folded = fold_one_more(folded, DAY, tap, harbour, swept_until=swept_until)
+        afresh = fold_day(in_order[:count], harbour, swept_until=swept_until)
+        for field in ("days", "charges", "journeys", "double_beeps", "refused", "open_until"):
+            assert getattr(folded, field) == getattr(afresh, field)
+
+
+def test_a_tap_before_the_newest_of_its_card_or_of_another_day_needs_all_of_them(desk, harbour):
+    first, second = told(desk, [("board", "M390", "08:00"), ("board", "M506", "08:30")])
+    folded = fold_day([second], harbour)
+    assert fold_one_more(folded, DAY, first, harbour, swept_until=None) is None
+    assert fold_one_more(folded, date(2018, 9, 2), second, harbour, swept_until=None) is None
 
 
 def test_a_leg_stays_open_until_it_is_swept(desk, harbour):
