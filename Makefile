@@ -42,6 +42,7 @@ types: .venv/dev.stamp  ## Check types: strict in fare_rules and gateway.core.
 docs: .venv/runtime.stamp  ## Write the pages that are made from the code; a test keeps them true.
 	.venv/bin/python -c 'from gateway.shell.settings import settings_page as page; print(page(), end="")' \
 		> gateway/SETTINGS.md
+	.venv/bin/python -m fare_rules.reference
 
 # The universal locks hold hashes and no address, so any index or mirror can serve them.
 LOCK := .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \

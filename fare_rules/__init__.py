@@ -13,11 +13,12 @@ from fare_rules.legs import Leg
 from fare_rules.load import check_tariff, load_tariff
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
-from fare_rules.quotes import Quote, QuoteLine
+from fare_rules.quotes import CHANGE_SPONSORS_MAX, Quote, QuoteLine
 from fare_rules.states import RiderState
 from fare_rules.taps import Action, RideTap
 
 __all__ = [
+    "CHANGE_SPONSORS_MAX",
     "Action",
     "Charge",
     "CompiledTariff",

@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from fare_rules.money import Fen
 
+# Of one change of what a leg costs. A tariff under which there could be more is refused.
+CHANGE_SPONSORS_MAX = 13
+
 
 class QuoteLine(Struct, frozen=True):
     """One reason in a price: the rule that acted, the clause it is from, and who bears it.

@@ -30,6 +30,7 @@ from fare_rules.language.products import (
 from fare_rules.language.scalars import Kilometres, Percent, RoundTo
 from fare_rules.language.tariff import STEPS, Tariff
 from fare_rules.money import WHOLE
+from fare_rules.quotes import CHANGE_SPONSORS_MAX
 from fare_rules.source import Place
 from fare_rules.tables import Tables
 
@@ -227,6 +228,26 @@ def sponsors(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             yield Finding(place, FaultCode.NEEDS_ANOTHER_KEY, message, "Add borne_by")
 
 
+def sponsors_of_one_change(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """All who may pay for one leg fit into one entry of the ledger.
+
+    Any number of rules may act on a leg, but one promotion at most; where a late tap puts another
+    in its place, both are in the change.
+    """
+    others = {
+        *(rule.borne_by for rule in tariff.concessions),
+        *(rule.borne_by for rule in tariff.fare_transfer_rules),
+        *(rule.borne_by for rule in tariff.fare_tiers),
+        *(rule.borne_by for rule in tariff.fare_caps),
+    } - {None}
+    of_promotions = {rule.borne_by for rule in tariff.promotions} - {None} - others
+    count = len(others) + min(len(of_promotions), 2)
+    if count > CHANGE_SPONSORS_MAX:
+        message = f"A ride may need {count} sponsors, {CHANGE_SPONSORS_MAX} at most can share it"
+        remedy = "Let fewer sponsors bear concessions, transfers, tiers and caps"
+        yield Finding(("sponsors",), FaultCode.OUT_OF_RANGE, message, remedy)
+
+
 def uses(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """A limit of uses is not above another that is always reached before it."""
     for index, rule in enumerate(tariff.promotions):
@@ -343,6 +364,7 @@ CHECKS = (
     over_the_fare,
     least_and_most,
     sponsors,
+    sponsors_of_one_change,
     uses,
     campaigns,
     timeframes,

@@ -92,7 +92,8 @@ class Tariff(Record, frozen=True, kw_only=True):
         Meta(description="Operating institutions of wallets that rules name."),
     ] = ()
     sponsors: Annotated[
-        tuple[Named, ...], Meta(description="Who bears what a rule takes off.")
+        tuple[Named, ...],
+        Meta(description="Who bears what a rule takes off. Thirteen at most can share one ride."),
     ] = ()
     zones: Annotated[
         tuple[ZoneId, ...], Meta(description="All zones in their order, from the centre out.")

@@ -12,13 +12,14 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from fare_rules import Charge, Fen
+from fare_rules import CHANGE_SPONSORS_MAX, Charge, Fen
 from gateway.core.wallets import Wallet
 
 PURSE = "purse"
 DEBT = "debt"
 BANK = "bank"
-POSTINGS_MAX = 8
+# The purse, the debt and the operator, and the sponsors. The database has the same limit.
+POSTINGS_MAX = 3 + CHANGE_SPONSORS_MAX
 
 
 class Posting(Struct, frozen=True):

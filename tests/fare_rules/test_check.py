@@ -50,6 +50,29 @@ def _concessions(*conditions: str) -> str:
     )
 
 
+def _banks_pay(*, caps: int, promotions: range) -> str:
+    """Caps borne by the first banks, promotions by others, or by the same."""
+    banks = range(max(caps, promotions.stop))
+    return "\n".join(
+        (
+            "sponsors:",
+            *(f"  - {{id: bank_{n}, name: Bank {n}}}" for n in banks),
+            "fare_caps:",
+            *(
+                f"  - {{id: cap_{n}, reference: s.5, period: {{kind: service_day}}, "
+                f"amount: {90 - n}.00, borne_by: bank_{n}}}"
+                for n in range(caps)
+            ),
+            "promotions:",
+            *(
+                f"  - {{id: cent_{n}, reference: s.6, priority: {n}, uses_max: 1, "
+                f"pays: {{kind: amount, amount: 0.01}}, borne_by: bank_{n}}}"
+                for n in promotions
+            ),
+        )
+    )
+
+
 def _changes(kind: str, *conditions: str) -> str:
     pays = "pays: {kind: free}, " if kind == "transfer" else ""
     return f"fare_{'transfer' if kind == 'transfer' else 'leg_join'}_rules:\n" + "".join(
@@ -60,6 +83,10 @@ def _changes(kind: str, *conditions: str) -> str:
 
 RIGHT = {
     "nothing more": "",
+    "many banks, and two of their promotions in one change": _banks_pay(
+        caps=11, promotions=range(11, 30)
+    ),
+    "banks that bear caps and promotions, too": _banks_pay(caps=13, promotions=range(13)),
     "other timeframes": _concessions("from_timeframes: [peak]", "from_timeframes: [later]"),
     "other seasons": _concessions("from_timeframes: [summer]", "from_timeframes: [winter]"),
     "other weekdays": _concessions("from_timeframes: [peak]", "from_timeframes: [saturday]"),

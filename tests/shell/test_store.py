@@ -15,6 +15,7 @@ from msgspec import structs
 from fare_rules import load_book
 from gateway.audit_path import run_audit
 from gateway.core.decide import Limits, Plan
+from gateway.core.ledger import POSTINGS_MAX
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Gate, Operator, Route, Stop
 from gateway.core.taps import Action, Tap, TapOutcome
@@ -109,17 +110,34 @@ async def test_the_gateway_may_not_edit_the_ledger_and_its_owner_cannot(
     await owner.close()
 
 
+async def post_like_the_fare(pool: asyncpg.Pool, amounts_fen: Sequence[int]) -> None:
+    accounts = [f"sponsor:bank_{n}" for n in range(len(amounts_fen))]
+    await pool.execute(
+        """INSERT INTO journal_entry SELECT gen_random_uuid(), kind, cause_id, wallet_id,
+        wallet_version, effective_at, recorded_at, service_day, settlement_day, tap_id,
+        operator_id, product_id, ride_count, $1, $2 FROM journal_entry WHERE kind = 'fare'""",
+        accounts,
+        amounts_fen,
+    )
+
+
+@pytest.mark.parametrize("postings_count", range(2, POSTINGS_MAX + 1))
 async def test_an_entry_that_does_not_sum_to_zero_is_refused(
+    pool: asyncpg.Pool, database: str, postings_count: int
+) -> None:
+    await ride(pool, database, [boarding("card-0", 1)])
+    amounts_fen = [-1] * (postings_count - 1) + [postings_count - 1]
+    await post_like_the_fare(pool, amounts_fen)
+    with pytest.raises(asyncpg.CheckViolationError, match="postings_sum_to_zero"):
+        await post_like_the_fare(pool, [*amounts_fen[:-1], amounts_fen[-1] + 1])
+
+
+async def test_an_entry_of_more_postings_than_the_gateway_makes_is_refused(
     pool: asyncpg.Pool, database: str
 ) -> None:
     await ride(pool, database, [boarding("card-0", 1)])
-    with pytest.raises(asyncpg.CheckViolationError, match="postings_sum_to_zero"):
-        await pool.execute(
-            """INSERT INTO journal_entry SELECT gen_random_uuid(), kind, cause_id, wallet_id,
-            wallet_version, effective_at, recorded_at, service_day, settlement_day, tap_id,
-            operator_id, product_id, ride_count, accounts, '{-160,161}' FROM journal_entry
-            WHERE kind = 'fare'"""
-        )
+    with pytest.raises(asyncpg.CheckViolationError, match="postings_pair"):
+        await post_like_the_fare(pool, [-1] * POSTINGS_MAX + [POSTINGS_MAX])
 
 
 async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charged_once(

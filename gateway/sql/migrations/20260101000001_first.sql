@@ -123,12 +123,15 @@ CREATE TABLE journal_entry (
     accounts text [] NOT NULL,
     amounts_fen bigint [] NOT NULL,
     CONSTRAINT postings_pair CHECK (
-        cardinality(accounts) = cardinality(amounts_fen) AND cardinality(accounts) BETWEEN 2 AND 8
+        cardinality(accounts) = cardinality(amounts_fen) AND cardinality(accounts) BETWEEN 2 AND 16
     ),
     CONSTRAINT postings_sum_to_zero CHECK (
         amounts_fen[1] + amounts_fen[2] + coalesce(amounts_fen[3], 0) + coalesce(amounts_fen[4], 0)
         + coalesce(amounts_fen[5], 0) + coalesce(amounts_fen[6], 0) + coalesce(amounts_fen[7], 0)
-        + coalesce(amounts_fen[8], 0) = 0
+        + coalesce(amounts_fen[8], 0) + coalesce(amounts_fen[9], 0) + coalesce(amounts_fen[10], 0)
+        + coalesce(amounts_fen[11], 0) + coalesce(amounts_fen[12], 0) + coalesce(amounts_fen[13], 0)
+        + coalesce(amounts_fen[14], 0) + coalesce(amounts_fen[15], 0) + coalesce(amounts_fen[16], 0)
+        = 0
     ),
     CONSTRAINT settled_no_earlier_than_it_happened CHECK (settlement_day >= service_day)
 );
