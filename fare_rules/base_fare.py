@@ -105,7 +105,7 @@ class BaseFares:
                 return self._by_pair(pricing, trip.facts)
             case Formula():
                 fare = self.full_fare(pricing.of_product, trip)
-                return fare if isinstance(fare, FareRefusal) else _by_formula(pricing, fare)
+                return fare if isinstance(fare, FareRefusal) else formula_fen(pricing, fare)
             case BestOf():
                 return self._best_of(pricing, trip)
             case GateNames():
@@ -129,10 +129,7 @@ class BaseFares:
             if trip.span is None:
                 return FareRefusal.NO_ZONE
             count = trip.span.high - trip.span.low + 1
-        for band in pricing.bands:
-            if count <= band.up_to_zones:
-                return Fen(band.amount)
-        return Fen(pricing.bands[-1].amount)
+        return zone_count_fen(pricing, count)
 
     def _by_pair(self, pricing: Matrix, facts: LegFacts) -> Fen | FareRefusal:
         fares = self._matrices[pricing.table][pricing.column]
@@ -214,7 +211,16 @@ def _by_stops(pricing: StopBands, trip: Trip) -> Fen | FareRefusal:
     return Fen(last.amount + steps_begun * pricing.beyond.add)
 
 
-def _by_formula(pricing: Formula, fare_fen: int) -> Fen:
+def zone_count_fen(pricing: ZoneCount, count: int) -> Fen:
+    """The fare for so many zones; the last band has no end."""
+    for band in pricing.bands:
+        if count <= band.up_to_zones:
+            return Fen(band.amount)
+    return Fen(pricing.bands[-1].amount)
+
+
+def formula_fen(pricing: Formula, fare_fen: int) -> Fen:
+    """The fare that a formula makes of another product's."""
     reduced_fen = max(fare_fen - pricing.subtract, 0) * pricing.times
     return Fen(percent_of(reduced_fen, pricing.percent, pricing.rounding) + pricing.add)
 

@@ -1,4 +1,4 @@
-"""The ways of paying less: each takes an amount, and says what of it is paid."""
+"""The ways of paying less, each of which says what of an amount is paid; and of paying more."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -14,6 +14,7 @@ from fare_rules.language.discounts import (
     PaysPercent,
     TierStep,
 )
+from fare_rules.language.products import Surcharge
 from fare_rules.language.scalars import RoundTo
 from fare_rules.money import WHOLE, round_parts
 from fare_rules.periods import Window
@@ -36,6 +37,18 @@ def payable_fen(pays: object, due_fen: int) -> int:
         case Free():
             return 0
     raise AssertionError(f"no such way of paying: {pays}")
+
+
+def surcharge_fen(rule: Surcharge, full_fen: int, over_minutes: int = 0) -> int:
+    """What one rider is charged by a surcharge of an amount or a percentage of the full fare."""
+    if rule.amount is not None:
+        each_fen = int(rule.amount)
+    else:
+        assert rule.percent is not None
+        each_fen = percent_of(full_fen, rule.percent, None)
+    if rule.every_minutes is not None:
+        each_fen *= -(-over_minutes // rule.every_minutes)
+    return each_fen if rule.maximum is None else min(each_fen, rule.maximum)
 
 
 def _banded_fen(pays: PaysBands, due_fen: int) -> int:

@@ -29,7 +29,7 @@ from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
 from fare_rules.money import Fen
 from fare_rules.offers import Offers
-from fare_rules.paying import payable_fen
+from fare_rules.paying import payable_fen, surcharge_fen
 from fare_rules.periods import Window
 from fare_rules.quotes import Quote
 from fare_rules.running_sum import RunningSum
@@ -234,14 +234,7 @@ class _Pricing:
             if rule.over_time or rule.id in charged_already:
                 continue
             if rule.with_concessions is with_concessions and rule.in_caps is in_caps:
-                fen = rule.amount
-                if fen is None:
-                    assert rule.percent is not None
-                    fen = percent_of(total.full_fen, rule.percent, None)  # type: ignore[assignment]
-                each_fen = int(fen or 0)
-                if rule.maximum is not None:
-                    each_fen = min(each_fen, rule.maximum)
-                total.add(rule.id, each_fen, rule.reference)
+                total.add(rule.id, surcharge_fen(rule, total.full_fen), rule.reference)
 
     def _charge_over_time(self, total: RunningSum, *, in_caps: bool) -> None:
         """Add what the leg itself costs for its time, whichever journey it is part of."""
@@ -249,13 +242,7 @@ class _Pricing:
             return
         for rule in self.following.plan.surcharges:
             if rule.over_time and rule.in_caps is in_caps:
-                each_fen = int(rule.amount or 0)
-                if rule.percent is not None:
-                    each_fen = percent_of(total.full_fen, rule.percent, None)
-                if rule.every_minutes is not None:
-                    each_fen *= -(-self.leg.over_minutes // rule.every_minutes)
-                if rule.maximum is not None:
-                    each_fen = min(each_fen, rule.maximum)
+                each_fen = surcharge_fen(rule, total.full_fen, self.leg.over_minutes)
                 total.add(rule.id, each_fen, rule.reference)
 
     def _concede(self, total: RunningSum, trip: Trip) -> None:

@@ -30,7 +30,7 @@ class RunningSum:
 
     def take(self, rule_id: str, holder_fen: int, reference: str, borne_by: str | None) -> None:
         """Take an amount off what the holder pays."""
-        self._take(rule_id, holder_fen, 0, reference, borne_by)
+        self.take_from_each(rule_id, holder_fen, 0, reference, borne_by)
 
     def take_from_each(
         self,
@@ -40,16 +40,7 @@ class RunningSum:
         reference: str,
         borne_by: str | None,
     ) -> None:
-        self._take(rule_id, holder_fen, companion_fen, reference, borne_by)
-
-    def _take(
-        self,
-        rule_id: str,
-        holder_fen: int,
-        companion_fen: int,
-        reference: str,
-        borne_by: str | None,
-    ) -> None:
+        """Take an amount off what the holder pays, and another off what each companion does."""
         assert 0 <= holder_fen <= self.due_fen
         assert 0 <= companion_fen <= self.companion_fen
         off_fen = holder_fen + companion_fen * (self.leg.riders_count - 1)

@@ -21,7 +21,7 @@ from fare_rules.language.discounts import Concession, PaysProduct
 from fare_rules.language.places import Timeframe
 from fare_rules.language.products import FareLegRule, Surcharge
 from fare_rules.language.tariff import Tariff
-from fare_rules.paying import payable_fen
+from fare_rules.paying import payable_fen, surcharge_fen
 
 Combo = tuple[str, str]
 # The conditions that GTFS has columns for, of a leg rule or of the price in it.
@@ -172,10 +172,10 @@ class Columns:
         if full is None:
             return None
         extra = list(self._surcharges(rule.product, kind, combo))
-        due = full + sum(_added(one, full) for one in extra if one.with_concessions)
+        due = full + sum(surcharge_fen(one, full) for one in extra if one.with_concessions)
         for concession in self._concessions(rule.product, kind, combo):
             due = min(self._pays(concession.pays, due, kind), due)
-        return due + sum(_added(one, full) for one in extra if not one.with_concessions)
+        return due + sum(surcharge_fen(one, full) for one in extra if not one.with_concessions)
 
     def _full(self, product_id: str, kind: LegKind) -> int | None:
         grid = self._grids.get(product_id, {})
@@ -241,10 +241,3 @@ class Columns:
         return all(
             covers(rule, each, combo, product_id, self._tariff) is not None for each in finer
         )
-
-
-def _added(surcharge: Surcharge, full: int) -> int:
-    amount = int(surcharge.amount or 0)
-    if surcharge.percent is not None:
-        amount += percent_of(full, surcharge.percent, None)
-    return amount if surcharge.maximum is None else min(amount, surcharge.maximum)

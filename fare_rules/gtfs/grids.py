@@ -2,7 +2,7 @@
 
 from itertools import product as pairs_of
 
-from fare_rules.base_fare import percent_of
+from fare_rules.base_fare import formula_fen, zone_count_fen
 from fare_rules.language.places import Network
 from fare_rules.language.products import (
     BestOf,
@@ -49,7 +49,7 @@ def grid_of(product: FareProduct, tariff: Tariff, tables: Tables) -> Grid:
             return _of_zone_count(pricing, [str(zone) for zone in tariff.zones])
         case Formula():
             base = grid_of(_named(pricing.of_product, tariff), tariff, tables)
-            return {pair: _by_formula(pricing, fare) for pair, fare in base.items()}
+            return {pair: formula_fen(pricing, fare) for pair, fare in base.items()}
         case BestOf():
             return _best_of(pricing, tariff, tables)
     kind = pricing.__struct_config__.tag
@@ -121,19 +121,12 @@ def _of_zone_count(pricing: ZoneCount, zones: list[str]) -> Grid:
     grid: Grid = {}
     for one, other in pairs_of(range(len(zones)), repeat=2):
         count = abs(one - other) + 1
-        fitting = [band for band in pricing.bands if count <= band.up_to_zones]
-        band = fitting[0] if fitting else pricing.bands[-1]
-        grid[_zone_pair(zones[one], zones[other])] = int(band.amount)
+        grid[_zone_pair(zones[one], zones[other])] = zone_count_fen(pricing, count)
     return grid
 
 
 def _zone_pair(one: str, other: str) -> Pair:
     return PREFIXES["zones"] + one, PREFIXES["zones"] + other
-
-
-def _by_formula(pricing: Formula, fare: int) -> int:
-    reduced = max(fare - pricing.subtract, 0) * pricing.times
-    return percent_of(reduced, pricing.percent, pricing.rounding) + pricing.add
 
 
 def _best_of(pricing: BestOf, tariff: Tariff, tables: Tables) -> Grid:

@@ -311,8 +311,6 @@ def take_ride(
         cause_id=tap.tap_id,
         closed_through=closed_through,
     )
-    if moved.version == wallet.version:
-        moved = moved.moved(0)
     newest = folded.days[-1]
     moved = structs.replace(
         moved,
@@ -356,8 +354,6 @@ def sweep(
         cause_id=cause_id,
         closed_through=closed_through,
     )
-    if moved.version == wallet.version:
-        moved = moved.moved(0)
     # A sweep that charges nothing leaves no entry to tell the auditor of it, so none is noted.
     swept_until = now if entries else wallet.swept_until
     return structs.replace(moved, swept_until=swept_until, open_until=over.open_until), entries
@@ -372,7 +368,8 @@ def post(
 ) -> tuple[Wallet, tuple[JournalEntry, ...]]:
     """Turn changed charges into entries, one a change, and the wallet they leave.
 
-    Rider, sponsors and operator stand in one entry, so they are paid together or not at all.
+    Rider, sponsors and operator stand in one entry, so they are paid together or not at all. The
+    wallet has a new version even where nothing is charged, for something was done to it.
     """
     entries: list[JournalEntry] = []
     for change in found:
@@ -402,7 +399,7 @@ def post(
             )
         )
         wallet = moved
-    return wallet, tuple(entries)
+    return wallet if entries else wallet.moved(0), tuple(entries)
 
 
 def settlement_day(service_day: date, closed_through: date | None) -> date:
