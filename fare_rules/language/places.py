@@ -162,8 +162,9 @@ class SameStopExit(LegConditions, frozen=True, kw_only=True):
     charge: Annotated[
         Literal["ride", "free", "amount", "incomplete", "two_incomplete"],
         Meta(
-            description="A ride of no distance; free; a fixed amount, to which nothing is added; "
-            "one incomplete leg, charged at the entry; or two, one at each tap."
+            description="A ride of no distance; free; a fixed amount that is no fare, so nothing "
+            "is added to it or taken off, and no cap counts it; one incomplete leg, charged at the "
+            "entry; or two, one at each tap."
         ),
     ]
     amount: Annotated[Money | None, Meta(description="With charge: amount.")] = None

@@ -112,6 +112,16 @@ fare_caps:
     ]
 
 
+def test_a_fixed_amount_for_leaving_at_once_is_no_fare_that_a_cap_limits_or_counts(tmp_path):
+    cap = "fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 5}]"
+    book = gates(tmp_path, f"{TIME}, same_stop_exit: [{{charge: amount, amount: 6}}]", cap)
+    at_once = ("08:00 enter metro a", "08:02 exit metro a")
+    assert charged(book, *at_once, "08:10 enter metro a", "08:20 exit metro c") == [
+        "metro_same_stop 6.00",
+        "metro_ride 4.00",
+    ]
+
+
 def test_a_journey_goes_on_after_a_charge_that_is_taken_back(tmp_path):
     bands = "[{charge: two_incomplete, cancelled_by_entry_minutes: 5}]"
     joins = "fare_leg_join_rules: [{id: through, reference: j, window_minutes: 30}]"
