@@ -30,7 +30,7 @@ from fare_rules.networks import NetworkRules
 from fare_rules.periods import is_over
 from fare_rules.price import Priced, price_leg
 from fare_rules.quotes import Quote, QuoteLine
-from fare_rules.states import NOTHING, Habit, PastLeg, Reentry, RiderState
+from fare_rules.states import NOTHING, Habit, LastTap, PastLeg, Reentry, RiderState
 from fare_rules.taps import Action, RideTap
 
 # Bounds of what is remembered of a rider.
@@ -96,32 +96,26 @@ def fold(
 
 
 class RiderFold:
-    """A fold under way. `take` expects the taps in the order of their events."""
+    """A fold under way. `take` expects the taps in the order of their events.
+
+    It has the fields of `Fold`, as they are by now.
+    """
 
     def __init__(self, book: TariffBook, state: RiderState = NOTHING) -> None:
         self._book = book
-        self._state = state
-        self._charges: dict[tuple[UUID, str], Charge] = {}
-        self._journeys: dict[UUID, UUID] = {}
-        self._double_beeps: set[UUID] = set()
-        self._refused: dict[UUID, FareRefusal] = {}
-
-    def copy(self) -> RiderFold:
-        """A fold that goes on from here by itself."""
-        copied = RiderFold(self._book, self._state)
-        copied._charges = dict(self._charges)
-        copied._journeys = dict(self._journeys)
-        copied._double_beeps = set(self._double_beeps)
-        copied._refused = dict(self._refused)
-        return copied
+        self.state = state
+        self.charges: dict[tuple[UUID, str], Charge] = {}
+        self.journeys: dict[UUID, UUID] = {}
+        self.double_beeps: set[UUID] = set()
+        self.refused: dict[UUID, FareRefusal] = {}
 
     def result(self) -> Fold:
         return Fold(
-            dict(self._charges),
-            dict(self._journeys),
-            frozenset(self._double_beeps),
-            dict(self._refused),
-            self._state,
+            dict(self.charges),
+            dict(self.journeys),
+            frozenset(self.double_beeps),
+            dict(self.refused),
+            self.state,
             self.open_until,
         )
 
@@ -132,11 +126,11 @@ class RiderFold:
         if tap.action is Action.TOUCH:
             self._touch(tap)
             return
-        network, last = self._network(tap), self._state.last_tap
+        network, last = self._network(tap), self.state.last_tap
         if last is not None and _is_same_tap(last, tap, network):
-            self._double_beeps.add(tap.tap_id)
+            self.double_beeps.add(tap.tap_id)
             return
-        opening = self._state.open_tap
+        opening = self.state.open_tap
         if not tap.action.opens:
             if opening is not None and self._may_close(opening, tap):
                 self._close(opening, tap)
@@ -147,11 +141,12 @@ class RiderFold:
             self._leave_open()
             self._take_back(tap)
             if network is not None and network.taps != "board":
-                self._journeys[tap.tap_id] = tap.tap_id
-                self._state = structs.replace(self._state, open_tap=tap, via_stops=())
+                self.journeys[tap.tap_id] = tap.tap_id
+                self.state = structs.replace(self.state, open_tap=tap, via_stops=())
             else:
                 self._charge(_leg(tap, tap), tap, tap)
-        self._state = structs.replace(self._state, last_tap=tap)
+        last = LastTap(tap.action, tap.place, tap.tapped_at)
+        self.state = structs.replace(self.state, last_tap=last)
 
     def sweep(self, instant: datetime) -> None:
         """Charge the open leg if nobody could close it any more at an instant."""
@@ -162,7 +157,7 @@ class RiderFold:
     @property
     def open_until(self) -> datetime | None:
         """When the leg that is open can no longer be closed."""
-        opening = self._state.open_tap
+        opening = self.state.open_tap
         if opening is None:
             return None
         network = self._network(opening)
@@ -173,12 +168,12 @@ class RiderFold:
         return tariff.network(tap.network) if tariff else None
 
     def _touch(self, tap: RideTap) -> None:
-        opening, state = self._state.open_tap, self._state
+        opening, state = self.state.open_tap, self.state
         if opening is None or opening.network != tap.network or tap.stop_id is None:
             return
-        self._journeys[tap.tap_id] = opening.tap_id
+        self.journeys[tap.tap_id] = opening.tap_id
         if tap.stop_id not in state.via_stops:
-            self._state = structs.replace(state, via_stops=(*state.via_stops, tap.stop_id))
+            self.state = structs.replace(state, via_stops=(*state.via_stops, tap.stop_id))
 
     def _may_close(self, opening: RideTap, closing: RideTap) -> bool:
         if opening.network != closing.network:
@@ -193,7 +188,7 @@ class RiderFold:
             self._leave_open()
             self._exit_alone(closing)
             return
-        leg = _leg(opening, closing, via_stops=self._state.via_stops)
+        leg = _leg(opening, closing, via_stops=self.state.via_stops)
         stay = closing.tapped_at - opening.tapped_at
         allowed = self._time_allowed(leg, tariff, network)
         is_late = stay > allowed and not any(
@@ -205,7 +200,7 @@ class RiderFold:
             self._leave_open()
             self._exit_alone(closing)
             return
-        self._state = structs.replace(self._state, open_tap=None, via_stops=())
+        self.state = structs.replace(self.state, open_tap=None, via_stops=())
         band = (
             tariff.same_stop_band(network, leg, stay) if _is_same_stop(opening, closing) else None
         )
@@ -233,7 +228,7 @@ class RiderFold:
     def _same_stop(
         self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
     ) -> None:
-        before, state = set(self._charges), self._state
+        before, state = set(self.charges), self.state
         if band.charge in ("incomplete", "two_incomplete"):
             self._charge(_leg(opening, opening, missing="exit"), opening, opening)
             if band.charge == "two_incomplete":
@@ -242,16 +237,16 @@ class RiderFold:
             amount = int(band.amount or 0) * closing.riders_count
             line = QuoteLine(network.same_stop_id, Fen(amount), network.reference)
             quote = Quote((line,), network.same_stop_id, self._tariff_id(opening))
-            self._journeys[opening.tap_id] = self._journeys[closing.tap_id] = opening.tap_id
+            self.journeys[opening.tap_id] = self.journeys[closing.tap_id] = opening.tap_id
             self._put(closing, closing.tapped_at, quote)
         if band.cancelled_by_entry_minutes is not None and opening.stop_id is not None:
-            charged = tuple(key for key in self._charges if key not in before)
+            charged = tuple(key for key in self.charges if key not in before)
             until = closing.tapped_at + timedelta(minutes=band.cancelled_by_entry_minutes)
             where = opening.stop_id if band.cancelled_at == "same_stop" else None
             reentry = Reentry(
                 network.id, where, until, charged, state.trail, state.journey, state.windows
             )
-            self._state = structs.replace(self._state, reentry=reentry)
+            self.state = structs.replace(self.state, reentry=reentry)
 
     def _tariff_id(self, tap: RideTap) -> str:
         tariff = self._book.tariff_at(tap.tapped_at)
@@ -259,28 +254,28 @@ class RiderFold:
 
     def _take_back(self, tap: RideTap) -> None:
         """A charge for leaving at once is taken back from the rider who enters again."""
-        reentry = self._state.reentry
+        reentry = self.state.reentry
         if reentry is None:
             return
         is_there = tap.network == reentry.network and reentry.stop_id in (None, tap.stop_id)
         if is_there and tap.tapped_at <= reentry.until:
             for key in reentry.charged:
-                self._charges.pop(key, None)
-            self._state = structs.replace(
-                self._state,
+                self.charges.pop(key, None)
+            self.state = structs.replace(
+                self.state,
                 trail=reentry.trail,
                 journey=reentry.journey,
                 windows=reentry.windows,
             )
-        self._state = structs.replace(self._state, reentry=None)
+        self.state = structs.replace(self.state, reentry=None)
 
     def _leave_open(self) -> None:
         """Charge the open leg, if there is one, as a leg that was never closed."""
-        opening = self._state.open_tap
+        opening = self.state.open_tap
         if opening is None:
             return
-        via_stops = self._state.via_stops
-        self._state = structs.replace(self._state, open_tap=None, via_stops=())
+        via_stops = self.state.via_stops
+        self.state = structs.replace(self.state, open_tap=None, via_stops=())
         usual = self._usual_end(opening, "from_stop")
         if usual is None:
             self._charge(
@@ -309,7 +304,7 @@ class RiderFold:
         since = self._book.service_day_of(tap.tapped_at) - timedelta(days=completion.within_days)
         other_end = "to_stop" if known_end == "from_stop" else "from_stop"
         counts: dict[str, int] = {}
-        for habit in self._state.habits:
+        for habit in self.state.habits:
             if (
                 habit.network == tap.network
                 and getattr(habit, known_end) == tap.stop_id
@@ -324,7 +319,7 @@ class RiderFold:
         day = self._book.service_day_of(leg.boarded_at)
         tariff, priced = self._price(leg, day, opening.tap_id)
         if isinstance(priced, FareRefusal):
-            self._refused[charged.tap_id] = priced
+            self.refused[charged.tap_id] = priced
             return
         assert tariff is not None
         quote = priced.quote
@@ -337,7 +332,7 @@ class RiderFold:
         is_sale = quote.fare_fen or quote.rider_fen or len(quote.lines) > 1
         if is_sale or leg.missing != "exit":
             self._put(charged, charged.tapped_at, quote)
-        self._journeys[opening.tap_id] = self._journeys[charged.tap_id] = past.journey_id
+        self.journeys[opening.tap_id] = self.journeys[charged.tap_id] = past.journey_id
         self._remember(leg, priced, past, tariff, day)
 
     def _price(
@@ -350,9 +345,9 @@ class RiderFold:
             return None, FareRefusal.NO_TARIFF
 
         def by(tariff: CompiledTariff) -> Priced | FareRefusal:
-            return price_leg(leg, tariff, self._state, day=day, journey_id=journey_id)
+            return price_leg(leg, tariff, self.state, day=day, journey_id=journey_id)
 
-        journey = self._state.journey
+        journey = self.state.journey
         began = self._book.tariff_at(journey.boarded_at) if journey else None
         if began is not None and began is not earlier:
             joined = by(began)
@@ -371,12 +366,12 @@ class RiderFold:
     def _put(self, tap: RideTap, effective_at: datetime, quote: Quote) -> None:
         day = self._book.service_day_of(tap.tapped_at)
         charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote)
-        self._charges[charge.key] = charge
+        self.charges[charge.key] = charge
 
     def _remember(
         self, leg: Leg, priced: Priced, past: PastLeg, tariff: CompiledTariff, day: date
     ) -> None:
-        state, memory = self._state, priced.memory
+        state, memory = self.state, priced.memory
         earliest = leg.boarded_at - tariff.lookback
         trail = tuple(each for each in state.trail if each.last_tap_at >= earliest)
         habits = state.habits
@@ -384,7 +379,7 @@ class RiderFold:
         has_habits = tariff.networks[leg.network].completion is not None
         if has_habits and is_complete and leg.from_stop and leg.to_stop:
             habits = (*habits, Habit(leg.network, leg.from_stop, leg.to_stop, day))[-HABITS_MAX:]
-        self._state = structs.replace(
+        self.state = structs.replace(
             state,
             trail=(*trail, past)[-TRAIL_LEGS_MAX:],
             journey=memory.journey,
@@ -413,7 +408,7 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         )
     )
     last = state.last_tap
-    network = tariff.network(last.network) if last else None
+    network = tariff.network(last.network or "") if last else None
     may_beep = (
         last is not None
         and network is not None
@@ -443,7 +438,7 @@ def _minutes_begun(time: timedelta) -> int:
     return -(-time // timedelta(minutes=1))
 
 
-def _is_same_tap(first: RideTap, second: RideTap, network: NetworkRules | None) -> bool:
+def _is_same_tap(first: LastTap, second: RideTap, network: NetworkRules | None) -> bool:
     return (
         network is not None
         and bool(network.pass_back)

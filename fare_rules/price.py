@@ -373,10 +373,7 @@ class _Pricing:
         return PastLeg(
             journey_id=self.counting.journey_id,
             tariff_id=self.tariff.tariff_id,
-            facts=self.facts,
             place=leg.place,
-            boarded_at=leg.boarded_at,
-            last_tap_at=leg.last_tap_at,
             chain=chain,
         )
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from fare_rules.legs import LegFacts
 from fare_rules.periods import Window
-from fare_rules.taps import RideTap
+from fare_rules.taps import Action, RideTap
 
 
 class ChainLeg(Struct, frozen=True, array_like=True):
@@ -38,11 +38,21 @@ class PastLeg(Struct, frozen=True, array_like=True):
 
     journey_id: UUID
     tariff_id: str
-    facts: LegFacts
     place: str | None
-    boarded_at: datetime
-    last_tap_at: datetime
+    # The leg itself is its last.
     chain: Chain
+
+    @property
+    def facts(self) -> LegFacts:
+        return self.chain.legs[-1].facts
+
+    @property
+    def boarded_at(self) -> datetime:
+        return self.chain.legs[-1].boarded_at
+
+    @property
+    def last_tap_at(self) -> datetime:
+        return self.chain.legs[-1].last_tap_at
 
 
 class JoinedLeg(Struct, frozen=True, array_like=True):
@@ -105,13 +115,24 @@ class Reentry(Struct, frozen=True, array_like=True):
     windows: dict[str, Window]
 
 
+class LastTap(Struct, frozen=True, array_like=True):
+    """As much of a tap as tells whether the next one is the same beep again."""
+
+    action: Action
+    place: tuple[str | None, ...]
+    tapped_at: datetime
+
+    @property
+    def network(self) -> str | None:
+        return self.place[0]
+
+
 class RiderState(Struct, frozen=True, array_like=True, omit_defaults=True):
     """All that pricing remembers of one rider."""
 
     open_tap: RideTap | None = None
     via_stops: tuple[str, ...] = ()
-    # A second beep is like it.
-    last_tap: RideTap | None = None
+    last_tap: LastTap | None = None
     trail: tuple[PastLeg, ...] = ()
     journey: Journey | None = None
     windows: dict[str, Window] = {}

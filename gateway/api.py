@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fare_rules import TariffBook
 from gateway.core.decide import KeptTap, refusal
+from gateway.core.ledger import entry_id
 from gateway.core.registry import Role
 from gateway.core.settlement import Settlement
 from gateway.core.taps import Name, Tap, TapOutcome, TapResult, looks_like_card_number
@@ -59,7 +60,7 @@ from gateway.settlement_path import (
     load_settlement_files,
     run_settlement_close,
 )
-from gateway.shell import store
+from gateway.shell import store, tap_store
 from gateway.shell.batcher import Answer, Batcher, OutcomeUnknown, Overloaded
 from gateway.shell.messages import JSON, encode, read_message, read_taps
 from gateway.shell.openapi import openapi_document
@@ -285,14 +286,14 @@ class Api:
         return None
 
     async def get_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
-        kept = await store.load_kept(self.pool, _uuid(request, "tap_id"))
+        kept = await tap_store.load_kept(self.pool, _uuid(request, "tap_id"))
         if kept is None or not self._may_see(kept, caller):
             raise not_found("No such tap was answered. If the gate has sent it, send it again.")
         return answer(encode(kept.result, JSON))
 
     async def explain_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         tap_id = _uuid(request, "tap_id")
-        kept = await store.load_kept(self.pool, tap_id)
+        kept = await tap_store.load_kept(self.pool, tap_id)
         if kept is None or not self._may_see(kept, caller):
             raise not_found("No such tap was answered. If the gate has sent it, send it again.")
         return answer(encode(await run_explanation(self.pool, tap_id, self.book), JSON))
@@ -314,7 +315,7 @@ class Api:
 
     async def list_taps(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         after = _as_uuid(request.query["after"], "after") if "after" in request.query else None
-        found = await store.list_taps_for_a_person(self.pool, after, _IDS_MAX)
+        found = await tap_store.list_taps_for_a_person(self.pool, after, _IDS_MAX)
         said = tuple(
             TapForAPerson(kept.tap, kept.result, kept.received_at)
             for kept in found
@@ -328,7 +329,7 @@ class Api:
             raise Problem(422, "too-many-ids", "Too many ids", f"Ask for at most {_IDS_MAX}.")
         charges = [
             TapCharge(**row)
-            for row in await store.load_charges(self.pool, wish.tap_ids)
+            for row in await tap_store.load_charges(self.pool, wish.tap_ids)
             if caller.operator_id in (None, row["operator_id"])
         ]
         return answer(encode(Charges(tuple(charges)), JSON))
@@ -421,7 +422,7 @@ class Api:
         entries = await store.load_entries(self.pool, wallet.wallet_id, _STATEMENT_ENTRIES_MAX)
         views = tuple(
             EntryView(
-                entry_id=row["entry_id"],
+                entry_id=entry_id(row["cause_id"], row["tap_id"], row["product_id"]),
                 kind=row["kind"],
                 effective_at=row["effective_at"],
                 recorded_at=row["recorded_at"],

@@ -13,7 +13,7 @@ from gateway.core.audit import Break, audit_wallet
 from gateway.core.taps import TapOutcome
 from gateway.settlement_path import load_settlement_files
 from gateway.shell.settlement_store import list_settlement_rows
-from gateway.shell.store import load_books
+from gateway.shell.tap_store import load_books
 
 _WALLETS_AT_ONCE = 500
 _BREAKS_SHOWN_MAX = 50
@@ -21,17 +21,22 @@ _BREAKS_SHOWN_MAX = 50
 # Each finds rows that must not exist: what kind of break they are, and a name for each.
 _QUERIES = {
     "entry_unbalanced": """
-        SELECT entry_id::text FROM journal_entry
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry
         WHERE (SELECT sum(amount_fen) FROM unnest(amounts_fen) AS side (amount_fen)) <> 0""",
     "entry_without_tap": """
-        SELECT entry_id::text FROM journal_entry WHERE tap_id IS NOT NULL
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry WHERE tap_id IS NOT NULL
         AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",
-    "tap_answered_twice": "SELECT tap_id::text FROM tap GROUP BY tap_id HAVING count(*) > 1",
-    "sequence_answered_twice": """
-        SELECT gate_id || ' ' || sequence FROM tap WHERE outcome <> 'sequence_reused'
-        GROUP BY gate_id, sequence HAVING count(*) > 1""",
+    "entry_without_wallet": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry
+        WHERE NOT EXISTS (SELECT FROM wallet WHERE wallet.wallet_id = journal_entry.wallet_id)""",
+    "tap_answered_twice": """
+        SELECT tap_id::text FROM tap WHERE outcome <> 'sequence_reused'
+        GROUP BY tap_id HAVING count(*) > 1""",
+    "tap_without_sequence": """
+        SELECT tap_id::text FROM tap LEFT JOIN gate_sequence USING (tap_id, service_day)
+        WHERE outcome <> 'sequence_reused' AND gate_sequence.tap_id IS NULL""",
     "entry_in_no_period": """
-        SELECT entry_id::text FROM journal_entry CROSS JOIN settlement_clock
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry CROSS JOIN settlement_clock
         WHERE operator_id IS NOT NULL AND settlement_day <= closed_through AND 1 <> (
             SELECT count(*) FROM settlement
             WHERE settlement.settlement_day >= journal_entry.settlement_day

@@ -14,10 +14,10 @@ from fare_rules.ask import Question, asked_taps, question_faults
 from fare_rules.examples import payers
 from fare_rules.explain import explain_charge, refusal_said
 from gateway.core.days import fold_days, with_tap
-from gateway.core.decide import days_for
 from gateway.core.taps import Fare, Name
 from gateway.core.wallets import Media, Wallet
-from gateway.shell.store import load_kept, load_media, load_wallet, load_wallet_days
+from gateway.shell.store import load_media, load_wallet
+from gateway.shell.tap_store import load_kept, load_wallet_days
 
 _EVER = datetime.max.replace(tzinfo=UTC)
 
@@ -76,9 +76,8 @@ async def run_explanation(pool: asyncpg.Pool, tap_id: UUID, book: TariffBook) ->
         return Explanation(tap_id, (f"not charged: {kept.result.outcome}",))
     wallet = await load_wallet(pool, kept.wallet_id)
     assert wallet is not None
-    earlier = await load_wallet_days(pool, wallet, kept.service_day)
-    days = days_for(wallet, earlier, kept.service_day)
-    folded = fold_days(days, book, swept_until=wallet.swept_until)
+    days = await load_wallet_days(pool, wallet, kept.service_day)
+    folded = fold_days(days.days, book, swept_until=wallet.swept_until)
     lines: list[str] = []
     for charge in folded.charges.values():
         if charge.tap_id == tap_id:
@@ -131,7 +130,7 @@ async def _quotation(
     token = wish.media_token or "asked"
     taps = [structs.replace(tap, media_token=token) for tap in asked_taps(question, book)]
     day = book.service_day_of(taps[0].tapped_at)
-    days = days_for(wallet, await load_wallet_days(pool, wallet, day), day)
+    days = (await load_wallet_days(pool, wallet, day)).days
     for tap in taps:
         days = with_tap(days, book.service_day_of(tap.tapped_at), tap)
     folded = fold_days(days, book, swept_until=_EVER)

@@ -78,10 +78,10 @@ def debtor_of(settings: Settings) -> Debtor:
 
 async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -> None:
     """Charge every leg that nobody has closed, and that nobody can close any more."""
-    more = True
+    more, after = True, None
     while more:
         async with sweep_work(pool) as work:
-            wallets = await work.lock_wallets_with_late_legs(now, _SWEEP_WALLETS_MAX)
+            wallets = await work.lock_wallets_with_late_legs(now, after, _SWEEP_WALLETS_MAX)
             closed_through = await work.read_clock()
             ended = [
                 sweep(
@@ -97,8 +97,10 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
                 [wallet for wallet, _ in ended],
                 [entry for _, some in ended for entry in some],
                 now,
+                wallets,
             )
         more = len(wallets) == _SWEEP_WALLETS_MAX
+        after = wallets[-1].wallet_id if wallets else None
 
 
 async def _close_clock(

@@ -13,10 +13,11 @@ from datetime import datetime
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.decide import Limits, Plan, decide
+from gateway.core.decide import Limits, Plan, decide, log_day
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap
-from gateway.shell.store import tap_work
+from gateway.shell.store import LogDays
+from gateway.shell.tap_store import tap_work
 
 
 async def run_tap_batch(
@@ -27,14 +28,23 @@ async def run_tap_batch(
     book: TariffBook,
     limits: Limits,
     received_at: datetime,
+    log_days: LogDays | None = None,
+    is_locking: bool = False,
 ) -> Plan:
     """Answer a tap batch. When this returns, everything in the plan is durable.
 
     Raises: store.RACES when another process was first, store.OUTAGES when the database is away.
             Both are answered by running the batch again.
     """
-    async with tap_work(connection, book) as work:
-        snapshot = await work.load_snapshot(taps, registry, received_at)
+    days = [log_day(tap.tapped_at, received_at, book, limits) for tap in taps]
+    await (log_days or LogDays()).open(connection, days)
+    async with tap_work(connection) as work:
+        snapshot = await work.load_snapshot(
+            taps, registry, received_at, days, is_locking=is_locking
+        )
         plan = decide(taps, snapshot, book, limits)
-        await work.save_plan(plan, received_at)
+        while plan.lacks:
+            snapshot = await work.load_days(snapshot, plan.lacks)
+            plan = decide(taps, snapshot, book, limits)
+        await work.save_plan(plan, snapshot)
     return plan

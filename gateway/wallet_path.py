@@ -34,7 +34,7 @@ async def run_wallet_wishes(
                 )
                 plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen)
                 if isinstance(plan, WalletPlan):
-                    await work.save_plan(plan, now)
+                    await work.save_plan(plan, snapshot)
             return plan
         except RACES:
             if attempt == _TRIES_MAX:

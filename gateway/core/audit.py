@@ -17,8 +17,8 @@ from msgspec import Struct, structs
 
 from fare_rules import RideTap, TariffBook
 from fare_rules.explain import explain_charge
-from gateway.core.days import FoldedDays, WalletDay, fold_days
-from gateway.core.decide import KeptTap, days_for, ride_result, sweep, take_ride
+from gateway.core.days import FoldedDays, LoadedDays, WalletDay, fold_days
+from gateway.core.decide import KeptTap, ride_result, sweep, take_ride
 from gateway.core.ledger import DEBT, PURSE, JournalEntry
 from gateway.core.wallets import Wallet
 
@@ -151,7 +151,7 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
     ]
     breaks: list[Break] = []
     wallet = Wallet(books.wallet.wallet_id, floor_fen=books.wallet.floor_fen)
-    days: dict[date, WalletDay] = {}
+    days = LoadedDays(date.min, ())
     for step in sorted(steps, key=lambda step: step.version):
         if step.tap is None:
             wallet, found_breaks = _take_entries(wallet, step.entries, book)
@@ -164,12 +164,13 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
         ride = take_ride(
             wallet,
             facts,
-            days_for(wallet, [days[each] for each in sorted(days)], day),
+            days,
             book=book,
             day=day,
             closed_through=closed_through,
         )
-        days |= {each.day: each for each in ride.folded.days}
+        assert ride is not None
+        days = days.after(ride.moved, facts)
         answer = ride_result(kept.tap, kept.result.outcome, ride)
         if answer != kept.result:
             field = next(
@@ -180,6 +181,10 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
             fault = f"{field}: answered {getattr(kept.result, field)}, due {getattr(answer, field)}"
             breaks.append(Break("answer_differs", f"tap {kept.tap.tap_id}", fault))
         wallet = structs.replace(ride.wallet, version=step.version)
+    for field in ("day", "riders", "opening"):
+        if getattr(wallet, field) != getattr(books.wallet, field):
+            fault = f"{field}: remembers something else than its taps come to"
+            breaks.append(Break("memory_differs", f"wallet {wallet.wallet_id}", fault))
     return breaks
 
 
@@ -190,7 +195,7 @@ def _take_entries(
     last = entries[-1]
     if last.kind not in ("fare", "correction"):
         return wallet.moved(sum(entry.rider_fen for entry in entries)), []
-    if last.recorded_at is None or wallet.newest_day is None:
+    if last.recorded_at is None or wallet.day is None:
         return wallet, [Break("sweep_differs", f"entry {last.entry_id}", "nothing was open")]
     swept, due = sweep(wallet, last.cause_id, last.recorded_at, book, _closed_through(entries))
     posted = {entry.entry_id: entry.postings for entry in entries}

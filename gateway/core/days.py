@@ -2,6 +2,11 @@
 
 The pricing itself is fare_rules' (fold.py); here the days of a wallet follow one another, each
 beginning with what is remembered of each media when it began.
+
+take_one    the newest tap of a media, after what the wallet remembers: no other tap is looked at
+fold_days   all taps of some days afresh: what a late tap needs, and the auditor
+
+Where both apply they come to the same (tests/properties/test_one_tap_more.py).
 """
 
 from __future__ import annotations
@@ -20,6 +25,19 @@ Opening = dict[str, RiderState]
 NOTHING_REMEMBERED = RiderState()
 
 
+class RiderToday(Struct, frozen=True, array_like=True):
+    """What is remembered of one media after its newest tap of the wallet's newest day."""
+
+    state: RiderState
+    # When that was, and the gate's number for it; None before the first of the day.
+    newest: tuple[datetime, int] | None = None
+    # When the leg that is open can no longer be closed.
+    open_until: datetime | None = None
+
+
+Riders = dict[str, RiderToday]
+
+
 class WalletDay(Struct, frozen=True):
     """The taps of one wallet and service day that were let through, and what went before them."""
 
@@ -28,19 +46,49 @@ class WalletDay(Struct, frozen=True):
     opening: Opening = {}
 
 
+class Moved(Struct, frozen=True):
+    """What one more tap, or a sweep, makes of a wallet's days.
+
+    `before` and `after` are charges: all those that may differ, and others that do not. `days` has
+    those that were folded afresh, with their openings as they came out.
+    """
+
+    day: date
+    riders: Riders
+    opening: Opening
+    before: dict[tuple[UUID, str], Charge]
+    after: dict[tuple[UUID, str], Charge]
+    journeys: dict[UUID, UUID]
+    double_beeps: set[UUID]
+    refused: dict[UUID, FareRefusal]
+    days: tuple[WalletDay, ...] = ()
+
+
+class LoadedDays(Struct, frozen=True):
+    """Days of a wallet as the tap log has them: from the last with taps up to `since`, on."""
+
+    since: date
+    days: tuple[WalletDay, ...]
+
+    def after(self, moved: Moved, tap: RideTap) -> LoadedDays:
+        """The days with one more tap."""
+        if moved.days:
+            days = {each.day: each for each in (*self.days, *moved.days)}
+        else:
+            days = {each.day: each for each in with_tap(self.days, moved.day, tap)}
+            days[moved.day] = structs.replace(days[moved.day], opening=moved.opening)
+        return LoadedDays(self.since, tuple(days[day] for day in sorted(days)))
+
+
 class FoldedDays(Struct, frozen=True):
     """Days that follow one another, priced. `days` has the openings as they came out."""
 
     days: tuple[WalletDay, ...]
     charges: dict[tuple[UUID, str], Charge]
     journeys: dict[UUID, UUID]
-    double_beeps: frozenset[UUID]
+    double_beeps: set[UUID]
     refused: dict[UUID, FareRefusal]
-    # When the first of the legs that are open can no longer be closed.
-    open_until: datetime | None
-    # What came out before the newest day, and the folds of its media.
-    before: dict[tuple[UUID, str], Charge]
-    folds: dict[str, RiderFold]
+    riders: Riders
 
 
 def ride_tap(
@@ -96,15 +144,15 @@ def fold_days(
             the day before. Each media is a rider of its own: taps pair, and rides transfer, only
             within one. Legs open at the end whose time had passed by `swept_until` are charged.
     """
-    before: dict[tuple[UUID, str], Charge] = {}
+    charges: dict[tuple[UUID, str], Charge] = {}
     folded: list[WalletDay] = []
     folds: dict[str, RiderFold] = {}
     for each in days:
         opening = each.opening
         if folded:
             for fold in folds.values():
-                before |= fold.result().charges
-            states = {token: fold.result().state for token, fold in folds.items()}
+                charges |= fold.charges
+            states = {token: fold.state for token, fold in folds.items()}
             opening = _opening(states, book, each.day)
         folded.append(structs.replace(each, opening=opening))
         folds = {token: RiderFold(book, state) for token, state in opening.items()}
@@ -112,56 +160,147 @@ def fold_days(
             if tap.media_token not in folds:
                 folds[tap.media_token] = RiderFold(book)
             folds[tap.media_token].take(tap)
-    return _folded(tuple(folded), before, folds, swept_until)
-
-
-def fold_one_more(
-    folded: FoldedDays, day: date, tap: RideTap, book: TariffBook, *, swept_until: datetime | None
-) -> FoldedDays | None:
-    """Price one more tap, where it is the newest of its card and on the newest day; else None.
-
-    The same as folding everything afresh, without doing it.
-    """
-    if not folded.days or day != folded.days[-1].day:
-        return None
-    *earlier, newest = folded.days
-    if any(
-        known.media_token == tap.media_token and known.order > tap.order for known in newest.taps
-    ):
-        return None
-    fold = folded.folds.get(tap.media_token)
-    fold = fold.copy() if fold else RiderFold(book)
-    fold.take(tap)
-    newest = structs.replace(newest, taps=(*newest.taps, tap))
-    folds = {**folded.folds, tap.media_token: fold}
-    return _folded((*earlier, newest), folded.before, folds, swept_until)
+    newest: dict[str, tuple[datetime, int]] = {}
+    for tap in sorted(folded[-1].taps, key=lambda tap: tap.order) if folded else ():
+        newest[tap.media_token] = (tap.tapped_at, tap.sequence)
+    riders = {
+        token: RiderToday(fold.state, newest.get(token), fold.open_until)
+        for token, fold in folds.items()
+    }
+    return _folded(tuple(folded), charges, folds, riders, swept_until)
 
 
 def _folded(
     days: tuple[WalletDay, ...],
-    before: dict[tuple[UUID, str], Charge],
+    charges: dict[tuple[UUID, str], Charge],
     folds: dict[str, RiderFold],
+    riders: Riders,
     swept_until: datetime | None,
 ) -> FoldedDays:
-    charges = dict(before)
     journeys: dict[UUID, UUID] = {}
     double_beeps: set[UUID] = set()
     refused: dict[UUID, FareRefusal] = {}
-    open_until: datetime | None = None
     for fold in folds.values():
-        ending = fold
-        if swept_until is not None and fold.open_until is not None:
-            ending = fold.copy()
-            ending.sweep(swept_until)
-        result = ending.result()
-        charges |= result.charges
-        journeys |= result.journeys
-        double_beeps |= result.double_beeps
-        refused |= result.refused
-        if result.open_until is not None:
-            open_until = min(open_until or result.open_until, result.open_until)
-    return FoldedDays(
-        days, charges, journeys, frozenset(double_beeps), refused, open_until, before, folds
+        # What a sweep charges is not remembered: the leg may still be closed by a late tap.
+        if swept_until is not None:
+            fold.sweep(swept_until)
+        charges |= fold.charges
+        journeys |= fold.journeys
+        double_beeps |= fold.double_beeps
+        refused |= fold.refused
+    return FoldedDays(days, charges, journeys, double_beeps, refused, riders)
+
+
+def take_one(
+    day: date | None,
+    riders: Riders,
+    opening: Opening,
+    tap: RideTap,
+    tap_day: date,
+    book: TariffBook,
+    *,
+    swept_until: datetime | None,
+) -> Moved | None:
+    """Price one more tap after what is remembered, where that is enough; else None.
+
+    It is not enough for a tap that comes before another of its media, nor where a charge that was
+    already made may have to be given back: of a sweep, or of a rider who left at once and enters
+    again.
+    """
+    if day is not None and tap_day < day:
+        return None
+    if tap_day != day:
+        states = {token: rider.state for token, rider in riders.items()}
+        opening = _opening(states, book, tap_day) if states else {}
+        riders = {
+            token: RiderToday(state, None, RiderFold(book, state).open_until)
+            for token, state in opening.items()
+        }
+    rider = riders.get(tap.media_token)
+    if rider is None:
+        fold = RiderFold(book)
+    else:
+        is_swept = (
+            swept_until is not None
+            and rider.open_until is not None
+            and rider.open_until <= swept_until
+        )
+        is_late = rider.newest is not None and rider.newest >= (tap.tapped_at, tap.sequence)
+        if is_late or is_swept or rider.state.reentry is not None:
+            return None
+        fold = RiderFold(book, rider.state)
+    fold.take(tap)
+    newest = (tap.tapped_at, tap.sequence)
+    riders = {**riders, tap.media_token: RiderToday(fold.state, newest, fold.open_until)}
+    return Moved(
+        tap_day,
+        riders,
+        opening,
+        {},
+        fold.charges,
+        fold.journeys,
+        fold.double_beeps,
+        fold.refused,
+    )
+
+
+def refold(
+    days: Sequence[WalletDay],
+    tap: RideTap,
+    tap_day: date,
+    book: TariffBook,
+    *,
+    swept_until: datetime | None,
+) -> Moved:
+    """Price one more tap by folding afresh all the days that it concerns."""
+    concerned = _concerned(days, tap_day)
+    before = fold_days(concerned, book, swept_until=swept_until)
+    after = fold_days(with_tap(concerned, tap_day, tap), book, swept_until=swept_until)
+    newest = after.days[-1]
+    return Moved(
+        newest.day,
+        after.riders,
+        newest.opening,
+        before.charges,
+        after.charges,
+        after.journeys,
+        after.double_beeps,
+        after.refused,
+        after.days,
+    )
+
+
+def _concerned(days: Sequence[WalletDay], tap_day: date) -> tuple[WalletDay, ...]:
+    """The days from the one whose end a tap's day begins with, on."""
+    if not days:
+        return ()
+    first = max((each.day for each in days if each.day <= tap_day), default=days[0].day)
+    return tuple(each for each in days if each.day >= first)
+
+
+def swept(
+    riders: Riders, book: TariffBook, swept_until: datetime | None
+) -> dict[tuple[UUID, str], Charge]:
+    """What the open legs are charged that nobody could close any more at an instant."""
+    charges: dict[tuple[UUID, str], Charge] = {}
+    for rider in riders.values():
+        if swept_until is not None and rider.open_until is not None:
+            fold = RiderFold(book, rider.state)
+            fold.sweep(swept_until)
+            charges |= fold.charges
+    return charges
+
+
+def open_until(riders: Riders, swept_until: datetime | None) -> datetime | None:
+    """When the first of the open legs that no sweep has charged can no longer be closed."""
+    return min(
+        (
+            rider.open_until
+            for rider in riders.values()
+            if rider.open_until is not None
+            and (swept_until is None or rider.open_until > swept_until)
+        ),
+        default=None,
     )
 
 

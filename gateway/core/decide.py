@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec import Struct, structs
 
-from fare_rules import Charge, NetworkRules, RideTap, TariffBook
+from fare_rules import Charge, CompiledTariff, NetworkRules, RideTap, TariffBook
 from fare_rules.amounts import said
 from gateway.core.days import (
-    FoldedDays,
-    WalletDay,
-    fold_days,
-    fold_one_more,
+    LoadedDays,
+    Moved,
+    Opening,
+    open_until,
+    refold,
     ride_tap,
-    with_tap,
+    swept,
+    take_one,
 )
 from gateway.core.ledger import Change, JournalEntry, Posting, changes, rider_postings
 from gateway.core.registry import Registry
@@ -52,9 +54,10 @@ class KeptTap(Struct, frozen=True):
     tap: Tap
     result: TapResult
     received_at: datetime
+    # The day of the log that it is kept on.
+    service_day: date
     wallet_id: UUID | None = None
     wallet_version: int | None = None
-    service_day: date | None = None
     facts: RideTap | None = None
 
 
@@ -70,8 +73,8 @@ class Snapshot(Struct, frozen=True):
     sequences: dict[tuple[str, int], UUID] = {}
     media: dict[str, Media] = {}
     wallets: dict[UUID, Wallet] = {}
-    # Of wallets with a late tap: the days before their newest, from the one that it concerns on.
-    earlier_days: dict[UUID, tuple[WalletDay, ...]] = {}
+    # Of wallets with a late tap: their days, from the one that it concerns to the newest.
+    days: dict[UUID, LoadedDays] = {}
     closed_through: date | None = None
 
 
@@ -83,8 +86,10 @@ class Plan(Struct, frozen=True):
     kept: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
     wallets: tuple[Wallet, ...]
-    # Days before a wallet's newest whose openings are not as they were loaded.
-    openings: tuple[tuple[UUID, WalletDay], ...] = ()
+    # What was remembered when a day before a wallet's newest began, where it was not so loaded.
+    openings: dict[tuple[UUID, date], Opening] = {}
+    # Wallets of which days must be loaded first, from the one given on. Then nothing else counts.
+    lacks: dict[UUID, date] = {}
 
 
 def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Limits) -> Plan:
@@ -101,8 +106,9 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
         repeats=tuple(batch.repeats),
         kept=tuple(batch.kept.values()),
         entries=tuple(batch.entries),
-        wallets=tuple(batch.wallets[wallet_id] for wallet_id in batch.changed),
-        openings=batch.openings(),
+        wallets=tuple(batch.changed.values()),
+        openings=batch.openings,
+        lacks=batch.lacks,
     )
 
 
@@ -113,17 +119,14 @@ class _Batch:
         self.snapshot = snapshot
         self.book = book
         self.limits = limits
-        self.wallets = dict(snapshot.wallets)
-        self.earlier_days = {
-            wallet_id: {each.day: each for each in days}
-            for wallet_id, days in snapshot.earlier_days.items()
-        }
+        self.days = dict(snapshot.days)
         self.sequences = dict(snapshot.sequences)
-        self.folded: dict[UUID, FoldedDays] = {}
         self.kept: dict[UUID, KeptTap] = {}
         self.entries: list[JournalEntry] = []
-        self.changed: dict[UUID, None] = {}
+        self.changed: dict[UUID, Wallet] = {}
+        self.openings: dict[tuple[UUID, date], Opening] = {}
         self.repeats: list[int] = []
+        self.lacks: dict[UUID, date] = {}
         self._answered_count = 0
 
     def answer(self, tap: Tap) -> TapResult:
@@ -143,13 +146,15 @@ class _Batch:
         return first.result
 
     def _judge(self, tap: Tap) -> KeptTap:
+        received_at = self.snapshot.received_at
         refused = self._refuse_unknown(tap)
         if refused:
-            return KeptTap(tap, refusal(tap, refused), self.snapshot.received_at)
+            day = log_day(tap.tapped_at, received_at, self.book, self.limits)
+            return KeptTap(tap, refusal(tap, refused), received_at, day)
         gate = self.snapshot.registry.gates[tap.gate_id]
         media = self.snapshot.media[tap.media_token]
         assert media.wallet_id is not None
-        wallet = self.wallets[media.wallet_id]
+        wallet = self._wallet(media.wallet_id)
         facts = ride_tap(
             tap,
             network=gate.network,
@@ -160,34 +165,28 @@ class _Batch:
             coupons=media.coupons,
         )
         day = self.book.service_day_of(tap.tapped_at)
-        earlier = self.earlier_days.get(wallet.wallet_id, {})
-        days = days_for(wallet, [earlier[each] for each in sorted(earlier)], day)
         ride = take_ride(
             wallet,
             facts,
-            days,
+            self.days.get(wallet.wallet_id),
             book=self.book,
             day=day,
             closed_through=self.snapshot.closed_through,
-            folded_before=self._folded(wallet.wallet_id, days),
         )
+        if ride is None:
+            self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
+            result = refusal(tap, TapOutcome.NO_FARE)
+            return KeptTap(tap, result, received_at, day)
         outcome = _verdict(tap, wallet, ride, _network(self.book, facts))
-        if not outcome.is_let_through:
-            result = refusal(tap, outcome, wallet=wallet)
-            return KeptTap(
-                tap, result, self.snapshot.received_at, wallet.wallet_id, wallet.version, day, facts
-            )
-        self._take(wallet, ride)
-        result = ride_result(tap, outcome, ride)
-        return KeptTap(
-            tap,
-            result,
-            self.snapshot.received_at,
-            wallet.wallet_id,
-            ride.wallet.version,
-            day,
-            facts,
-        )
+        if outcome.is_let_through:
+            self._take(wallet, ride, facts)
+            result, version = ride_result(tap, outcome, ride), ride.wallet.version
+        else:
+            result, version = refusal(tap, outcome, wallet=wallet), wallet.version
+        return KeptTap(tap, result, received_at, day, wallet.wallet_id, version, facts)
+
+    def _wallet(self, wallet_id: UUID) -> Wallet:
+        return self.changed.get(wallet_id) or self.snapshot.wallets[wallet_id]
 
     def _refuse_unknown(self, tap: Tap) -> TapOutcome | None:
         registry, media = self.snapshot.registry, self.snapshot.media.get(tap.media_token)
@@ -201,10 +200,7 @@ class _Batch:
         if tap.tapped_at > self.snapshot.received_at + self.limits.tap_ahead_max:
             return TapOutcome.CLOCK_AHEAD
         tariff = self.book.tariff_at(tap.tapped_at)
-        age_max = self.limits.tap_age_max
-        if age_max is None:
-            age_max = timedelta(days=(tariff or self.book.tariffs[0]).late_taps_days)
-        if tap.tapped_at < self.snapshot.received_at - age_max:
+        if tap.tapped_at < self.snapshot.received_at - _age_max(tariff, self.book, self.limits):
             return TapOutcome.TOO_OLD
         if tariff is None:
             return TapOutcome.NO_TARIFF
@@ -223,35 +219,35 @@ class _Batch:
             return None  # The rider is already inside: what follows is a matter of money only.
         if media.is_blocked:
             return TapOutcome.MEDIA_BLOCKED
-        return _STATUS_REFUSALS.get(self.wallets[media.wallet_id].status)
+        return _STATUS_REFUSALS.get(self._wallet(media.wallet_id).status)
 
-    def _folded(self, wallet_id: UUID, days: tuple[WalletDay, ...]) -> FoldedDays | None:
-        """What these days came to when the wallet's last tap was taken, if they are the same."""
-        folded = self.folded.get(wallet_id)
-        return folded if folded is not None and folded.days == days else None
-
-    def _take(self, wallet: Wallet, ride: Ride) -> None:
+    def _take(self, wallet: Wallet, ride: Ride, facts: RideTap) -> None:
         wallet_id = wallet.wallet_id
-        for each in ride.earlier_days:
-            self.earlier_days.setdefault(wallet_id, {})[each.day] = each
-        self.folded[wallet_id] = ride.folded
-        self.wallets[wallet_id] = ride.wallet
-        self.changed[wallet_id] = None
+        moved = ride.moved
+        if moved.day != wallet.day and wallet.day is not None and wallet.opening:
+            self.openings[wallet_id, wallet.day] = wallet.opening
+        loaded = self.days.get(wallet_id)
+        if loaded is not None:
+            self.days[wallet_id] = loaded.after(moved, facts)
+            known = {each.day: each.opening for each in loaded.days}
+            for each in moved.days[:-1]:
+                if each.opening != known.get(each.day, {}):
+                    self.openings[wallet_id, each.day] = each.opening
+        self.changed[wallet_id] = ride.wallet
         self.entries.extend(ride.entries)
 
-    def openings(self) -> tuple[tuple[UUID, WalletDay], ...]:
-        """The openings of days before the newest that are not as they were loaded."""
-        loaded = {
-            (wallet_id, each.day): each.opening
-            for wallet_id, days in self.snapshot.earlier_days.items()
-            for each in days
-        }
-        return tuple(
-            (wallet_id, each)
-            for wallet_id in self.changed
-            for each in self.earlier_days.get(wallet_id, {}).values()
-            if each.opening != loaded.get((wallet_id, each.day), {})
-        )
+
+def log_day(tapped_at: datetime, received_at: datetime, book: TariffBook, limits: Limits) -> date:
+    """The day of the log that a tap is kept on: its own, unless it is too old or ahead of time."""
+    age_max = _age_max(book.tariff_at(tapped_at), book, limits)
+    is_of_its_day = received_at - age_max <= tapped_at <= received_at + limits.tap_ahead_max
+    return book.service_day_of(tapped_at if is_of_its_day else received_at)
+
+
+def _age_max(tariff: CompiledTariff | None, book: TariffBook, limits: Limits) -> timedelta:
+    if limits.tap_age_max is not None:
+        return limits.tap_age_max
+    return timedelta(days=(tariff or book.tariffs[0]).late_taps_days)
 
 
 _ACTIONS = {
@@ -266,97 +262,69 @@ _STATUS_REFUSALS = {
 
 
 class Ride(Struct, frozen=True):
-    """One tap folded into its rider's days: the wallet it leads to, and the entries in between.
-
-    `folded` has the tap's day, or the one before it, and all days since.
-    """
+    """One tap folded into its rider's days: the wallet it leads to, and the entries in between."""
 
     wallet: Wallet
-    folded: FoldedDays
+    moved: Moved
     entries: tuple[JournalEntry, ...]
-    tap_id: UUID
-    fare_media: str
+    tap: RideTap
+    # What the tap itself is charged.
+    charge: Charge | None
     currency_digits: int
-
-    @property
-    def earlier_days(self) -> tuple[WalletDay, ...]:
-        """The days before the newest, with their openings as they are now."""
-        return tuple(day for day in self.folded.days if day.day != self.wallet.day)
 
 
 def take_ride(
     wallet: Wallet,
     tap: RideTap,
-    days: Sequence[WalletDay],
+    days: LoadedDays | None,
     *,
     book: TariffBook,
     day: date,
     closed_through: date | None,
-    folded_before: FoldedDays | None = None,
-) -> Ride:
+) -> Ride | None:
     """Fold one more tap into a wallet's days and post the difference.
 
-    Shape:  `days` are those that the tap concerns (`days_for`); `folded_before` is what they come
-            to without it, where the caller has it already.
+    Shape:  None when days of the wallet are needed that were not loaded.
 
     The live gate, the late tap and the auditor all come through here.
     """
-    before = folded_before or fold_days(days, book, swept_until=wallet.swept_until)
-    folded = fold_one_more(before, day, tap, book, swept_until=wallet.swept_until)
-    if folded is None:
-        folded = fold_days(with_tap(days, day, tap), book, swept_until=wallet.swept_until)
-    moved, entries = post(
+    until = wallet.swept_until
+    moved = take_one(wallet.day, wallet.riders, wallet.opening, tap, day, book, swept_until=until)
+    if moved is None:
+        if days is None or day < days.since:
+            return None
+        moved = refold(days.days, tap, day, book, swept_until=until)
+    charged, entries = post(
         wallet,
-        changes(before.charges, folded.charges),
+        changes(moved.before, moved.after),
         cause_id=tap.tap_id,
         closed_through=closed_through,
     )
-    newest = folded.days[-1]
-    moved = structs.replace(
-        moved,
-        day=newest.day,
-        day_taps=newest.taps,
-        opening=newest.opening,
-        open_until=folded.open_until,
+    charged = structs.replace(
+        charged,
+        day=moved.day,
+        riders=moved.riders,
+        opening=moved.opening,
+        open_until=open_until(moved.riders, until),
     )
-    return Ride(
-        moved, folded, entries, tap.tap_id, tap.fare_media, book.tariffs[-1].currency_digits
-    )
-
-
-def days_for(wallet: Wallet, earlier_days: Sequence[WalletDay], day: date) -> tuple[WalletDay, ...]:
-    """Find the days that a tap of a day concerns: from the one whose end it begins with, on.
-
-    Shape:  `earlier_days` are days of the wallet before its newest, in their order: all of them, or
-            those from the last one before `day` on.
-    """
-    newest = wallet.newest_day
-    if newest is None:
-        return ()
-    if day >= newest.day:
-        return (newest,)
-    days = (*(each for each in earlier_days if each.day < newest.day), newest)
-    first = max((each.day for each in days if each.day <= day), default=days[0].day)
-    return tuple(each for each in days if each.day >= first)
+    charge = next((one for one in moved.after.values() if one.tap_id == tap.tap_id), None)
+    return Ride(charged, moved, entries, tap, charge, book.tariffs[-1].currency_digits)
 
 
 def sweep(
     wallet: Wallet, cause_id: UUID, now: datetime, book: TariffBook, closed_through: date | None
 ) -> tuple[Wallet, tuple[JournalEntry, ...]]:
     """Charge the legs that nobody can close any more."""
-    assert wallet.newest_day is not None
-    days = (wallet.newest_day,)
-    before = fold_days(days, book, swept_until=wallet.swept_until)
-    over = fold_days(days, book, swept_until=now)
-    moved, entries = post(
+    charged, entries = post(
         wallet,
-        changes(before.charges, over.charges),
+        changes(swept(wallet.riders, book, wallet.swept_until), swept(wallet.riders, book, now)),
         cause_id=cause_id,
         closed_through=closed_through,
     )
     # A sweep that charges nothing leaves no entry to tell the auditor of it, so none is noted.
     swept_until = now if entries else wallet.swept_until
-    return structs.replace(moved, swept_until=swept_until, open_until=over.open_until), entries
+    until = open_until(wallet.riders, now)
+    return structs.replace(charged, swept_until=swept_until, open_until=until), entries
 
 
 def post(
@@ -383,7 +351,6 @@ def post(
         operator = Posting(f"operator:{charge.operator_id}", change.operator_fen)
         entries.append(
             JournalEntry(
-                entry_id=uuid5(cause_id, f"{charge.tap_id} {charge.quote.product_id}"),
                 kind="fare" if charge.tap_id == cause_id else "correction",
                 cause_id=cause_id,
                 wallet_id=wallet.wallet_id,
@@ -418,43 +385,35 @@ def _network(book: TariffBook, tap: RideTap) -> NetworkRules:
 
 
 def _verdict(tap: Tap, wallet: Wallet, ride: Ride, network: NetworkRules) -> TapOutcome:
-    if ride.folded.refused:
+    if ride.moved.refused:
         return TapOutcome.NO_FARE
-    is_double = tap.tap_id in ride.folded.double_beeps
     may_refuse = tap.action.opens and not tap.offline
-    if is_double:
+    if tap.tap_id in ride.moved.double_beeps:
         return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
     if may_refuse:
-        is_exempt = ride.fare_media in network.no_minimum_balance
+        is_exempt = ride.tap.fare_media in network.no_minimum_balance
         needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
         cannot_begin = wallet.net_fen < max(needed_fen, wallet.floor_fen)
         if cannot_begin or ride.wallet.owed_fen:
             return TapOutcome.BALANCE_TOO_LOW
-    if _charge_of(ride) is None:
+    if ride.charge is None:
         return TapOutcome.LEG_OPENED
     return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED
 
 
-def _charge_of(ride: Ride) -> Charge | None:
-    return next(
-        (charge for charge in ride.folded.charges.values() if charge.tap_id == ride.tap_id), None
-    )
-
-
 def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:
     """What the gate is told of a tap that was let through."""
-    charge = _charge_of(ride)
-    fare_fen = charge.fare_fen if charge else 0
+    charge = ride.charge
     return TapResult(
         tap_id=tap.tap_id,
         outcome=outcome,
         open=True,
         display_text=_display_text(outcome, charge.rider_fen if charge else 0, ride),
-        fare_fen=fare_fen,
+        fare_fen=charge.fare_fen if charge else 0,
         payers=_payers(ride),
         balance_fen=ride.wallet.balance_fen,
         owed_fen=ride.wallet.owed_fen,
-        journey_id=ride.folded.journeys.get(tap.tap_id),
+        journey_id=ride.moved.journeys.get(tap.tap_id),
         incomplete=tap.is_incomplete,
     )
 
@@ -463,7 +422,7 @@ def _payers(ride: Ride) -> tuple[Payer, ...]:
     return tuple(
         Payer(posting.account, -posting.amount_fen)
         for entry in ride.entries
-        if entry.tap_id == ride.tap_id
+        if entry.tap_id == ride.tap.tap_id
         for posting in entry.postings
         if posting.amount_fen < 0
     )

@@ -8,7 +8,7 @@ An entry is about one wallet at most. In it the accounts `purse` (what the rider
 from __future__ import annotations
 
 from datetime import date, datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from msgspec import Struct
 
@@ -37,7 +37,6 @@ class JournalEntry(Struct, frozen=True):
     amount, -1 for a ride that turned out to be another.
     """
 
-    entry_id: UUID
     kind: str
     cause_id: UUID
     wallet_id: UUID
@@ -58,6 +57,11 @@ class JournalEntry(Struct, frozen=True):
         assert sum(posting.amount_fen for posting in self.postings) == 0, self.postings
 
     @property
+    def entry_id(self) -> UUID:
+        """Follows from what made it: one entry for each cause, tap and product."""
+        return entry_id(self.cause_id, self.tap_id, self.product_id)
+
+    @property
     def operator_fen(self) -> int:
         return sum(
             posting.amount_fen
@@ -71,6 +75,11 @@ class JournalEntry(Struct, frozen=True):
         return sum(
             posting.amount_fen for posting in self.postings if posting.account in (PURSE, DEBT)
         )
+
+
+def entry_id(cause_id: UUID, tap_id: UUID | None, product_id: str | None) -> UUID:
+    """Name an entry by what made it. A top-up's entry has the top-up's own id."""
+    return cause_id if tap_id is None else uuid5(cause_id, f"{tap_id} {product_id}")
 
 
 class Change(Struct, frozen=True):

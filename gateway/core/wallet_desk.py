@@ -274,7 +274,6 @@ class _Desk:
         moved = wallet.moved(amount_fen)
         self.entries.append(
             JournalEntry(
-                entry_id=cause_id,
                 kind=kind,
                 cause_id=cause_id,
                 wallet_id=wallet.wallet_id,

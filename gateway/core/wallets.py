@@ -13,8 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from fare_rules import RideTap
-from gateway.core.days import Opening, WalletDay
+from gateway.core.days import Opening, Riders
 
 
 class WalletStatus(StrEnum):
@@ -24,11 +23,12 @@ class WalletStatus(StrEnum):
 
 
 class Wallet(Struct, frozen=True):
-    """A wallet as its row holds it, with the taps of its newest service day.
+    """A wallet as its row holds it, with all that pricing remembers of its media.
 
-    `version` counts every change, and is stamped on the taps and entries that made it. `opening` is
-    what was remembered of each media when the day began. Legs that nobody had closed in time at
-    `swept_until` are charged; `open_until` is when the first one still open will be late.
+    `version` counts every change, and is stamped on the taps and entries that made it. `riders` is
+    what is remembered after the newest tap of its newest service day, `day`; `opening` is what was
+    when that day began. Legs that nobody had closed in time at `swept_until` are charged;
+    `open_until` is when the first one still open will be late.
     """
 
     wallet_id: UUID
@@ -39,14 +39,10 @@ class Wallet(Struct, frozen=True):
     floor_fen: int = 0
     version: int = 0
     day: date | None = None
-    day_taps: tuple[RideTap, ...] = ()
+    riders: Riders = {}
     opening: Opening = {}
     swept_until: datetime | None = None
     open_until: datetime | None = None
-
-    @property
-    def newest_day(self) -> WalletDay | None:
-        return None if self.day is None else WalletDay(self.day, self.day_taps, self.opening)
 
     @property
     def net_fen(self) -> int:

@@ -1,9 +1,9 @@
 """Micro-batches without a timer: a batch is sent when its lane is idle; meanwhile the next fills.
 
 Quiet: a batch of one, answered now. Busy: whatever gathered. A lane is one task with one connection
-of its own; taps go to lanes by their media token, so two lanes of a process seldom meet at one
-wallet, and when they do PostgreSQL's row lock decides. A client that goes away never cancels a
-commit.
+of its own; taps go to lanes by their media token, and once several media of one wallet have been
+seen, all of them to one lane. Where two lanes, or two gateways, meet at a wallet all the same, one
+of them decides again. A client that goes away never cancels a commit.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from gateway.shell.store import OUTAGES, RACES, connect
 
 log = structlog.get_logger()
 
-RunBatch = Callable[[asyncpg.Connection, Sequence[Tap]], Awaitable[Plan]]
+# The last is whether to lock the wallets first: after a lost race, so that none is lost for ever.
+RunBatch = Callable[[asyncpg.Connection, Sequence[Tap], bool], Awaitable[Plan]]
 _RACES_MAX = 20
+_HOMES_MAX = 100_000
 _PAUSE_SECONDS_MAX = 0.5
 
 
@@ -68,8 +70,10 @@ class Batcher:
     ) -> None:
         self._queue_taps_max = queue_taps_max
         self._waiting_count = 0
+        # Media of wallets that have several: by what of the wallet their lane is chosen.
+        self._homes: dict[str, int] = {}
         self._lanes = [
-            _Lane(dsn, run_batch, batch_taps_max, commit_timeout_seconds, self._taken)
+            _Lane(dsn, run_batch, batch_taps_max, commit_timeout_seconds, self._taken, self._learn)
             for _ in range(lanes_count)
         ]
 
@@ -107,7 +111,17 @@ class Batcher:
         await asyncio.gather(*(lane.stop() for lane in self._lanes))
 
     def _lane_of(self, tap: Tap) -> _Lane:
-        return self._lanes[zlib.crc32(tap.media_token.encode()) % len(self._lanes)]
+        home = self._homes.get(tap.media_token)
+        if home is None:
+            home = zlib.crc32(tap.media_token.encode())
+        return self._lanes[home % len(self._lanes)]
+
+    def _learn(self, plan: Plan) -> None:
+        for wallet in plan.wallets:
+            if len(wallet.riders) > 1:
+                if len(self._homes) > _HOMES_MAX:
+                    self._homes.clear()
+                self._homes.update(dict.fromkeys(wallet.riders, wallet.wallet_id.int))
 
     def _taken(self, count: int) -> None:
         self._waiting_count -= count
@@ -122,12 +136,14 @@ class _Lane:
         batch_taps_max: int,
         commit_timeout_seconds: float,
         taken: Callable[[int], None],
+        learn: Callable[[Plan], None],
     ) -> None:
         self._dsn = dsn
         self._run_batch = run_batch
         self._batch_taps_max = batch_taps_max
         self._commit_timeout_seconds = commit_timeout_seconds
         self._taken = taken
+        self._learn = learn
         self._groups: deque[_Group] = deque()
         self._has_work = asyncio.Event()
         self._is_stopping = False
@@ -191,6 +207,7 @@ class _Lane:
             log.exception("tap batch failed", taps_count=len(taps))
             _fail(groups[0], error)
         else:
+            self._learn(plan)
             _resolve(groups, plan)
 
     async def _run_until_known(self, taps: list[Tap]) -> Plan:
@@ -203,7 +220,7 @@ class _Lane:
                         self._dsn, timeout_seconds=self._commit_timeout_seconds
                     )
                 with telemetry.BATCH_SECONDS.time():
-                    return await self._run_batch(self._connection, taps)
+                    return await self._run_batch(self._connection, taps, races > 0)
             except RACES:
                 races += 1
                 if races > _RACES_MAX:

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from gateway.core.ledger import entry_id
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
@@ -105,7 +106,7 @@ async def list_settlement_rows(pool: asyncpg.Pool) -> list[SettlementRow]:
 
 async def load_lines(pool: asyncpg.Pool, row: SettlementRow) -> list[SettledLine]:
     found = await pool.fetch(
-        """SELECT entry_id, kind, tap_id, cause_id, operator_id, product_id, service_day,
+        """SELECT kind, tap_id, cause_id, operator_id, product_id, service_day,
             settlement_day, effective_at, recorded_at, ride_count,
             amounts_fen[array_position(accounts, 'operator:' || operator_id)] AS amount_fen
         FROM journal_entry
@@ -114,7 +115,10 @@ async def load_lines(pool: asyncpg.Pool, row: SettlementRow) -> list[SettledLine
         row.settlement_day,
         row.days_after,
     )
-    return [SettledLine(**line) for line in found]
+    return [
+        SettledLine(entry_id(line["cause_id"], line["tap_id"], line["product_id"]), **line)
+        for line in found
+    ]
 
 
 def parties_of(row: SettlementRow) -> Parties:

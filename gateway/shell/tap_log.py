@@ -13,7 +13,7 @@ from gateway.shell.store import connect
 
 _ROWS_AT_ONCE = 20_000
 _READ = """
-SELECT facts FROM tap
+SELECT tap_id, said, facts FROM tap
 WHERE outcome = ANY($1::text[]) AND ($2::date IS NULL OR service_day <= $2)
 ORDER BY wallet_id, service_day
 """

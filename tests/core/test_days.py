@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from gateway.core.days import WalletDay, fold_days, fold_one_more
+from gateway.core.days import WalletDay, fold_days, open_until, swept, take_one
 
 # Taps as (action, spot, clock); then each charge as (clock of the tap it hangs on, product, fen).
 DAYS = [
@@ -74,30 +74,48 @@ def test_a_day_costs_what_its_taps_say_in_any_order(desk, harbour, taps, charges
         assert found(fold_day(arriving, harbour)) == due
 
 
+def take(desk, harbour, taps, *, swept_until=None, day=DAY):
+    """Take the newest tap after what is remembered of those before it."""
+    *before, newest = taps
+    known = fold_day(before, harbour, swept_until=swept_until)
+    return take_one(DAY, known.riders, {}, newest, day, harbour, swept_until=swept_until)
+
+
 @pytest.mark.parametrize("taps", [row[1] for row in DAYS], ids=[row[0] for row in DAYS])
-@pytest.mark.parametrize("swept_until", [None, LATER], ids=["under way", "swept"])
-def test_one_more_tap_comes_to_the_same_as_all_of_them(desk, harbour, taps, swept_until):
+def test_one_more_tap_comes_to_the_same_as_all_of_them(desk, harbour, taps):
     in_order = sorted(told(desk, taps), key=lambda tap: tap.order)
-    folded = fold_day([], harbour, swept_until=swept_until)
-    for count, tap in enumerate(in_order, 1):
-        folded = fold_one_more(folded, DAY, tap, harbour, swept_until=swept_until)
-        afresh = fold_day(in_order[:count], harbour, swept_until=swept_until)
-        for field in ("days", "charges", "journeys", "double_beeps", "refused", "open_until"):
-            assert getattr(folded, field) == getattr(afresh, field)
+    for count in range(1, len(in_order) + 1):
+        moved = take(desk, harbour, in_order[:count])
+        before = fold_day(in_order[: count - 1], harbour)
+        afresh = fold_day(in_order[:count], harbour)
+        assert moved.riders == afresh.riders
+        assert before.charges | moved.after == afresh.charges
+        assert before.journeys | moved.journeys == afresh.journeys
+        assert before.double_beeps | moved.double_beeps == afresh.double_beeps
 
 
-def test_a_tap_before_the_newest_of_its_card_or_of_another_day_needs_all_of_them(desk, harbour):
+def test_a_tap_before_the_newest_of_its_card_or_of_an_earlier_day_needs_all_of_them(desk, harbour):
     first, second = told(desk, [("board", "M390", "08:00"), ("board", "M506", "08:30")])
-    folded = fold_day([second], harbour)
-    assert fold_one_more(folded, DAY, first, harbour, swept_until=None) is None
-    assert fold_one_more(folded, date(2018, 9, 2), second, harbour, swept_until=None) is None
+    assert take(desk, harbour, [second, first]) is None
+    assert take(desk, harbour, [first, second], day=date(2018, 8, 31)) is None
+
+
+def test_an_exit_after_its_leg_was_swept_needs_all_of_them_for_that_charge_is_given_back(
+    desk, harbour
+):
+    taps = told(desk, [("enter", "luohu", "08:00"), ("exit", "laojie", "08:20")])
+    assert take(desk, harbour, taps, swept_until=desk.at("10:00")) is not None
+    assert take(desk, harbour, taps, swept_until=LATER) is None
 
 
 def test_a_leg_stays_open_until_it_is_swept(desk, harbour):
     taps = told(desk, [("enter", "luohu", "08:00")])
-    assert fold_day(taps, harbour).open_until == desk.at("11:00")
+    riders = fold_day(taps, harbour).riders
+    assert open_until(riders, None) == desk.at("11:00")
+    assert open_until(riders, LATER) is None
+    assert [charge.fare_fen for charge in swept(riders, harbour, LATER).values()] == [900]
+    assert swept(riders, harbour, desk.at("10:59")) == {}
     over = fold_day(taps, harbour, swept_until=LATER)
-    assert over.open_until is None
     assert found(over) == [(desk.at("08:00"), "unclosed_leg", 900)]
 
 

@@ -65,7 +65,7 @@ def test_the_riders_side_is_the_purse_and_then_the_debt(balance, owed, amount, p
 def entry(*amounts: int) -> JournalEntry:
     sides = tuple(Posting(f"account {n}", amount) for n, amount in enumerate(amounts))
     one = UUID(int=1)
-    return JournalEntry(one, "fare", one, one, 1, NOON, date(2018, 9, 1), date(2018, 9, 1), sides)
+    return JournalEntry("fare", one, one, 1, NOON, date(2018, 9, 1), date(2018, 9, 1), sides)
 
 
 @pytest.mark.parametrize("amounts", [(1, -2), (0,), (), (*[1] * POSTINGS_MAX, -POSTINGS_MAX)])
@@ -78,4 +78,4 @@ def test_the_operators_part_is_what_its_account_gains():
     sides = (Posting("purse", -200), Posting("debt", -50), Posting("operator:bus", 250))
     one = UUID(int=1)
     day = date(2018, 9, 1)
-    assert JournalEntry(one, "fare", one, one, 1, NOON, day, day, sides).operator_fen == 250
+    assert JournalEntry("fare", one, one, 1, NOON, day, day, sides).operator_fen == 250

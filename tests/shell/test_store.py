@@ -25,7 +25,8 @@ from gateway.settlement_path import CloseRefused, run_settlement_close
 from gateway.shell.batcher import Batcher
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import connect, list_taps_for_a_person, open_pool, tap_work
+from gateway.shell.store import connect, open_pool
+from gateway.shell.tap_store import list_taps_for_a_person, tap_work
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 
@@ -113,9 +114,9 @@ async def test_the_gateway_may_not_edit_the_ledger_and_its_owner_cannot(
 async def post_like_the_fare(pool: asyncpg.Pool, amounts_fen: Sequence[int]) -> None:
     accounts = [f"sponsor:bank_{n}" for n in range(len(amounts_fen))]
     await pool.execute(
-        """INSERT INTO journal_entry SELECT gen_random_uuid(), kind, cause_id, wallet_id,
-        wallet_version, effective_at, recorded_at, service_day, settlement_day, tap_id,
-        operator_id, product_id, ride_count, $1, $2 FROM journal_entry WHERE kind = 'fare'""",
+        """INSERT INTO journal_entry SELECT wallet_id, 1000 + random() * 1000000,
+        effective_at, recorded_at, service_day, settlement_day, ride_count, cause_id, tap_id, kind,
+        operator_id, product_id, $1, $2 FROM journal_entry WHERE kind = 'fare'""",
         accounts,
         amounts_fen,
     )
@@ -145,9 +146,17 @@ async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charge
 ) -> None:
     registry = await load_registry(pool)
 
-    async def run_batch(connection: asyncpg.Connection, taps: Sequence[Tap]) -> Plan:
+    async def run_batch(
+        connection: asyncpg.Connection, taps: Sequence[Tap], is_locking: bool
+    ) -> Plan:
         return await run_tap_batch(
-            connection, taps, registry=registry, book=BOOK, limits=LIMITS, received_at=NOW
+            connection,
+            taps,
+            registry=registry,
+            book=BOOK,
+            limits=LIMITS,
+            received_at=NOW,
+            is_locking=is_locking,
         )
 
     batcher = Batcher(
@@ -166,7 +175,7 @@ async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charge
         await owner.execute(
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE datname = current_database() AND usename IS NOT NULL
-            AND query ILIKE ANY (ARRAY['%INSERT INTO tap%', 'COMMIT%', '%UPDATE wallet%'])
+            AND query ILIKE ANY (ARRAY['COPY%', 'COMMIT%', '%UPDATE wallet%'])
             AND pid <> pg_backend_pid()"""
         )
         await asyncio.sleep(0.01)
@@ -187,8 +196,10 @@ async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_ne
     registry = await load_registry(pool)
     connection = await connect(database)
     day = date(2018, 9, 3)
-    async with tap_work(connection, BOOK) as work:
-        await work.load_snapshot([boarding("card-1", 1)], registry, NOW)
+    async with tap_work(connection) as work:
+        await work.load_snapshot(
+            [boarding("card-1", 1)], registry, NOW, [day], is_locking=False
+        )
         closing = asyncio.create_task(
             run_settlement_close(
                 pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path, debtor=DEBTOR

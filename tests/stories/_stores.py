@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 from msgspec import structs
 
 from fare_rules import TariffBook
-from gateway.core.days import WalletDay
+from gateway.core.days import LoadedDays, WalletDay
 from gateway.core.decide import Limits, Plan, Snapshot, decide
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Gate, Operator, Registry, Route, Stop
@@ -62,31 +62,39 @@ class FakeStore:
         self.openings: dict = {}
 
     def take_taps(self, taps: Sequence[Tap], now: datetime) -> Plan:
-        plan = decide(taps, structs.replace(self.held, received_at=now), self.book, LIMITS)
+        snapshot = structs.replace(self.held, received_at=now)
+        plan = decide(taps, snapshot, self.book, LIMITS)
+        while plan.lacks:
+            found = {i: self._days(i, day) for i, day in plan.lacks.items()}
+            snapshot = structs.replace(snapshot, days=snapshot.days | found)
+            plan = decide(taps, snapshot, self.book, LIMITS)
         kept = self.held.kept | {one.tap.tap_id: one for one in plan.kept}
-        days: dict = {}
-        openings = self.openings | {(i, each.day): each.opening for i, each in plan.openings}
-        self.openings = openings
-        for one in kept.values():
-            if one.result.outcome.is_let_through:
-                by_day = days.setdefault(one.wallet_id, {})
-                known = by_day.get(one.service_day, WalletDay(one.service_day))
-                by_day[one.service_day] = WalletDay(
-                    one.service_day,
-                    (*known.taps, one.facts),
-                    openings.get((one.wallet_id, one.service_day), {}),
-                )
+        self.openings |= plan.openings
         self._hold(
             plan.wallets,
             plan.entries,
             kept=kept,
             sequences={(one.tap.gate_id, one.tap.sequence): i for i, one in kept.items()},
-            earlier_days={
-                wallet_id: tuple(by_day[day] for day in sorted(by_day))
-                for wallet_id, by_day in days.items()
-            },
         )
         return plan
+
+    def _days(self, wallet_id: UUID, since: date) -> LoadedDays:
+        wallet = self.held.wallets[wallet_id]
+        openings = {day: o for (i, day), o in self.openings.items() if i == wallet_id}
+        openings |= {wallet.day: wallet.opening}
+        days: dict = {}
+        for one in self.held.kept.values():
+            if one.wallet_id == wallet_id and one.result.outcome.is_let_through:
+                days.setdefault(one.service_day, []).append(one.facts)
+        first = max((day for day in days if day <= since), default=since)
+        return LoadedDays(
+            since,
+            tuple(
+                WalletDay(day, tuple(taps), openings.get(day, {}))
+                for day, taps in sorted(days.items())
+                if day >= first
+            ),
+        )
 
     def take_wishes(self, wishes: Sequence[Wish], now: datetime) -> WalletPlan | WalletRefusal:
         top_ups = {e.entry_id: (e.wallet_id, -e.postings[-1].amount_fen) for e in self.posted}

@@ -41,7 +41,9 @@ CREATE TABLE credential (
     is_revoked boolean NOT NULL DEFAULT false
 );
 
--- Riders' money. One row is the lock for everything of its rider; fillfactor leaves room for HOT updates.
+-- Riders' money. One row is the lock for everything of its rider. No index on what a tap changes, and room
+-- left on the page: so that every update is a HOT update and touches no index.
+-- state is MessagePack (gateway/shell/rows.py): what pricing remembers of the wallet's media.
 CREATE TABLE wallet (
     wallet_id uuid PRIMARY KEY,
     issuer_id text REFERENCES operator,
@@ -50,16 +52,12 @@ CREATE TABLE wallet (
     owed_fen bigint NOT NULL,
     floor_fen bigint NOT NULL CHECK (floor_fen <= 0),
     version bigint NOT NULL,
-    day date,
-    day_taps bytea NOT NULL,
-    opening bytea NOT NULL,
-    swept_until timestamptz,
     open_until timestamptz,
+    state bytea NOT NULL,
     opened_at timestamptz NOT NULL,
     CONSTRAINT balance_above_floor CHECK (balance_fen >= floor_fen),
     CONSTRAINT owes_only_at_floor CHECK (owed_fen = 0 OR (owed_fen > 0 AND balance_fen = floor_fen))
-) WITH (fillfactor = 60);
-CREATE INDEX wallet_open_until ON wallet (open_until) WHERE open_until IS NOT NULL;
+) WITH (fillfactor = 50);
 
 -- What was remembered of a wallet when an earlier day of it began, where that is not nothing: a late tap
 -- is priced from there. opening is MessagePack (gateway/shell/rows.py).
@@ -80,69 +78,97 @@ CREATE TABLE media (
 );
 CREATE INDEX media_wallet ON media (wallet_id);
 
--- The tap log: every tap that was answered, with its answer, for ever.
--- said, facts and answer are MessagePack (gateway/shell/rows.py).
+-- The days that the tap log and the ledger have a partition for. Taps of a day that has none make it first.
+CREATE TABLE log_day (
+    service_day date PRIMARY KEY,
+    opened_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The tap log: every tap that was answered, with its answer. said, facts and answer are MessagePack
+-- (gateway/shell/rows.py). A tap too old or too early for its own day is kept on the day it came.
 CREATE TABLE tap (
     tap_id uuid NOT NULL,
-    gate_id text NOT NULL,
-    sequence bigint NOT NULL,
-    tapped_at timestamptz NOT NULL,
+    service_day date NOT NULL,
     received_at timestamptz NOT NULL,
-    outcome text NOT NULL,
     needs_person boolean NOT NULL,
+    outcome text NOT NULL,
     wallet_id uuid,
     wallet_version bigint,
-    service_day date,
     said bytea NOT NULL,
     facts bytea,
     answer bytea NOT NULL,
-    CONSTRAINT tap_once PRIMARY KEY (tap_id)
-);
--- A tap refused for reusing a sequence is kept too, so it must not need the sequence for itself.
-CREATE UNIQUE INDEX tap_sequence_once ON tap (gate_id, sequence) WHERE outcome <> 'sequence_reused';
+    CONSTRAINT tap_once PRIMARY KEY (tap_id, service_day)
+) PARTITION BY RANGE (service_day);
 CREATE INDEX tap_needs_person ON tap (received_at, tap_id) WHERE needs_person;
-CREATE INDEX tap_wallet_day ON tap (wallet_id, service_day) WHERE wallet_id IS NOT NULL;
+CREATE INDEX tap_wallet ON tap (wallet_id) WHERE wallet_id IS NOT NULL;
 
--- The ledger. purse and debt are those of wallet_id; every other account is named in full.
--- Eight postings are the most an entry has; the sum is written out because a CHECK may not aggregate and
--- a function call per row costs more than the rest of the insert.
+-- Which tap a gate gave a number to, over all days: a tap that comes again under another day is found here.
+-- A tap refused for reusing a number is not.
+CREATE TABLE gate_sequence (
+    sequence bigint NOT NULL,
+    service_day date NOT NULL,
+    tap_id uuid NOT NULL,
+    gate_id text NOT NULL,
+    CONSTRAINT sequence_once PRIMARY KEY (gate_id, sequence)
+);
+CREATE INDEX gate_sequence_day ON gate_sequence USING brin (service_day);
+
+-- The ledger. purse and debt are those of wallet_id; every other account is named in full. The wallet's
+-- version makes an entry unique; that its wallet exists is checked by the audit, not row by row.
+-- The sum is written out because a CHECK may not aggregate and a function call per row costs more than the
+-- rest of the insert; most entries have two postings, or three.
 CREATE TABLE journal_entry (
-    entry_id uuid PRIMARY KEY,
-    kind text NOT NULL CHECK (kind IN ('fare', 'correction', 'top_up', 'payout')),
-    cause_id uuid NOT NULL,
-    wallet_id uuid NOT NULL REFERENCES wallet,
+    wallet_id uuid NOT NULL,
     wallet_version bigint NOT NULL,
     effective_at timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL,
     service_day date NOT NULL,
     settlement_day date NOT NULL,
+    ride_count bigint NOT NULL,
+    cause_id uuid NOT NULL,
     tap_id uuid,
+    kind text NOT NULL CHECK (kind IN ('fare', 'correction', 'top_up', 'payout')),
     operator_id text,
     product_id text,
-    ride_count bigint NOT NULL,
     accounts text [] NOT NULL,
     amounts_fen bigint [] NOT NULL,
+    CONSTRAINT entry_once PRIMARY KEY (wallet_id, wallet_version, service_day),
     CONSTRAINT postings_pair CHECK (
         cardinality(accounts) = cardinality(amounts_fen) AND cardinality(accounts) BETWEEN 2 AND 16
     ),
     CONSTRAINT postings_sum_to_zero CHECK (
-        amounts_fen[1] + amounts_fen[2] + coalesce(amounts_fen[3], 0) + coalesce(amounts_fen[4], 0)
-        + coalesce(amounts_fen[5], 0) + coalesce(amounts_fen[6], 0) + coalesce(amounts_fen[7], 0)
-        + coalesce(amounts_fen[8], 0) + coalesce(amounts_fen[9], 0) + coalesce(amounts_fen[10], 0)
-        + coalesce(amounts_fen[11], 0) + coalesce(amounts_fen[12], 0) + coalesce(amounts_fen[13], 0)
-        + coalesce(amounts_fen[14], 0) + coalesce(amounts_fen[15], 0) + coalesce(amounts_fen[16], 0)
-        = 0
+        CASE cardinality(amounts_fen)
+            WHEN 2 THEN amounts_fen[1] + amounts_fen[2]
+            WHEN 3 THEN amounts_fen[1] + amounts_fen[2] + amounts_fen[3]
+            ELSE
+                amounts_fen[1] + amounts_fen[2] + amounts_fen[3] + amounts_fen[4]
+                + coalesce(amounts_fen[5], 0) + coalesce(amounts_fen[6], 0) + coalesce(amounts_fen[7], 0)
+                + coalesce(amounts_fen[8], 0) + coalesce(amounts_fen[9], 0) + coalesce(amounts_fen[10], 0)
+                + coalesce(amounts_fen[11], 0) + coalesce(amounts_fen[12], 0)
+                + coalesce(amounts_fen[13], 0) + coalesce(amounts_fen[14], 0)
+                + coalesce(amounts_fen[15], 0) + coalesce(amounts_fen[16], 0)
+        END = 0
     ),
     CONSTRAINT settled_no_earlier_than_it_happened CHECK (settlement_day >= service_day)
+) PARTITION BY RANGE (service_day);
+-- Entries of one settlement day lie together, for they are written in the order of time.
+CREATE INDEX journal_entry_settlement ON journal_entry USING brin (settlement_day) WITH (pages_per_range = 8);
+
+-- Top-ups by the id that the desk gave them, over all days: one that comes again is found here.
+CREATE TABLE top_up (
+    top_up_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL REFERENCES wallet,
+    amount_fen bigint NOT NULL CHECK (amount_fen > 0),
+    recorded_at timestamptz NOT NULL
 );
-CREATE INDEX journal_entry_wallet ON journal_entry (wallet_id, service_day);
-CREATE INDEX journal_entry_settlement ON journal_entry (settlement_day);
 
 CREATE VIEW posting AS
 SELECT
-    entry.entry_id,
     entry.kind,
+    entry.cause_id,
+    entry.tap_id,
     entry.wallet_id,
+    entry.wallet_version,
     entry.effective_at,
     entry.recorded_at,
     entry.service_day,
@@ -199,12 +225,40 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tap
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON journal_entry
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON top_up
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON settlement
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON settlement_batch
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON settlement_manifest
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
+
+-- Make a day's partitions. The table is made first and attached then, which waits for no reader and no tap; the
+-- row of log_day lets one process do it while others wait.
+CREATE FUNCTION open_log_day(day date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+DECLARE
+    parent text;
+    part text;
+BEGIN
+    INSERT INTO log_day (service_day) VALUES (day) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN RETURN; END IF;
+    FOREACH parent IN ARRAY ARRAY['tap', 'journal_entry'] LOOP
+        part := parent || '_' || to_char(day, 'YYYYMMDD');
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+        EXECUTE format(
+            'CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit()', part
+        );
+        EXECUTE format(
+            'ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            parent, part, day, day + 1
+        );
+        EXECUTE format('GRANT SELECT ON %I TO faregate_gateway', part);
+    END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION open_log_day FROM PUBLIC;
 
 DO $$
 BEGIN
@@ -219,8 +273,9 @@ GRANT INSERT, UPDATE ON
 registry_version, operator, stop, route, gate, gate_key, credential, wallet, wallet_day, media,
 settlement_clock
 TO faregate_gateway;
-GRANT INSERT ON tap, journal_entry, settlement, settlement_batch, settlement_manifest
+GRANT INSERT ON tap, gate_sequence, journal_entry, top_up, settlement, settlement_batch, settlement_manifest
 TO faregate_gateway;
+GRANT EXECUTE ON FUNCTION open_log_day TO faregate_gateway;
 
 -- migrate:down
 
@@ -228,6 +283,6 @@ SET lock_timeout = '10s';
 SET statement_timeout = '60s';
 
 DROP TABLE settlement_manifest, settlement_batch, settlement, settlement_clock CASCADE;
-DROP TABLE journal_entry, tap, media, wallet_day, wallet, credential, gate_key, gate, route, stop CASCADE;
+DROP TABLE journal_entry, top_up, gate_sequence, tap, log_day, media, wallet_day, wallet, credential, gate_key, gate, route, stop CASCADE;
 DROP TABLE operator, registry_version CASCADE;
-DROP FUNCTION refuse_edit;
+DROP FUNCTION open_log_day, refuse_edit;

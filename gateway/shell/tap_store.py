@@ -1,0 +1,257 @@
+"""The tap log's statements: what a tap batch loads and saves, and what is asked of the log later.
+
+Round trips of one tap batch, whatever its size:
+
+    BEGIN, read the settlement clock, media, wallets, numbers and taps seen,
+    append sequences and taps and entries, update wallets, COMMIT
+
+Late taps add one that reads days from the log. Nothing is locked: a wallet that somebody else has
+changed meanwhile, or a tap that somebody else has saved, is found out by saving, and the batch is
+decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from uuid import UUID
+
+import asyncpg
+from msgspec import structs
+
+from fare_rules import RideTap
+from gateway.core.audit import WalletBooks
+from gateway.core.days import LoadedDays, Opening, WalletDay
+from gateway.core.decide import KeptTap, Plan, Snapshot
+from gateway.core.ledger import JournalEntry
+from gateway.core.registry import Registry
+from gateway.core.taps import Tap, TapOutcome
+from gateway.core.wallets import Wallet
+from gateway.shell import rows
+from gateway.shell.store import (
+    LOCK_WALLETS,
+    READ_CLOCK,
+    READ_MEDIA,
+    Connection,
+    LostRace,
+    append,
+    save_wallets_and_entries,
+)
+
+
+class TapWork:
+    """One tap batch's transaction."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def load_snapshot(
+        self,
+        taps: Sequence[Tap],
+        registry: Registry,
+        received_at: datetime,
+        days: Sequence[date],
+        *,
+        is_locking: bool,
+    ) -> Snapshot:
+        """Load what deciding these taps needs.
+
+        Shape:  `days` are the days of the log that the taps are kept on. The settlement clock comes
+                first, so that no day closes until we commit. Wallets are not locked unless asked:
+                saving finds out whether anybody else has changed one.
+        """
+        tokens = list({tap.media_token for tap in taps})
+        connection = self._connection
+        closed_through = await connection.fetchval(READ_CLOCK)
+        media = {
+            row["media_token"]: rows.media_from_row(row)
+            for row in await connection.fetch(READ_MEDIA, tokens)
+        }
+        ids = list({one.wallet_id for one in media.values() if one.wallet_id})
+        found = await connection.fetch(LOCK_WALLETS if is_locking else _READ_WALLETS_BY_ID, ids)
+        wallets = {row["wallet_id"]: rows.wallet_from_row(row) for row in found}
+        kept = await self._load_seen(taps, days)
+        return Snapshot(
+            received_at=received_at,
+            registry=registry,
+            kept=kept,
+            sequences={
+                (one.tap.gate_id, one.tap.sequence): i
+                for i, one in kept.items()
+                if one.result.outcome is not TapOutcome.SEQUENCE_REUSED
+            },
+            media=media,
+            wallets=wallets,
+            closed_through=closed_through,
+        )
+
+    async def _load_seen(self, taps: Sequence[Tap], days: Sequence[date]) -> dict[UUID, KeptTap]:
+        """Taps in the log by these ids on these days, or with these gates' numbers on any day."""
+        ids = {tap.tap_id for tap in taps}
+        numbered = await self._connection.fetch(
+            _READ_SEQUENCES, [tap.gate_id for tap in taps], [tap.sequence for tap in taps]
+        )
+        ids.update(row["tap_id"] for row in numbered)
+        on = set(days) | {row["service_day"] for row in numbered}
+        found = await self._connection.fetch(_READ_TAPS, list(ids), list(on))
+        return {row["tap_id"]: rows.kept_from_row(row) for row in found}
+
+    async def load_days(self, snapshot: Snapshot, lacks: dict[UUID, date]) -> Snapshot:
+        """Load the days of some wallets, too, each from the one given on."""
+        wallets = [snapshot.wallets[wallet_id] for wallet_id in lacks]
+        found = await _read_days(self._connection, wallets, list(lacks.values()))
+        return structs.replace(snapshot, days=snapshot.days | found)
+
+    async def save_plan(self, plan: Plan, snapshot: Snapshot) -> None:
+        """Save all of a plan.
+
+        Raises: LostRace when a tap of it is in the log already, or a wallet has changed since it
+                was loaded.
+        """
+        if plan.kept:
+            # In one order everywhere, so that two batches with the same taps wait, not deadlock.
+            kept = sorted(plan.kept, key=lambda one: one.tap.tap_id.bytes)
+            try:
+                await append(self._connection, "gate_sequence", *rows.sequence_rows(kept))
+                await append(self._connection, "tap", *rows.kept_rows(kept))
+            except asyncpg.UniqueViolationError as lost:
+                raise LostRace("a tap of this batch was saved by another process") from lost
+        if plan.openings:
+            await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(plan.openings))
+        await save_wallets_and_entries(
+            self._connection, plan.wallets, plan.entries, snapshot.received_at, snapshot.wallets
+        )
+
+
+@asynccontextmanager
+async def tap_work(connection: asyncpg.Connection) -> AsyncIterator[TapWork]:
+    async with connection.transaction():
+        yield TapWork(connection)
+
+
+async def _read_days(
+    connection: Connection | asyncpg.Pool, wallets: Sequence[Wallet], since: Sequence[date]
+) -> dict[UUID, LoadedDays]:
+    """Days of wallets up to their newest, from the last one with taps up to the first asked."""
+    ids = [wallet.wallet_id for wallet in wallets]
+    openings: dict[tuple[UUID, date], Opening] = {
+        (row["wallet_id"], row["day"]): rows.opening_from(row["opening"])
+        for row in await connection.fetch(_READ_OPENINGS, ids)
+    }
+    for wallet in wallets:
+        if wallet.day is not None:
+            openings[wallet.wallet_id, wallet.day] = wallet.opening
+    taps: dict[UUID, dict[date, list[RideTap]]] = {}
+    for row in await connection.fetch(_READ_DAYS, ids, since, _LET_THROUGH):
+        days = taps.setdefault(row["wallet_id"], {})
+        days.setdefault(row["service_day"], []).append(rows.facts_from_row(row))
+    return {
+        wallet_id: LoadedDays(
+            first,
+            tuple(
+                WalletDay(day, tuple(found), openings.get((wallet_id, day), {}))
+                for day, found in sorted(taps.get(wallet_id, {}).items())
+            ),
+        )
+        for wallet_id, first in zip(ids, since, strict=True)
+    }
+
+
+async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
+    row = await pool.fetchrow(_READ_TAP, tap_id)
+    return rows.kept_from_row(row) if row else None
+
+
+async def list_taps_for_a_person(
+    pool: asyncpg.Pool, after: UUID | None, limit: int
+) -> list[KeptTap]:
+    """Incomplete and quarantined taps, as they arrived; `after` is the last one seen."""
+    found = await pool.fetch(_READ_FOR_A_PERSON, after, limit)
+    return [rows.kept_from_row(row) for row in found]
+
+
+async def load_wallet_days(pool: asyncpg.Pool, wallet: Wallet, day: date) -> LoadedDays:
+    """The days of a wallet that a tap of a day concerns."""
+    return (await _read_days(pool, [wallet], [day]))[wallet.wallet_id]
+
+
+async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    found: list[asyncpg.Record] = await pool.fetch(_READ_CHARGES, tap_ids)
+    return found
+
+
+async def load_books(connection: Connection, after: UUID | None, limit: int) -> list[WalletBooks]:
+    """All that is kept of the next wallets, in order of their ids."""
+    wallets = [
+        rows.wallet_from_row(row) for row in await connection.fetch(_READ_WALLETS, after, limit)
+    ]
+    ids = [wallet.wallet_id for wallet in wallets]
+    taps: dict[UUID, list[KeptTap]] = {}
+    for row in await connection.fetch(_READ_TAPS_OF_WALLETS, ids):
+        taps.setdefault(row["wallet_id"], []).append(rows.kept_from_row(row))
+    entries: dict[UUID, list[JournalEntry]] = {}
+    for row in await connection.fetch(_READ_ENTRIES_OF_WALLETS, ids):
+        entries.setdefault(row["wallet_id"], []).append(rows.entry_from_row(row))
+    return [
+        WalletBooks(w, tuple(taps.get(w.wallet_id, ())), tuple(entries.get(w.wallet_id, ())))
+        for w in wallets
+    ]
+
+
+_READ_WALLETS_BY_ID = "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[])"
+_KEPT = """
+    tap.tap_id, tap.said, tap.answer, tap.facts, tap.received_at, tap.outcome,
+    tap.wallet_id, tap.wallet_version, tap.service_day
+"""
+_READ_TAP = f"SELECT {_KEPT} FROM tap WHERE tap_id = $1"
+_READ_FOR_A_PERSON = f"""
+SELECT {_KEPT} FROM tap WHERE needs_person AND ($1::uuid IS NULL OR (received_at, tap_id) > (
+    SELECT seen.received_at, seen.tap_id FROM tap AS seen WHERE seen.tap_id = $1
+))
+ORDER BY received_at, tap_id LIMIT $2
+"""
+_READ_TAPS = f"""
+SELECT {_KEPT} FROM tap WHERE tap_id = ANY($1::uuid[]) AND service_day = ANY($2::date[])
+"""
+_READ_SEQUENCES = """
+SELECT tap_id, service_day FROM unnest($1::text[], $2::bigint[]) AS asked (gate_id, sequence)
+JOIN gate_sequence USING (gate_id, sequence)
+"""
+_LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
+# From the last day with taps up to the one asked for: the next begins as that one ended.
+_READ_DAYS = f"""
+SELECT {_KEPT} FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, day)
+JOIN tap ON tap.wallet_id = asked.wallet_id AND tap.service_day >= coalesce((
+    SELECT max(before.service_day) FROM tap AS before
+    WHERE before.wallet_id = asked.wallet_id AND before.service_day <= asked.day
+    AND before.outcome = ANY($3::text[])
+), asked.day)
+WHERE tap.outcome = ANY($3::text[])
+"""
+_READ_OPENINGS = "SELECT * FROM wallet_day WHERE wallet_id = ANY($1::uuid[])"
+_UPSERT_OPENINGS = """
+INSERT INTO wallet_day (wallet_id, day, opening)
+SELECT * FROM unnest($1::uuid[], $2::date[], $3::bytea[])
+ON CONFLICT (wallet_id, day) DO UPDATE SET opening = excluded.opening
+"""
+_READ_CHARGES = """
+SELECT
+    entry.tap_id, entry.operator_id, entry.product_id,
+    sum(entry.ride_count)::bigint AS ride_count,
+    sum(entry.amounts_fen[array_position(entry.accounts, 'operator:' || entry.operator_id)])::bigint
+        AS fare_fen
+FROM tap JOIN journal_entry AS entry USING (wallet_id, service_day)
+WHERE tap.tap_id = ANY($1::uuid[]) AND entry.tap_id = tap.tap_id
+GROUP BY entry.tap_id, entry.operator_id, entry.product_id
+HAVING sum(entry.ride_count) <> 0
+"""
+_READ_WALLETS = """
+SELECT * FROM wallet WHERE $1::uuid IS NULL OR wallet_id > $1 ORDER BY wallet_id LIMIT $2
+"""
+_READ_TAPS_OF_WALLETS = f"""
+SELECT {_KEPT} FROM tap WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
+"""
+_READ_ENTRIES_OF_WALLETS = """
+SELECT * FROM journal_entry WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
+"""

@@ -1,0 +1,42 @@
+"""What a wallet remembers is enough for the next tap: it costs what all taps together say."""
+
+from __future__ import annotations
+
+from _arrivals import BOOKS, WALLETS, days
+from _stores import REGISTRY
+from hypothesis import given
+
+from gateway.core.days import WalletDay, fold_days, ride_tap, take_one
+
+
+def facts_of(tap):
+    gate = REGISTRY.gates[tap.gate_id]
+    bind = next(b for binds in WALLETS.values() for b in binds if b.media_token == tap.media_token)
+    return ride_tap(
+        tap,
+        network=gate.network,
+        operator_id=gate.operator_id,
+        rider_category=bind.rider_category or "adult",
+        fare_media=bind.fare_media,
+    )
+
+
+@given(book=BOOKS, taps=days())
+def test_a_tap_after_what_is_remembered_costs_what_all_taps_together_say(book, taps):
+    in_order = sorted(map(facts_of, taps), key=lambda tap: tap.order)
+    day, riders, opening, charged = None, {}, {}, {}
+    by_day: dict = {}
+    for tap in in_order:
+        tap_day = book.service_day_of(tap.tapped_at)
+        by_day.setdefault(tap_day, []).append(tap)
+        moved = take_one(day, riders, opening, tap, tap_day, book, swept_until=None)
+        folded = fold_days([WalletDay(d, tuple(t)) for d, t in by_day.items()], book)
+        if moved is None:
+            # A rider who left at once and enters again: the wallet is folded afresh.
+            assert any(rider.state.reentry for rider in riders.values())
+            charged = folded.charges
+        else:
+            assert moved.riders == folded.riders
+            charged = charged | moved.after
+        day, riders, opening = tap_day, folded.riders, folded.days[-1].opening
+        assert charged == folded.charges
