@@ -3,7 +3,7 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -28,9 +28,14 @@ class TariffBook(Struct, frozen=True):
     timezone: ZoneInfo
     # SHA-256 of all the files, so that a process can say which tariffs it runs.
     digest: str
+    # The day asked for last, from its start to its end: one tap asks for its day several times.
+    _last_day: list[tuple[datetime, datetime, date]] = []
 
     def tariff_at(self, instant: datetime) -> CompiledTariff | None:
         """Find the tariff of an instant's service day; None before the first one's day."""
+        # Nearly always the newest is in force.
+        if instant >= self.in_force_from[-1]:
+            return self.tariffs[-1]
         following = bisect_right(self.in_force_from, instant)
         return self.tariffs[following - 1] if following else None
 
@@ -41,8 +46,15 @@ class TariffBook(Struct, frozen=True):
 
     def service_day_of(self, instant: datetime) -> date:
         """Find the service day of an instant; before the first tariff, days start as its do."""
+        for starts_at, ends_at, day in self._last_day:
+            if starts_at <= instant < ends_at:
+                return day
         tariff = self.tariff_at(instant) or self.tariffs[0]
-        return service_day_of(instant, self.timezone, tariff.service_day_starts)
+        day = service_day_of(instant, self.timezone, tariff.service_day_starts)
+        starts_at, ends_at = self.starts_at(day), self.starts_at(day + timedelta(days=1))
+        if starts_at <= instant < ends_at:
+            self._last_day[:] = [(starts_at, ends_at, day)]
+        return day
 
 
 def load_book(folder: Path) -> TariffBook:

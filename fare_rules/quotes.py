@@ -31,7 +31,7 @@ class Quote(Struct, frozen=True):
 
     @property
     def rider_fen(self) -> Fen:
-        return Fen(sum(line.amount_fen for line in self.lines))
+        return Fen(sum([line.amount_fen for line in self.lines]))
 
     @property
     def sponsored(self) -> dict[str, Fen]:
@@ -45,4 +45,4 @@ class Quote(Struct, frozen=True):
     @property
     def fare_fen(self) -> Fen:
         """What the operator is due: the rider's part and the sponsors'."""
-        return Fen(sum(line.amount_fen for line in self.lines if line.borne_by is None))
+        return Fen(sum([line.amount_fen for line in self.lines if line.borne_by is None]))

@@ -20,7 +20,10 @@ class Action(StrEnum):
     @property
     def opens(self) -> bool:
         """Whether a ride begins here, so that a gate may still refuse it."""
-        return self is Action.ENTER or self is Action.BOARD
+        return self in _OPENING
+
+
+_OPENING = (Action.ENTER, Action.BOARD)
 
 
 class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True):

@@ -293,15 +293,12 @@ def swept(
 
 def open_until(riders: Riders, swept_until: datetime | None) -> datetime | None:
     """When the first of the open legs that no sweep has charged can no longer be closed."""
-    return min(
-        (
-            rider.open_until
-            for rider in riders.values()
-            if rider.open_until is not None
-            and (swept_until is None or rider.open_until > swept_until)
-        ),
-        default=None,
-    )
+    found: datetime | None = None
+    for rider in riders.values():
+        until = rider.open_until
+        if until is not None and (swept_until is None or until > swept_until):
+            found = until if found is None else min(found, until)
+    return found
 
 
 def _opening(states: Opening, book: TariffBook, day: date) -> Opening:

@@ -345,7 +345,7 @@ def post(
         charge = change.charge
         sponsors = tuple(
             Posting(f"sponsor:{sponsor}", -amount_fen)
-            for sponsor, amount_fen in change.sponsors_fen.items()
+            for sponsor, amount_fen in sorted(change.sponsors_fen.items())
             if amount_fen
         )
         operator = Posting(f"operator:{charge.operator_id}", change.operator_fen)

@@ -54,7 +54,7 @@ class JournalEntry(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         assert 2 <= len(self.postings) <= POSTINGS_MAX, self.postings
-        assert sum(posting.amount_fen for posting in self.postings) == 0, self.postings
+        assert sum([posting.amount_fen for posting in self.postings]) == 0, self.postings
 
     @property
     def entry_id(self) -> UUID:
@@ -110,6 +110,10 @@ def changes(
     Shape:  vanished charges first, so that money is given back before it is asked for; a ride that
             costs nothing is still posted, because its operator carried a rider.
     """
+    if not before:
+        return [
+            Change(charge, charge.rider_fen, charge.quote.sponsored, 1) for charge in after.values()
+        ]
     vanished = [
         _change(charge, charge, None, -1) for key, charge in before.items() if key not in after
     ]

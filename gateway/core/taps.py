@@ -160,6 +160,8 @@ def looks_like_card_number(text: str) -> bool:
     Source: ISO/IEC 7812-1, annex B. One opaque token of digits in ten passes by chance, so tokens
     should hold a letter.
     """
+    if _CARD_NUMBER.search(text) is None:
+        return False
     return any(_passes_luhn(match.group()) for match in _CARD_NUMBER.finditer(text))
 
 
