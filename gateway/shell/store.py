@@ -306,10 +306,13 @@ async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
 
 
 async def list_taps_for_a_person(
-    pool: asyncpg.Pool, after: UUID | None, limit: int
+    pool: asyncpg.Pool, after: UUID | None, limit: int, *, operator_id: str | None = None
 ) -> list[KeptTap]:
-    """Incomplete and quarantined taps, as they arrived; `after` is the last one seen."""
-    found = await pool.fetch(_READ_FOR_A_PERSON, after, limit)
+    """Incomplete and quarantined taps, as they arrived, of one operator's gates or of all.
+
+    Shape:  `after` is the last one seen; fewer than the limit means that there are no more.
+    """
+    found = await pool.fetch(_READ_FOR_A_PERSON, after, limit, operator_id)
     return [rows.kept_from_row(row) for row in found]
 
 
@@ -388,6 +391,7 @@ _READ_FOR_A_PERSON = f"""
 SELECT {_KEPT} FROM tap WHERE needs_person AND ($1::uuid IS NULL OR (received_at, tap_id) > (
     SELECT seen.received_at, seen.tap_id FROM tap AS seen WHERE seen.tap_id = $1
 ))
+AND ($3::text IS NULL OR gate_id IN (SELECT gate_id FROM gate WHERE operator_id = $3))
 ORDER BY received_at, tap_id LIMIT $2
 """
 _READ_SEEN = f"""
