@@ -164,11 +164,26 @@ async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
 
 
 async def list_taps_for_a_person(
-    pool: asyncpg.Pool, after: UUID | None, limit: int
+    pool: asyncpg.Pool, after: UUID | None, limit: int, *, operator_id: str | None = None
 ) -> list[KeptTap]:
-    """Incomplete and quarantined taps, as they arrived; `after` is the last one seen."""
-    found = await pool.fetch(_READ_FOR_A_PERSON, after, limit)
-    return [rows.kept_from_row(row) for row in found]
+    """Incomplete and quarantined taps, as they arrived, of one operator's gates or of all.
+
+    Shape:  `after` is the last one seen; fewer than the limit means that there are no more.
+    """
+    gates = await pool.fetch(
+        "SELECT gate_id FROM gate WHERE $1::text IS NULL OR operator_id = $1", operator_id
+    )
+    own = {row["gate_id"] for row in gates}
+    kept: list[KeptTap] = []
+    while len(kept) < limit:
+        found = [
+            rows.kept_from_row(row) for row in await pool.fetch(_READ_FOR_A_PERSON, after, limit)
+        ]
+        kept += [one for one in found if operator_id is None or one.tap.gate_id in own]
+        if len(found) < limit:
+            break
+        after = found[-1].tap.tap_id
+    return kept[:limit]
 
 
 async def load_wallet_days(pool: asyncpg.Pool, wallet: Wallet, day: date) -> LoadedDays:

@@ -1,6 +1,6 @@
 """The HTTP machinery: who asks, whether they may, what is too much, and how a refusal looks.
 
-What the requests mean is in `gateway/api.py`; here is what is the same for all of them. Every route
+What the requests mean is in `gateway/api/`; here is what is the same for all of them. Every route
 says who may use it; a route that says nothing can be used by nobody.
 """
 

@@ -123,6 +123,12 @@ async def test_a_token_of_one_operator_sees_only_its_own_taps_and_charges(door):
         (bus["tap_id"], 200)
     ]
     assert len((await door.ask("POST", "/v1/charges", wish)).message["charges"]) == 2
+    for_a_person = [door.tap(route_id=None), door.metro_tap("enter", stop_id=None)]
+    for tap in for_a_person:
+        await door.post_taps(tap)
+    said = await door.ask("GET", "/v1/taps", who=who)
+    assert [one["tap"]["tap_id"] for one in said.message["taps"]] == [for_a_person[0]["tap_id"]]
+    assert len((await door.ask("GET", "/v1/taps")).message["taps"]) == 2
 
 
 # One tap, one answer.
@@ -406,7 +412,7 @@ async def test_the_documentation_is_served_and_nothing_beside_it(door):
     said = await door.send("GET", "/docs")
     assert said.status == 200
     assert said.headers["Content-Type"].startswith("text/html")
-    for name in ("..%2Fapi.py", "%2e%2e", "nothing.js", "%00", "x" * 300):
+    for name in ("..%2Fweb.py", "%2e%2e", "nothing.js", "%00", "x" * 300):
         (await door.send("GET", f"/docs/{name}")).check_problem(404, "not-found")
 
 

@@ -257,3 +257,23 @@ async def test_a_tap_without_place_or_vehicle_is_priced_and_listed_for_a_person(
     listed = await list_taps_for_a_person(pool, None, 10)
     assert [kept.tap for kept in listed] == [nowhere]
     assert await list_taps_for_a_person(pool, nowhere.tap_id, 10) == []
+
+
+async def test_a_page_of_one_operators_taps_for_a_person_is_full_when_more_follow(
+    pool: asyncpg.Pool, database: str
+) -> None:
+    """Another operator's taps lie before and between them."""
+    await run_city_registration(
+        pool,
+        City(operators=(Operator("ferries", "Ferries"),), gates=(Gate("quay", "ferries", "bus"),)),
+    )
+    taps = [
+        structs.replace(boarding(f"card-{n}", n), route_id=None, gate_id=("quay", "bus-1")[n % 2])
+        for n in range(6)
+    ]
+    for tap in taps:
+        await ride(pool, database, [tap])
+    page = await list_taps_for_a_person(pool, None, 2, operator_id="buses")
+    rest = await list_taps_for_a_person(pool, page[-1].tap.tap_id, 2, operator_id="buses")
+    assert [kept.tap for kept in (*page, *rest)] == [taps[1], taps[3], taps[5]]
+    assert len(await list_taps_for_a_person(pool, None, 10)) == 6

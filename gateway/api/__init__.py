@@ -1,0 +1,9 @@
+"""What can be asked over HTTP, and what each request means.
+
+`routes.py` is the table of contents; a module for each noun has the handlers and their messages.
+"""
+
+from gateway.api.routes import VERSION, Api
+from gateway.api.taps import REPEATS_HEADER
+
+__all__ = ["REPEATS_HEADER", "VERSION", "Api"]

@@ -1,0 +1,47 @@
+"""Fares: prices told before travel, and the tariffs in force."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.api.given import Given, unprocessable
+from gateway.fares_path import QuoteRefused, QuoteWish, run_quote
+from gateway.shell.messages import JSON, encode, read_message
+from gateway.shell.web import Caller, answer
+
+
+class TariffView(Struct, frozen=True):
+    tariff_id: str
+    effective_from: date
+    reference: str
+    currency: str
+    timezone: str
+
+
+class Tariffs(Struct, frozen=True):
+    digest: str
+    tariffs: tuple[TariffView, ...]
+
+
+class FareRequests:
+    """What travel costs."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+
+    async def quote(self, request: web.Request, body: bytes, _: Caller) -> web.Response:
+        wish = read_message(body, request.content_type, QuoteWish)
+        try:
+            return answer(encode(await run_quote(self._given.pool, wish, self._given.book), JSON))
+        except QuoteRefused as refused:
+            raise unprocessable("not-known", f"{refused}.") from None
+
+    async def get_tariffs(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
+        tariffs = tuple(
+            TariffView(t.tariff_id, t.effective_from, t.reference, t.currency, str(t.timezone))
+            for t in self._given.book.tariffs
+        )
+        return answer(encode(Tariffs(self._given.book.digest, tariffs), JSON))

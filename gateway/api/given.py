@@ -1,0 +1,74 @@
+"""What every handler is given, and how it reads what stands in a request's path."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from fare_rules import TariffBook
+from gateway.core.taps import Name
+from gateway.shell.batcher import Batcher
+from gateway.shell.problems import Problem
+from gateway.shell.settings import Settings
+from gateway.shell.web import Door
+
+IDS_MAX = 1000
+
+
+class Given(Struct, frozen=True):
+    """One running gateway."""
+
+    door: Door
+    pool: asyncpg.Pool
+    batcher: Batcher
+    book: TariffBook
+    settings: Settings
+    master_key: bytes
+
+
+class Done(Struct, frozen=True):
+    """The request was carried out, or had been already."""
+
+    status: str = "done"
+
+
+def unprocessable(slug: str, detail: str) -> Problem:
+    return Problem(422, slug, slug.replace("_", " ").capitalize(), f"{detail} Nothing was done.")
+
+
+def uuid_of(request: web.Request, name: str) -> UUID:
+    return as_uuid(request.match_info[name], name)
+
+
+def as_uuid(text: str, name: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Problem(
+            422, "invalid-id", "The id is not a UUID", f"{name} must be a UUID."
+        ) from None
+
+
+def media_token_of(request: web.Request) -> str:
+    try:
+        return msgspec.convert(request.match_info["media_token"], Name)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "invalid-id", "The media_token cannot be one", str(error)) from None
+
+
+def day_of(request: web.Request) -> date:
+    try:
+        return date.fromisoformat(request.match_info["service_day"])
+    except ValueError:
+        raise Problem(
+            422, "invalid-day", "The day is not a date", "Write it as 2026-01-31."
+        ) from None
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

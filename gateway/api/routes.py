@@ -1,0 +1,146 @@
+"""One table of everything that can be asked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from fare_rules import TariffBook
+from gateway.api.city import CityRequests, IssuedKeys
+from gateway.api.fares import FareRequests, Tariffs
+from gateway.api.given import Done, Given
+from gateway.api.service import ServiceRequests, State
+from gateway.api.settlements import CloseWish, SettlementRequests
+from gateway.api.taps import Charges, ChargesWish, TapRequests, TapsForAPerson
+from gateway.api.wallets import Statement, TopUpReceipt, WalletRequests
+from gateway.core.registry import Role
+from gateway.core.settlement import Settlement
+from gateway.core.taps import Tap, TapResult
+from gateway.core.wallet_desk import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletView
+from gateway.fares_path import Explanation, Quotation, QuoteWish
+from gateway.registry_path import City, KeyWish
+from gateway.shell.batcher import Batcher
+from gateway.shell.openapi import openapi_document
+from gateway.shell.settings import Settings
+from gateway.shell.web import Door, Route
+
+VERSION = importlib.metadata.version("faregate")
+
+
+class Api:
+    """All that one running gateway can be asked."""
+
+    def __init__(
+        self,
+        door: Door,
+        pool: asyncpg.Pool,
+        batcher: Batcher,
+        book: TariffBook,
+        settings: Settings,
+        master_key: bytes,
+    ) -> None:
+        self.door = door
+        self.pool = pool
+        self.book = book
+        self.settings = settings
+        given = Given(door, pool, batcher, book, settings, master_key)
+        service = ServiceRequests(given, VERSION)
+        self.routes = _routes(given, service)
+        service.openapi = msgspec.json.encode(openapi_document(self.routes, VERSION))
+
+
+def _routes(given: Given, service: ServiceRequests) -> list[Route]:
+    taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
+    wallets, settlements = WalletRequests(given), SettlementRequests(given)
+    admin = frozenset({Role.ADMIN})
+    gates = admin | {Role.GATE_OPERATOR}
+    money = admin | {Role.FINANCE}
+    money_readers = money | {Role.AUDITOR}
+    everyone = frozenset(Role)
+    wallet = "/v1/wallets/{wallet_id}"
+    media = wallet + "/media/{media_token}"
+
+    def route(
+        method: str,
+        path: str,
+        handler: Any,
+        summary: str,
+        answers: Mapping[int, Any],
+        roles: frozenset[Role] = frozenset(),
+        **more: Any,
+    ) -> Route:
+        tag = path.split("/")[2] if path.startswith("/v1/") else "service"
+        return Route(method, path, handler, summary, tag, roles, answers=answers, **more)
+
+    return [
+        route("POST", "/v1/taps", taps.accept_taps, "Post one tap, or an array of taps.",
+              {200: TapResult | list[TapResult]}, is_signed=True, body=Tap | list[Tap]),
+        route("GET", "/v1/taps/{tap_id}", taps.get_tap, "Ask what became of a tap.",
+              {200: TapResult}, money_readers | gates, is_signed=True),
+        route("GET", "/v1/taps", taps.list_taps,
+              "List the taps that a person must look at: incomplete or without a price.",
+              {200: TapsForAPerson}, money_readers | gates, query=("after",)),
+        route("GET", "/v1/taps/{tap_id}/explanation", taps.explain_tap,
+              "Tell step by step what a tap costs.", {200: Explanation}, money_readers | gates),
+        route("POST", "/v1/quotes", fares.quote, "Price a journey before travel.",
+              {200: Quotation}, money_readers, body=QuoteWish),
+        route("POST", "/v1/charges", taps.list_charges, "Ask what taps have come to by now.",
+              {200: Charges}, money_readers, body=ChargesWish),
+        route("POST", "/v1/registry", city.accept_city,
+              "Register operators, stops, routes and gates.", {200: Done}, gates, body=City),
+        route("POST", "/v1/gate-keys", city.accept_gate_keys, "Issue a signing key to each gate.",
+              {201: IssuedKeys}, gates, body=KeyWish),
+        route("DELETE", "/v1/gate-keys/{key_id}", city.revoke_gate_key, "Revoke a gate's key.",
+              {200: Done}, gates),
+        route("POST", "/v1/wallets", wallets.accept_wallets,
+              "Open wallets, with their first media and money.",
+              {200: Done}, money, body=list[OpenWallet]),
+        route("GET", wallet, wallets.get_wallet, "Show a wallet.",
+              {200: WalletView}, money_readers),
+        route("GET", wallet + "/entries", wallets.get_statement, "Show a wallet's newest entries.",
+              {200: Statement}, money_readers),
+        route("POST", wallet + "/top-ups", wallets.accept_top_up, "Pay money in.",
+              {200: TopUpReceipt}, money, body=TopUp),
+        route("POST", wallet + "/media", wallets.bind_media,
+              "Let a card or phone pay from a wallet.", {200: Done}, money, body=BindMedia),
+        route("DELETE", media, wallets.unbind_media, "Unbind a card or phone.", {200: Done}, money),
+        route("POST", media + "/block", wallets.block_media, "Block a card.", {200: Done}, money),
+        route("POST", media + "/unblock", wallets.unblock_media, "Unblock a card.",
+              {200: Done}, money),
+        route("POST", media + "/coupons", wallets.activate_coupon,
+              "Activate a promotion's coupon with a card or phone.", {200: Done}, money,
+              body=ActivateCoupon),
+        route("POST", wallet + "/block", wallets.block_wallet, "Block a wallet.",
+              {200: WalletView}, money),
+        route("POST", wallet + "/unblock", wallets.unblock_wallet, "Unblock a wallet.",
+              {200: WalletView}, money),
+        route("POST", wallet + "/close", wallets.close_wallet,
+              "Close a wallet and pay its balance out.", {200: WalletView}, money),
+        route("POST", "/v1/settlements", settlements.accept_close,
+              "Close everything up to a service day; closing twice changes nothing.",
+              {200: Settlement}, money, body=CloseWish),
+        route("GET", "/v1/settlements", settlements.list_settlements, "List the settlements.",
+              {200: list[Settlement]}, money_readers),
+        route("GET", "/v1/settlements/{service_day}/files/{name}", settlements.get_settlement_file,
+              "Fetch one settlement file.", {200: "application/octet-stream"}, money_readers),
+        route("GET", "/v1/tariffs", fares.get_tariffs, "Show the tariffs in force.",
+              {200: Tariffs}, everyone),
+        route("GET", "/livez", service.get_livez, "Is the process alive?",
+              {200: State}, is_public=True),
+        route("GET", "/readyz", service.get_readyz, "Can it answer taps?",
+              {200: State}, is_public=True),
+        route("GET", "/version", service.get_version, "What runs here?",
+              {200: dict[str, str]}, is_public=True),
+        route("GET", "/metrics", service.get_metrics, "Metrics for Prometheus.",
+              {200: "text/plain"}, everyone, is_public=given.settings.metrics_public),
+        route("GET", "/openapi.json", service.get_openapi, "This document.",
+              {200: dict[str, Any]}, is_public=True),
+        route("GET", "/docs", service.get_docs, "This document, for people.",
+              {200: "text/html"}, is_public=True),
+        route("GET", "/docs/{name}", service.get_docs_part, "Parts of that page.",
+              {200: "text/html"}, is_public=True),
+    ]  # fmt: skip

@@ -1,0 +1,66 @@
+"""Settlements: days closed, and the files by which operators are paid."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.api.given import Given, day_of, now
+from gateway.settlement_path import (
+    CloseRefused,
+    debtor_of,
+    list_settlements,
+    load_settlement_files,
+    run_settlement_close,
+)
+from gateway.shell.messages import JSON, encode, read_message
+from gateway.shell.problems import Problem, not_found
+from gateway.shell.web import Caller, answer
+
+
+class CloseWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """The service day up to which everything is to be settled."""
+
+    service_day: date
+
+
+class SettlementRequests:
+    """The close of service days."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+
+    async def accept_close(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        wish = read_message(body, request.content_type, CloseWish)
+        caller.check_operator(None)
+        try:
+            settlement, _ = await run_settlement_close(
+                self._given.pool,
+                wish.service_day,
+                book=self._given.book,
+                now=now(),
+                folder=self._given.settings.settlement_dir,
+                debtor=debtor_of(self._given.settings),
+            )
+        except CloseRefused as refused:
+            raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
+        return answer(encode(settlement, JSON))
+
+    async def list_settlements(
+        self, _request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
+        caller.check_operator(None)
+        return answer(encode(await list_settlements(self._given.pool, self._given.book), JSON))
+
+    async def get_settlement_file(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
+        caller.check_operator(None)
+        day = day_of(request)
+        files = await load_settlement_files(self._given.pool, day, self._given.book)
+        content = (files or {}).get(request.match_info["name"])
+        if content is None:
+            raise not_found("No such file: the day is not closed, or has no file of this name.")
+        return answer(content, content_type="application/octet-stream")

@@ -1,0 +1,191 @@
+"""Taps: posted by gates, looked up and explained afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.api.given import IDS_MAX, Given, as_uuid, uuid_of
+from gateway.core.decide import KeptTap, refusal
+from gateway.core.taps import Tap, TapOutcome, TapResult, looks_like_card_number
+from gateway.fares_path import run_explanation
+from gateway.shell import tap_store
+from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
+from gateway.shell.messages import JSON, encode, read_message, read_taps
+from gateway.shell.problems import Problem, busy, not_found
+from gateway.shell.web import Caller, answer
+
+REPEATS_HEADER = "Faregate-Repeats"
+
+
+class ChargesWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """Taps whose net charge is asked for."""
+
+    tap_ids: tuple[UUID, ...]
+
+
+class TapCharge(Struct, frozen=True):
+    """What a tap has come to by now, all corrections included."""
+
+    tap_id: UUID
+    operator_id: str
+    product_id: str
+    ride_count: int
+    fare_fen: int
+
+
+class Charges(Struct, frozen=True):
+    charges: tuple[TapCharge, ...]
+
+
+class TapForAPerson(Struct, frozen=True):
+    """A tap that is incomplete, or that no rule could price."""
+
+    tap: Tap
+    result: TapResult
+    received_at: datetime
+
+
+class TapsForAPerson(Struct, frozen=True):
+    """The oldest first; ask for more with ?after= and the last tap_id."""
+
+    taps: tuple[TapForAPerson, ...]
+
+
+_SINGLE_STATUS = {
+    TapOutcome.GATE_NOT_SIGNERS: 403,
+    TapOutcome.UNKNOWN_GATE: 422,
+    TapOutcome.CARD_NUMBER: 422,
+    TapOutcome.TAP_ID_REUSED: 409,
+}
+_TAP_REMEDIES = {
+    TapOutcome.GATE_NOT_SIGNERS: "A gate signs for itself and for the gates behind it.",
+    TapOutcome.UNKNOWN_GATE: "Register the gate first.",
+    TapOutcome.CARD_NUMBER: "media_token looks like a card number; send an opaque token.",
+    TapOutcome.TAP_ID_REUSED: "This tap_id was sent with other content; choose a new id.",
+}
+
+
+class TapRequests:
+    """What gates post, and what became of it."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+
+    async def accept_taps(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        read, is_array = read_taps(
+            body,
+            request.content_type,
+            taps_max=self._given.settings.request_taps_max,
+            chars_max=self._given.settings.text_chars_max,
+        )
+        answers = await self._answer_taps(read, caller)
+        if not is_array:
+            _raise_if_refused_whole(answers[0].result)
+        said = [answer.result for answer in answers] if is_array else answers[0].result
+        response = answer(encode(said, request.content_type), content_type=request.content_type)
+        if repeats := [i for i, one in enumerate(answers) if one.is_repeat]:
+            response.headers[REPEATS_HEADER] = _ranges(repeats)
+        return response
+
+    async def _answer_taps(self, read: list[Tap | TapResult], caller: Caller) -> list[Answer]:
+        answers: list[Answer | None] = [self._refuse_at_door(one, caller) for one in read]
+        mine = [
+            (position, tap)
+            for position, (tap, known) in enumerate(zip(read, answers, strict=True))
+            if known is None and isinstance(tap, Tap)
+        ]
+        if mine:
+            if self._given.door.is_draining:
+                raise busy("The gateway is stopping; another one answers.")
+            try:
+                decided = await self._given.batcher.submit([tap for _, tap in mine])
+            except Overloaded:
+                raise busy("Too many taps are waiting. Nothing was taken.") from None
+            except OutcomeUnknown:
+                raise busy(
+                    "The database is away: what became of the taps is not known. Send the same "
+                    "taps again, or ask by tap id."
+                ) from None
+            for (position, _), one in zip(mine, decided, strict=True):
+                answers[position] = one
+        return [one for one in answers if one is not None]
+
+    def _refuse_at_door(self, tap: Tap | TapResult, caller: Caller) -> Answer | None:
+        if isinstance(tap, TapResult):
+            return Answer(tap, False)
+        registry = self._given.door.registry.current
+        assert caller.gate_id is not None
+        if not registry.may_sign_for(caller.gate_id, tap.gate_id):
+            return Answer(refusal(tap, TapOutcome.GATE_NOT_SIGNERS), False)
+        if looks_like_card_number(tap.media_token):
+            return Answer(refusal(tap, TapOutcome.CARD_NUMBER), False)
+        return None
+
+    async def get_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+        kept = await tap_store.load_kept(self._given.pool, uuid_of(request, "tap_id"))
+        if kept is None or not self._may_see(kept, caller):
+            raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        return answer(encode(kept.result, JSON))
+
+    async def explain_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+        tap_id = uuid_of(request, "tap_id")
+        kept = await tap_store.load_kept(self._given.pool, tap_id)
+        if kept is None or not self._may_see(kept, caller):
+            raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        return answer(
+            encode(await run_explanation(self._given.pool, tap_id, self._given.book), JSON)
+        )
+
+    def _may_see(self, kept: KeptTap, caller: Caller) -> bool:
+        registry = self._given.door.registry.current
+        if caller.gate_id is not None:
+            return registry.may_sign_for(caller.gate_id, kept.tap.gate_id)
+        gate = registry.gates.get(kept.tap.gate_id)
+        is_own = gate is not None and gate.operator_id == caller.operator_id
+        return caller.operator_id is None or is_own
+
+    async def list_taps(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+        after = as_uuid(request.query["after"], "after") if "after" in request.query else None
+        found = await tap_store.list_taps_for_a_person(
+            self._given.pool, after, IDS_MAX, operator_id=caller.operator_id
+        )
+        said = tuple(TapForAPerson(kept.tap, kept.result, kept.received_at) for kept in found)
+        return answer(encode(TapsForAPerson(said), JSON))
+
+    async def list_charges(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        wish = read_message(body, request.content_type, ChargesWish)
+        if len(wish.tap_ids) > IDS_MAX:
+            raise Problem(422, "too-many-ids", "Too many ids", f"Ask for at most {IDS_MAX}.")
+        charges = [
+            TapCharge(**row)
+            for row in await tap_store.load_charges(self._given.pool, wish.tap_ids)
+            if caller.operator_id in (None, row["operator_id"])
+        ]
+        return answer(encode(Charges(tuple(charges)), JSON))
+
+
+def _raise_if_refused_whole(result: TapResult) -> None:
+    status = _SINGLE_STATUS.get(result.outcome)
+    if status is None:
+        return
+    field = result.fault if isinstance(result.fault, str) else None
+    detail = _TAP_REMEDIES[result.outcome]
+    if field:
+        detail = f"The field {field!r} differs. {detail}"
+    title = result.outcome.replace("_", " ").capitalize()
+    raise Problem(status, result.outcome, title, detail, field=field)
+
+
+def _ranges(positions: list[int]) -> str:
+    """0,1,2,5 as "0-2,5": a header must stay short."""
+    spans: list[tuple[int, int]] = []
+    for position in positions:
+        if spans and spans[-1][1] == position - 1:
+            spans[-1] = (spans[-1][0], position)
+        else:
+            spans.append((position, position))
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
