@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 from aiohttp import web
 from msgspec import Struct
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from fare_rules import TariffBook
 from gateway.core.decide import KeptTap, refusal
@@ -59,13 +59,12 @@ from gateway.settlement_path import (
     load_settlement_files,
     run_settlement_close,
 )
-from gateway.shell import store
+from gateway.shell import store, telemetry
 from gateway.shell.batcher import Answer, Batcher, OutcomeUnknown, Overloaded
 from gateway.shell.messages import JSON, encode, read_message, read_taps
 from gateway.shell.openapi import openapi_document
 from gateway.shell.problems import Problem, busy, forbidden, not_found
 from gateway.shell.settings import Settings
-from gateway.shell.telemetry import METRICS
 from gateway.shell.web import Caller, Door, Route, answer
 from gateway.wallet_path import run_wallet_wishes
 
@@ -259,15 +258,16 @@ class Api:
         ]
         if mine:
             if self.door.is_draining:
-                raise busy("The gateway is stopping; another one answers.")
+                raise busy("The gateway is stopping; another one answers.", "stopping")
             try:
                 decided = await self.batcher.submit([tap for _, tap in mine])
             except Overloaded:
-                raise busy("Too many taps are waiting. Nothing was taken.") from None
+                raise busy("Too many taps are waiting. Nothing was taken.", "queue_full") from None
             except OutcomeUnknown:
                 raise busy(
                     "The database is away: what became of the taps is not known. Send the same "
-                    "taps again, or ask by tap id."
+                    "taps again, or ask by tap id.",
+                    "outcome_unknown",
                 ) from None
             for (position, _), one in zip(mine, decided, strict=True):
                 answers[position] = one
@@ -582,11 +582,11 @@ class Api:
 
     async def get_readyz(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
         if self.door.is_draining:
-            raise busy("The gateway is stopping.")
+            raise busy("The gateway is stopping.", "stopping")
         try:
             await self.pool.fetchval("SELECT version FROM registry_version", timeout=2)
         except (*store.OUTAGES, asyncpg.PostgresError):
-            raise busy("The database does not answer.") from None
+            raise busy("The database does not answer.", "database_away") from None
         return answer(encode(State("ready"), JSON))
 
     async def get_version(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
@@ -595,7 +595,7 @@ class Api:
 
     async def get_metrics(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
         return web.Response(
-            body=generate_latest(METRICS), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
     async def get_openapi(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:

@@ -51,6 +51,7 @@ class _Group(NamedTuple):
 
     taps: list[Tap]
     answers: asyncio.Future[list[Answer]]
+    since: float
 
 
 class Batcher:
@@ -83,10 +84,8 @@ class Batcher:
         Raises: Overloaded at once rather than queue without bound; OutcomeUnknown after an outage.
         """
         if self._waiting_count + len(taps) > self._queue_taps_max:
-            telemetry.OVERLOADS.inc()
             raise Overloaded
         self._waiting_count += len(taps)
-        telemetry.QUEUE_TAPS.set(self._waiting_count)
         if len(taps) == 1:
             return await self._lane_of(taps[0]).put(list(taps))
         positions: dict[_Lane, list[int]] = {}
@@ -111,7 +110,16 @@ class Batcher:
 
     def _taken(self, count: int) -> None:
         self._waiting_count -= count
-        telemetry.QUEUE_TAPS.set(self._waiting_count)
+
+    @property
+    def waiting_count(self) -> int:
+        """Taps taken in and not yet answered."""
+        return self._waiting_count
+
+    def oldest_wait_seconds(self) -> float:
+        """How long the oldest of them has waited, counting while its batch is on its way."""
+        since = [lane.waiting_since for lane in self._lanes if lane.waiting_since is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
 
 class _Lane:
@@ -129,6 +137,7 @@ class _Lane:
         self._commit_timeout_seconds = commit_timeout_seconds
         self._taken = taken
         self._groups: deque[_Group] = deque()
+        self._answering: list[_Group] = []
         self._has_work = asyncio.Event()
         self._is_stopping = False
         self._connection: asyncpg.Connection | None = None
@@ -147,7 +156,7 @@ class _Lane:
 
     def put(self, taps: list[Tap]) -> asyncio.Future[list[Answer]]:
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._groups.append(_Group(taps, answers))
+        self._groups.append(_Group(taps, answers, time.monotonic()))
         self._has_work.set()
         return answers
 
@@ -159,11 +168,18 @@ class _Lane:
                 self._has_work.clear()
                 await self._has_work.wait()
                 continue
-            groups = self._next_batch()
+            groups = self._answering = self._next_batch()
+            telemetry.QUEUE_SECONDS.observe(time.monotonic() - groups[0].since)
             try:
                 await self._answer(groups)
             finally:
+                self._answering = []
                 self._taken(sum(len(group.taps) for group in groups))
+
+    @property
+    def waiting_since(self) -> float | None:
+        first = self._answering or self._groups
+        return first[0].since if first else None
 
     def _next_batch(self) -> list[_Group]:
         groups = [self._groups.popleft()]
@@ -205,6 +221,7 @@ class _Lane:
                 with telemetry.BATCH_SECONDS.time():
                     return await self._run_batch(self._connection, taps)
             except RACES:
+                telemetry.RACES.inc()
                 races += 1
                 if races > _RACES_MAX:
                     raise
@@ -237,5 +254,4 @@ def _resolve(groups: list[_Group], plan: Plan) -> None:
         if not group.answers.done():
             group.answers.set_result(answers)
         start = end
-        for answer in answers:
-            telemetry.TAPS.labels(answer.result.outcome).inc()
+    telemetry.count_taps(plan.results)

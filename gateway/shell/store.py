@@ -11,6 +11,7 @@ must be true under the lock is read by the statements after it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
@@ -28,7 +29,7 @@ from gateway.core.registry import Registry
 from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, Wish
 from gateway.core.wallets import Media, Wallet
-from gateway.shell import rows
+from gateway.shell import rows, telemetry
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -204,6 +205,8 @@ async def _save_wallets_and_entries(
 async def tap_work(connection: asyncpg.Connection, book: TariffBook) -> AsyncIterator[TapWork]:
     async with connection.transaction():
         yield TapWork(connection, book)
+        saved_at = time.perf_counter()
+    telemetry.COMMIT_SECONDS.observe(time.perf_counter() - saved_at)
 
 
 class WalletWork:
