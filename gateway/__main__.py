@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -50,10 +52,12 @@ from gateway.shell.embedded_postgres import (
     EmbeddedPostgres,
     PostgresCannotRun,
     cluster_folder,
+    die_with,
 )
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
 from gateway.shell.store import OUTAGES, open_pool
 from gateway.shell.tap_log import read_tap_log
+from gateway.supervisor import supervise_until_stopped
 
 T = TypeVar("T")
 
@@ -92,10 +96,30 @@ _out = Console(highlight=False, soft_wrap=True)
 
 
 @app.command
-def serve() -> int:
+def serve(
+    *,
+    workers: Annotated[
+        int | None, Parameter(help="Processes on the port; else FAREGATE_WORKERS_COUNT.")
+    ] = None,
+) -> int:
     """Serve taps on FAREGATE_HOST:FAREGATE_PORT until SIGTERM."""
+    if workers is not None:
+        os.environ["FAREGATE_WORKERS_COUNT"] = str(workers)
     with _database() as (settings, dsn):
-        _run(serve_until_stopped(settings, dsn, _master_key(settings)))
+        key = _master_key(settings)
+        if settings.workers_count == 1:
+            _run(serve_until_stopped(settings, dsn, key))
+        elif not asyncio.run(supervise_until_stopped(settings, dsn)):
+            return PROBLEMS_FOUND
+    return OK
+
+
+@app.command(show=False)
+def worker(*, supervisor: int) -> int:
+    """Serve beside others on the port. `faregate serve --workers` starts it."""
+    die_with(supervisor, signal.SIGKILL)
+    with _database() as (settings, dsn):
+        _run(serve_until_stopped(settings, dsn, _master_key(settings), shares_port=True))
     return OK
 
 

@@ -159,16 +159,28 @@ class CityClient:
         return self._keys[gate_id]
 
     async def get(self, path: str) -> Any:
-        return await self._send("GET", path, b"", {"Authorization": f"Bearer {self._token}"})
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return msgspec.json.decode(await self._send("GET", path, b"", headers))
 
     async def post(self, path: str, message: Any) -> Any:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return await self._send("POST", path, msgspec.json.encode(message), headers)
+        body = msgspec.json.encode(message)
+        return msgspec.json.decode(await self._send("POST", path, body, headers))
 
-    async def tap(self, tap: dict[str, Any]) -> dict[str, Any]:
+    async def tap(
+        self, tap: dict[str, Any], *, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         """Post one tap, signed by its gate. Resent until it is answered: that is safe."""
+        answer = await self.tap_bytes(tap, patience_seconds=patience_seconds)
+        found: dict[str, Any] = msgspec.json.decode(answer)
+        return found
+
+    async def tap_bytes(
+        self, tap: dict[str, Any], *, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> bytes:
+        """The same, with the answer as it came."""
         body = msgspec.json.encode(tap)
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until = time.monotonic() + patience_seconds
         while True:
             key_id, secret = self._keys[tap["gate_id"]]
             timestamp = str(int(time.time()))
@@ -178,22 +190,21 @@ class CityClient:
                 SIGNATURE_HEADER: sign(secret, "POST", "/v1/taps", timestamp, body),
             }
             try:
-                found: dict[str, Any] = await self._send("POST", "/v1/taps", body, headers)
-                return found
+                return await self._send("POST", "/v1/taps", body, headers)
             except (aiohttp.ClientConnectionError, aiohttp.ClientResponseError) as error:
                 is_final = isinstance(error, aiohttp.ClientResponseError) and error.status != 503
                 if is_final or time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.2)
 
-    async def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
+    async def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
         headers = {**headers, "Content-Type": "application/json"}
         async with self._session.request(
             method, self._address + path, data=body, headers=headers
         ) as response:
             said = await response.read()
             response.raise_for_status()
-            return msgspec.json.decode(said)
+            return said
 
 
 async def simulate(client: CityClient, taps_per_second: float, stop: asyncio.Event) -> None:

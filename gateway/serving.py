@@ -8,6 +8,7 @@ import gc
 import os
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 _DAYS_AHEAD = 3
 _DAYS_AHEAD_EVERY_SECONDS = 600
+_OBSERVE_SECONDS = 1.0
 
 
 class CannotRun(Exception):
@@ -58,23 +60,24 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
     """Everything that one process needs, started; on leaving, drained and closed."""
     book = load_book(settings.tariffs_dir)
     await prepare_database(settings, dsn)
-    telemetry.BUILD.labels(VERSION).set(1)
+    _say_what_runs(settings)
     pool = await open_pool(dsn)
     try:
         registry = RegistryHolder(pool)
         await registry.refresh()
         batcher = batcher_of(settings, dsn, registry, book)
         batcher.start()
-        keeping = [
+        door = Door(settings, master_key, registry)
+        watching = [
             asyncio.create_task(registry.run_forever(settings.registry_poll_ms / 1000)),
             asyncio.create_task(_keep_days_open(pool, book)),
+            asyncio.create_task(_observe_forever(door, pool, batcher)),
         ]
         _rest_the_collector()
         try:
-            door = Door(settings, master_key, registry)
             yield Api(door, pool, batcher, book, settings, master_key)
         finally:
-            for task in keeping:
+            for task in watching:
                 task.cancel()
             await batcher.drain()
     finally:
@@ -99,6 +102,31 @@ def _rest_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _say_what_runs(settings: Settings) -> None:
+    telemetry.BUILD.labels(VERSION).set(1)
+    telemetry.WORKERS.set(1)
+    telemetry.WORKERS_WANTED.set(settings.workers_count)
+    telemetry.WORKER_STARTS.inc()
+    for name in ("requests_in_flight_max", "queue_taps_max"):
+        telemetry.LIMIT.labels(name).set(getattr(settings, name))
+
+
+async def _observe_forever(door: Door, pool: asyncpg.Pool, batcher: Batcher) -> None:
+    """Look at what goes up and down once a second, so that no tap pays for it."""
+    while True:
+        slept_at = time.monotonic()
+        await asyncio.sleep(_OBSERVE_SECONDS)
+        now = time.monotonic()
+        telemetry.LOOP_LAG_SECONDS.observe(now - slept_at - _OBSERVE_SECONDS)
+        telemetry.IN_FLIGHT.set(door.in_flight_count)
+        telemetry.QUEUE_TAPS.set(batcher.waiting_count)
+        telemetry.OLDEST_SECONDS.set(batcher.oldest_wait_seconds())
+        telemetry.POOL_SIZE.set(pool.get_size())
+        telemetry.POOL_IN_USE.set(pool.get_size() - pool.get_idle_size())
+        telemetry.REGISTRY_AGE_SECONDS.set(now - door.registry.refreshed_at)
+        telemetry.MEMORY_BYTES.set(telemetry.resident_bytes())
 
 
 def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook) -> Batcher:
@@ -134,7 +162,7 @@ def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: Tar
 
 
 @contextlib.asynccontextmanager
-async def serving(api: Api) -> AsyncIterator[str]:
+async def serving(api: Api, *, shares_port: bool = False) -> AsyncIterator[str]:
     """The HTTP door, open; its address. On leaving: not ready, taps in flight answered, closed."""
     settings = api.settings
     app = api.door.application(api.routes)
@@ -147,15 +175,12 @@ async def serving(api: Api) -> AsyncIterator[str]:
         shutdown_timeout=settings.drain_seconds_max,
     )
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_port=shares_port)
     try:
         try:
             await site.start()
         except OSError as error:
-            raise CannotRun(
-                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}. Choose "
-                "another with FAREGATE_PORT."
-            ) from error
+            raise port_taken(settings, error) from error
         yield f"http://{settings.host}:{_port(runner)}"
     finally:
         api.door.is_draining = True
@@ -163,15 +188,28 @@ async def serving(api: Api) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+def port_taken(settings: Settings, error: OSError) -> CannotRun:
+    return CannotRun(
+        f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}. Choose "
+        "another with FAREGATE_PORT."
+    )
+
+
 def _port(runner: web.AppRunner) -> int:
     return int(runner.addresses[0][1])
 
 
-async def serve_until_stopped(settings: Settings, dsn: str, master_key: bytes) -> None:
+async def serve_until_stopped(
+    settings: Settings, dsn: str, master_key: bytes, *, shares_port: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = stop_event()
-    async with gateway(settings, dsn, master_key) as api, serving(api) as address:
-        log.info("serving", address=address, tariff=api.book.tariffs[-1].tariff_id)
+    async with (
+        gateway(settings, dsn, master_key) as api,
+        serving(api, shares_port=shares_port) as address,
+    ):
+        tariff_id = api.book.tariffs[-1].tariff_id
+        log.info("serving", address=address, tariff=tariff_id, pid=os.getpid())
         await stop.wait()
 
 

@@ -264,6 +264,13 @@ async def database(server_dsn: str, migrated: str) -> AsyncIterator[str]:
         yield dsn
 
 
+@pytest.fixture
+async def other_database(server_dsn: str, migrated: str) -> AsyncIterator[str]:
+    """A second one, to compare with."""
+    async with _new_database(server_dsn, migrated) as dsn:
+        yield dsn
+
+
 @pytest.fixture(scope="session")
 async def city(server_dsn: str, migrated: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """The name of a database with a small city in it, to copy; and the city's credentials."""

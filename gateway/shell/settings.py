@@ -164,6 +164,24 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _says("How often gates, media and operators are looked up anew.", ge=50, le=600_000)
     ] = 1000
 
+    # Several processes.
+    workers_count: Annotated[
+        int,
+        _says(
+            "Processes that serve the port together; a supervisor keeps more than one alive.",
+            ge=1,
+            le=64,
+        ),
+    ] = 1
+    worker_deaths_count_max: Annotated[
+        int,
+        _says(
+            "After so many deaths in a row, each soon after its start, the supervisor gives up.",
+            ge=1,
+            le=1000,
+        ),
+    ] = 10
+
     # Money.
     wallet_floor_fen: Annotated[
         int, _says("The lowest balance that a charge may leave.", ge=-1_000_000, le=0)

@@ -12,6 +12,7 @@ decided again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
@@ -28,7 +29,7 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallets import Wallet
-from gateway.shell import rows
+from gateway.shell import rows, telemetry
 from gateway.shell.store import (
     LOCK_WALLETS,
     READ_CLOCK,
@@ -128,6 +129,8 @@ class TapWork:
 async def tap_work(connection: asyncpg.Connection) -> AsyncIterator[TapWork]:
     async with connection.transaction():
         yield TapWork(connection)
+        saved_at = time.perf_counter()
+    telemetry.COMMIT_SECONDS.observe(time.perf_counter() - saved_at)
 
 
 async def _read_days(

@@ -3,38 +3,146 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway.core.taps import looks_like_card_number
+from gateway.core.taps import TapResult, looks_like_card_number
+
+T = TypeVar("T")
 
 METRICS = CollectorRegistry()
-TAPS = Counter("faregate_taps", "Taps answered, by outcome.", ["outcome"], registry=METRICS)
-REQUESTS = Counter("faregate_requests", "Requests answered.", ["route", "status"], registry=METRICS)
-REQUEST_SECONDS = Histogram(
+# Where several workers write what one of them shows; their supervisor names the folder.
+_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+_QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Counter:
+    return Counter(name, meaning, labels, registry=METRICS)
+
+
+def _histogram(name: str, meaning: str, *labels: str, buckets: Sequence[float]) -> Histogram:
+    return Histogram(name, meaning, labels, buckets=buckets, registry=METRICS)
+
+
+def _gauge(name: str, meaning: str, *labels: str, of_all: Literal["sum", "max"] = "sum") -> Gauge:
+    """`of_all` is how the values of several workers become one. A dead worker's do not count."""
+    mode: Literal["livesum", "livemax"] = "livesum" if of_all == "sum" else "livemax"
+    return Gauge(name, meaning, labels, registry=METRICS, multiprocess_mode=mode)
+
+
+# Requests.
+REQUESTS = _counter("faregate_requests", "Requests answered.", "route", "status")
+REQUEST_SECONDS = _histogram(
     "faregate_request_seconds",
     "Time from a request's last byte to its answer.",
-    ["route"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-    registry=METRICS,
+    "route",
+    buckets=_QUICK,
 )
-QUEUE_TAPS = Gauge("faregate_queue_taps", "Taps waiting for their batch.", registry=METRICS)
-BATCH_TAPS = Histogram(
-    "faregate_batch_taps",
-    "Taps in one database transaction.",
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
-    registry=METRICS,
+REFUSALS = _counter("faregate_refusals", "Requests refused as a whole, by reason.", "reason")
+IN_FLIGHT = _gauge("faregate_requests_in_flight", "Requests that wait for their answer.")
+
+# Taps, from the door to the disk. Observed once a batch, never once a tap.
+TAPS = _counter("faregate_taps", "Taps answered, by outcome.", "outcome")
+QUEUE_TAPS = _gauge("faregate_queue_taps", "Taps taken in and not yet answered.")
+OLDEST_SECONDS = _gauge(
+    "faregate_oldest_tap_seconds", "How long the oldest of them has waited.", of_all="max"
 )
-BATCH_SECONDS = Histogram(
-    "faregate_batch_seconds", "Time of one tap batch, commit included.", registry=METRICS
+QUEUE_SECONDS = _histogram(
+    "faregate_queue_seconds", "Time that a batch's oldest tap waited for it.", buckets=_QUICK
 )
-OVERLOADS = Counter("faregate_overloads", "Requests refused at a full queue.", registry=METRICS)
-OUTAGES = Counter("faregate_outages", "Times the database was away.", registry=METRICS)
-BUILD = Gauge("faregate_build_info", "The version that runs.", ["version"], registry=METRICS)
+BATCH_TAPS = _histogram("faregate_batch_taps", "Taps in one transaction.", buckets=_COUNTS)
+BATCH_SECONDS = _histogram(
+    "faregate_batch_seconds", "Time of one tap batch, commit included.", buckets=_QUICK
+)
+COMMIT_SECONDS = _histogram(
+    "faregate_commit_seconds", "Time of a tap batch's COMMIT alone.", buckets=_QUICK
+)
+RACES = _counter("faregate_races", "Batches run again because another process was first.")
+OUTAGES = _counter("faregate_outages", "Batches run again because the database was away.")
+
+# Everything but the hot path shares a pool of connections.
+POOL_SIZE = _gauge("faregate_pool_connections", "Connections open in the pool.")
+POOL_IN_USE = _gauge("faregate_pool_connections_in_use", "Connections of the pool in use.")
+POOL_WAIT_SECONDS = _histogram(
+    "faregate_pool_wait_seconds",
+    "Time to get a connection from the pool, seen once a registry poll.",
+    buckets=_QUICK,
+)
+
+# The process.
+BUILD = _gauge("faregate_build_info", "The version that runs.", "version", of_all="max")
+WORKERS = _gauge("faregate_workers", "Processes that serve.")
+WORKERS_WANTED = _gauge("faregate_workers_wanted", "Processes that should.", of_all="max")
+WORKER_STARTS = _counter("faregate_worker_starts", "Processes started, the first ones included.")
+LIMIT = _gauge("faregate_limit", "A setting that bounds something, of all workers.", "setting")
+MEMORY_BYTES = _gauge("faregate_memory_bytes", "Resident memory.")
+LOOP_LAG_SECONDS = _histogram(
+    "faregate_loop_lag_seconds",
+    "How late the event loop wakes a sleeper; seen once a second.",
+    buckets=_QUICK,
+)
+REGISTRY_AGE_SECONDS = _gauge(
+    "faregate_registry_age_seconds",
+    "Since gates, media and operators were last looked up.",
+    of_all="max",
+)
+
+
+class Children(dict[tuple[str, ...], T]):
+    """One metric by its labels. Finding a child here costs a tenth of asking the metric."""
+
+    def __init__(self, labelled: Callable[..., T]) -> None:
+        self._labelled = labelled
+
+    def __missing__(self, labels: tuple[str, ...]) -> T:
+        child = self[labels] = self._labelled(*labels)
+        return child
+
+
+_REQUESTS_OF = Children[Counter](REQUESTS.labels)
+_REQUEST_SECONDS_OF = Children[Histogram](REQUEST_SECONDS.labels)
+_TAPS_OF = Children[Counter](TAPS.labels)
+
+
+def count_request(route: str, status: int, seconds: float) -> None:
+    _REQUESTS_OF[route, str(status)].inc()
+    _REQUEST_SECONDS_OF[(route,)].observe(seconds)
+
+
+def count_taps(results: Sequence[TapResult]) -> None:
+    """Count a batch's outcomes."""
+    counts: dict[str, int] = {}
+    for result in results:
+        counts[result.outcome] = counts.get(result.outcome, 0) + 1
+    for outcome, count in counts.items():
+        _TAPS_OF[(outcome,)].inc(count)
+
+
+def exposition() -> bytes:
+    """What Prometheus reads: the sum of all workers, where there are several."""
+    registry = METRICS
+    if os.environ.get(_SHARED_FOLDER):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def resident_bytes() -> int:
+    """This process's memory, or 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def start_logging(level: str, form: str) -> None:

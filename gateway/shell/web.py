@@ -76,6 +76,10 @@ class Door:
         self._master_key = master_key
         self._in_flight_count = 0
 
+    @property
+    def in_flight_count(self) -> int:
+        return self._in_flight_count
+
     def application(self, routes: Sequence[Route]) -> web.Application:
         app = web.Application(
             middlewares=[self._middleware], client_max_size=self.settings.body_bytes_max
@@ -143,7 +147,9 @@ class Door:
     ) -> web.StreamResponse:
         started_at = time.perf_counter()
         if self._in_flight_count >= self.settings.requests_in_flight_max:
-            response: web.StreamResponse = busy("Too many requests are in flight.").response()
+            response: web.StreamResponse = busy(
+                "Too many requests are in flight.", "too_many_requests"
+            ).response()
             return self._finish(request, response, started_at)
         self._in_flight_count += 1
         try:
@@ -172,8 +178,7 @@ class Door:
         self, request: web.Request, response: web.StreamResponse, started_at: float
     ) -> web.StreamResponse:
         route = request.get(_ROUTE, "unknown")
-        telemetry.REQUESTS.labels(route, str(response.status)).inc()
-        telemetry.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started_at)
+        telemetry.count_request(route, response.status, time.perf_counter() - started_at)
         if not response.prepared:
             asked = request.headers.get("X-Request-Id", "")
             is_fine = 0 < len(asked) <= 64 and asked.isascii() and asked.isprintable()

@@ -3,85 +3,106 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
-import time
+import random
+from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
-from _stack import ROOT, Stack, environment
+from _stack import Gateway
 
 from gateway.example_city import CityClient, morning, wallets
 
+Opener = Callable[[str], Gateway]
+TAPS = morning(date(2018, 9, 3))
 
-class Second:
-    """`faregate serve` on the database and the master key of a running stack."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.other = Stack(stack.folder)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve"],
-            cwd=ROOT,
-            env=environment(
-                FAREGATE_DATABASE_URL=f"postgresql://postgres@/postgres?host={stack.socket_folder}",
-                FAREGATE_GATE_MASTER_KEY_FILE=str(stack.folder / "gate_master_key"),
-                FAREGATE_PORT=str(self.other.port),
-                FAREGATE_TAP_AGE_DAYS_MAX="36500",
-                FAREGATE_REGISTRY_POLL_MS="50",
-            ),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until = time.monotonic() + 20
-        while not self.other.is_ready():
-            assert time.monotonic() < until, "the second gateway did not become ready"
-            time.sleep(0.05)
+@pytest.fixture
+def open_gateway(folder: Path) -> Iterator[Opener]:
+    opened: list[Gateway] = []
 
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+    def open_one(dsn: str) -> Gateway:
+        gateway = Gateway(folder, dsn)
+        opened.append(gateway)
+        gateway.start()
+        return gateway
+
+    yield open_one
+    for gateway in opened:
+        assert gateway.stop() == 0
 
 
 @pytest.mark.timeout(120)
-async def test_both_give_the_same_answer_and_one_debit(stack: Stack) -> None:
-    second = Second(stack)
-    token = stack.token_file.read_text().strip()
-    taps = morning(date(2018, 9, 3))[:200]
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_each_in_its_own_order_and_often_they_come_to_what_one_would(
+    open_gateway: Opener, database: str, other_database: str, seed: int
+) -> None:
+    one, other, alone = (open_gateway(dsn) for dsn in (database, database, other_database))
     async with aiohttp.ClientSession() as session:
-        first_client = CityClient(session, stack.address, token)
-        await first_client.register()
-        second_client = CityClient(session, second.other.address, token)
-        second_client.share_keys(first_client)
+        first = CityClient(session, one.address, await asyncio.to_thread(one.admin_token))
+        second = CityClient(session, other.address, await asyncio.to_thread(other.admin_token))
+        third = CityClient(session, alone.address, await asyncio.to_thread(alone.admin_token))
         await asyncio.sleep(0.3)
-        pairs = []
-        for start in range(0, len(taps), 20):
-            both = [(first_client.tap(t), second_client.tap(t)) for t in taps[start : start + 20]]
-            found = await asyncio.gather(*(call for pair in both for call in pair))
-            pairs += list(zip(found[::2], found[1::2], strict=True))
-        held = [
-            (await first_client.get(f"/v1/wallets/{one['wallet_id']}"))["balance_fen"]
-            for one in wallets()
-        ]
-    assert all(one == other for one, other in pairs)
-    charged = sum(one["fare_fen"] for one, _ in pairs)
-    assert sum(held) == 10_000 * len(held) - charged
-    assert second.stop() == 0
-    assert stack.stop(signal.SIGTERM) == 0
-    assert stack.audit().stdout.splitlines()[-1] == "audit passed"
+        await first.register()
+        second.share_keys(first)
+        await third.register()
+        await asyncio.sleep(0.3)
+        here, there = await asyncio.gather(
+            send_shuffled(first, seed), send_shuffled(second, seed + 100)
+        )
+        for tap in TAPS:
+            await third.tap(tap)
+        held, held_alone = await balances(first), await balances(third)
+        charges, charges_alone = await charged(second), await charged(third)
+    # Both gave every answer, to every repeat, in the same bytes.
+    assert here.keys() == there.keys() == {tap["tap_id"] for tap in TAPS}
+    assert all(len(here[tap_id] | there[tap_id]) == 1 for tap_id in here)
+    assert held == held_alone
+    assert charges == charges_alone
+    assert await kept_ids(database) == sorted(here)
+    assert one.audit().stdout.splitlines()[-1] == "audit passed"
 
 
-def test_serving_on_a_database_without_its_tables_is_refused(stack: Stack) -> None:
-    dsn = f"postgresql://postgres@/template1?host={stack.socket_folder}"
-    said = subprocess.run(
-        [sys.executable, "-m", "gateway", "serve"],
-        cwd=ROOT,
-        env=environment(FAREGATE_DATABASE_URL=dsn, FAREGATE_GATE_MASTER_KEY="ab" * 32),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert said.returncode == 3
-    assert "faregate db upgrade" in said.stderr
+async def send_shuffled(client: CityClient, seed: int) -> dict[str, set[bytes]]:
+    """Every tap twice or more, in an order of one's own, sixteen at a time: the answers' bytes."""
+    draw = random.Random(seed)
+    order = [*TAPS, *TAPS, *draw.sample(TAPS, 50)]
+    draw.shuffle(order)
+    heard: dict[str, set[bytes]] = {}
+    at_once = asyncio.Semaphore(16)
+
+    async def one(tap: dict[str, Any]) -> None:
+        async with at_once:
+            said = await client.tap_bytes(tap)
+        heard.setdefault(tap["tap_id"], set()).add(said)
+
+    await asyncio.gather(*(one(tap) for tap in order))
+    return heard
+
+
+async def balances(client: CityClient) -> list[int]:
+    held = [await client.get(f"/v1/wallets/{wallet['wallet_id']}") for wallet in wallets()]
+    return [one["balance_fen"] for one in held]
+
+
+async def charged(client: CityClient) -> dict[str, int]:
+    found = await client.post("/v1/charges", {"tap_ids": [tap["tap_id"] for tap in TAPS]})
+    return {one["tap_id"]: one["fare_fen"] for one in found["charges"]}
+
+
+async def kept_ids(dsn: str) -> list[str]:
+    connection = await asyncpg.connect(dsn)
+    found = await connection.fetch("SELECT tap_id FROM tap")
+    await connection.close()
+    return sorted(str(row["tap_id"]) for row in found)
+
+
+def test_serving_on_a_database_without_its_tables_is_refused(folder: Path, server_dsn: str) -> None:
+    gateway = Gateway(folder, server_dsn.replace("/postgres?", "/template1?"))
+    with pytest.raises(AssertionError, match="faregate db upgrade"):
+        gateway.start()
+    assert gateway.process
+    assert gateway.process.wait(10) == 3

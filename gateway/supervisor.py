@@ -1,0 +1,178 @@
+"""Several gateways on one port: kept alive, counted together, stopped together.
+
+Every worker is a whole gateway in a process of its own, with its own listening socket, lanes and
+connections; the kernel deals new connections out among the sockets. The supervisor serves nothing.
+It holds what they share: the port, the folder of their metrics and, in `__main__`, the embedded
+PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import Process
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+
+from fare_rules import load_book
+from gateway.serving import CannotRun, master_key_of, port_taken, prepare_database, stop_event
+from gateway.shell.settings import Settings
+
+log = structlog.get_logger()
+
+# Who lives so long has started well: what kills it later is no fault of the start.
+_SETTLED_SECONDS = 10
+_PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 0.1, 5.0
+# Longer than a worker's own limit of draining, so that its last answers are not cut off.
+_GRACE_SECONDS = 2
+# Counters are written through mapped files. On a disk, a write waits while the page is being
+# flushed; in memory it never does.
+_MEMORY_FOLDER = Path("/dev/shm")
+
+
+async def supervise_until_stopped(settings: Settings, dsn: str) -> bool:
+    """Serve with `workers_count` processes until SIGTERM or SIGINT. True when all have drained.
+
+    Raises: CannotRun for what would stop every worker, before there is any, and for a worker that
+            dies at every start. TariffFaults likewise.
+    """
+    stop = stop_event()
+    load_book(settings.tariffs_dir)
+    await prepare_database(settings, dsn)
+    with _port_held(settings), _metrics_folder() as folder:
+        crew = _Crew(settings, _environment(settings, dsn, folder), folder)
+        return await crew.serve_until(stop)
+
+
+class _Crew:
+    """The workers, by number: where one has died, the next takes its place."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str], folder: Path) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._folder = folder
+        self._processes: dict[int, Process] = {}
+
+    async def serve_until(self, stop: asyncio.Event) -> bool:
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+        for number in range(1, self._settings.workers_count + 1):
+            tasks.append(asyncio.create_task(self._keep_alive(number)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            has_drained = await self._drain()
+        for task in done:
+            task.result()
+        return has_drained
+
+    async def _keep_alive(self, number: int) -> None:
+        """Runs for ever. Raises: CannotRun when there is no point in going on."""
+        loop, deaths_count = asyncio.get_running_loop(), 0
+        while True:
+            started_at = loop.time()
+            process = self._processes[number] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "worker", "--supervisor", str(os.getpid())),
+                env=self._environment,
+                # Ctrl-C reaches the supervisor alone, which tells all at the same moment.
+                start_new_session=True,
+            )
+            said = _death(await process.wait())
+            # Its counters stay in the sum; what it held at the moment does not.
+            mark_process_dead(process.pid, str(self._folder))  # type: ignore[no-untyped-call]
+            is_settled = loop.time() - started_at >= _SETTLED_SECONDS
+            deaths_count = 1 if is_settled else deaths_count + 1
+            log.error("worker died", worker=number, pid=process.pid, death=said, row=deaths_count)
+            if deaths_count >= self._settings.worker_deaths_count_max:
+                raise CannotRun(
+                    f"worker {number} died {deaths_count} times in a row, each time within "
+                    f"{_SETTLED_SECONDS} seconds of its start, at last with {said}; the log above "
+                    "has its own words. FAREGATE_WORKER_DEATHS_COUNT_MAX is the limit."
+                )
+            await asyncio.sleep(min(_PAUSE_SECONDS * 2 ** (deaths_count - 1), _PAUSE_SECONDS_MAX))
+
+    async def _drain(self) -> bool:
+        """Tell all at once; kill who does not come to an end in time."""
+        alive = [one for one in self._processes.values() if one.returncode is None]
+        for process in alive:
+            process.send_signal(signal.SIGTERM)
+        late: set[asyncio.Task[int]] = set()
+        if waits := {asyncio.create_task(one.wait()) for one in alive}:
+            timeout = self._settings.drain_seconds_max + _GRACE_SECONDS
+            _, late = await asyncio.wait(waits, timeout=timeout)
+        for process in alive:
+            if process.returncode is None:
+                log.error("worker killed: it did not drain in time", pid=process.pid)
+                process.kill()
+        await asyncio.gather(*late)
+        return not late
+
+
+def _environment(settings: Settings, dsn: str, folder: Path) -> dict[str, str]:
+    """What a worker reads its settings from: ours, and what only we could know."""
+    environment = {
+        **os.environ,
+        "FAREGATE_AUTO_MIGRATE": "false",
+        "PROMETHEUS_MULTIPROC_DIR": str(folder),
+    }
+    if not settings.database_url:
+        environment["FAREGATE_DATABASE_URL"] = dsn
+    if settings.gate_master_key is None:
+        master_key_of(settings)
+        environment["FAREGATE_GATE_MASTER_KEY_FILE"] = str(settings.data_dir / "gate_master_key")
+    return environment
+
+
+def _death(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+@contextlib.contextmanager
+def _port_held(settings: Settings) -> Iterator[None]:
+    """Bind the port without listening, so that only our workers can share it.
+
+    SO_REUSEPORT alone would let a second gateway of the same user in, and half the taps with it.
+    """
+    places = socket.getaddrinfo(
+        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    with contextlib.ExitStack() as held:
+        try:
+            for family, kind, protocol, _, place in places:
+                with socket.socket(family, kind, protocol) as alone:
+                    _bind(alone, family, place, socket.SO_REUSEADDR)
+                shared = held.enter_context(socket.socket(family, kind, protocol))
+                _bind(shared, family, place, socket.SO_REUSEPORT)
+        except OSError as error:
+            raise port_taken(settings, error) from error
+        yield
+
+
+def _bind(held: socket.socket, family: int, place: tuple[object, ...], option: int) -> None:
+    held.setsockopt(socket.SOL_SOCKET, option, 1)
+    if family == socket.AF_INET6:
+        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    held.bind(place)
+
+
+@contextlib.contextmanager
+def _metrics_folder() -> Iterator[Path]:
+    """An empty folder for the counters, which outlive the worker that counted."""
+    memory = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="faregate-metrics-", dir=memory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
