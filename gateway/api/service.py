@@ -38,11 +38,11 @@ class ServiceRequests:
 
     async def get_readyz(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
         if self._given.door.is_draining:
-            raise busy("The gateway is stopping.")
+            raise busy("The gateway is stopping.", "stopping")
         try:
             await self._given.pool.fetchval("SELECT version FROM registry_version", timeout=2)
         except (*store.OUTAGES, asyncpg.PostgresError):
-            raise busy("The database does not answer.") from None
+            raise busy("The database does not answer.", "database_away") from None
         return answer(encode(State("ready"), JSON))
 
     async def get_version(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:

@@ -100,15 +100,16 @@ class TapRequests:
         ]
         if mine:
             if self._given.door.is_draining:
-                raise busy("The gateway is stopping; another one answers.")
+                raise busy("The gateway is stopping; another one answers.", "stopping")
             try:
                 decided = await self._given.batcher.submit([tap for _, tap in mine])
             except Overloaded:
-                raise busy("Too many taps are waiting. Nothing was taken.") from None
+                raise busy("Too many taps are waiting. Nothing was taken.", "queue_full") from None
             except OutcomeUnknown:
                 raise busy(
                     "The database is away: what became of the taps is not known. Send the same "
-                    "taps again, or ask by tap id."
+                    "taps again, or ask by tap id.",
+                    "outcome_unknown",
                 ) from None
             for (position, _), one in zip(mine, decided, strict=True):
                 answers[position] = one

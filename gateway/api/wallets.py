@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.given import IDS_MAX, Done, Given, media_token_of, now, uuid_of
+from gateway.core.ledger import entry_id
 from gateway.core.wallet_desk import (
     ActivateCoupon,
     BindMedia,

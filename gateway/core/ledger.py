@@ -7,6 +7,7 @@ An entry is about one wallet at most. In it the accounts `purse` (what the rider
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from uuid import UUID, uuid5
 
@@ -90,7 +91,7 @@ class Change(Struct, frozen=True):
 
     charge: Charge
     rider_fen: int
-    sponsors_fen: dict[str, int]
+    sponsors_fen: Mapping[str, int]
     ride_count: int
 
     @property
