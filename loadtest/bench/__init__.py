@@ -1,0 +1,1 @@
+"""The race: the whole gateway against bare pgbench, in one run on one server. `make bench`."""

@@ -1,0 +1,110 @@
+"""`make bench`: one run of the race, one line a row.
+
+Exit codes: 0 every `at least` is kept, 1 one is missed or the audit failed, 2 usage, 3 cannot run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.engine_race import race_engine
+from bench.inside.server import stage
+from bench.peers import PEERS, calibrated, load_peers
+from bench.processes import own_environment
+from bench.results import append_results, machine
+from bench.stage import Stage
+from bench.table import ROWS, Measured, lines_of
+
+_CALIBRATION_SECONDS = 2.0
+
+
+class Wish(argparse.Namespace):
+    """What the command line asks for."""
+
+    rows: frozenset[str]
+    rounds: int
+    seconds: float
+    wallets: int
+    no_results: bool
+
+
+def _wish(arguments: Sequence[str] | None) -> Wish:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rows", type=_rows, default=frozenset(ROWS), help="such as P1,P4")
+    parser.add_argument("--rounds", type=int, default=3, help="there and back again, so often")
+    parser.add_argument("--seconds", type=float, default=5, help="of each turn")
+    parser.add_argument("--wallets", type=int, default=300_000)
+    parser.add_argument("--no-results", action="store_true", help="leave RESULTS.md alone")
+    return parser.parse_args(arguments, namespace=Wish())
+
+
+def _rows(text: str) -> frozenset[str]:
+    """Rows by their ids, or by the first words of them: O means all of the overload."""
+    asked = set(text.split(","))
+    found = frozenset(row_id for row_id in ROWS if asked & {row_id, row_id.split()[0]})
+    if unknown := asked - found - {row_id.split()[0] for row_id in found}:
+        raise argparse.ArgumentTypeError(f"no rows {sorted(unknown)}; there are {', '.join(ROWS)}")
+    return found
+
+
+async def _race(wish: Wish) -> int:
+    started_at = time.monotonic()
+    async with stage(wish.wallets) as made:
+        version = await made.connection.fetchval("SHOW server_version")
+        print(f"{machine()}, PostgreSQL {version}, {wish.wallets:,} wallets", flush=True)
+        printed: list[str] = []
+        measured: list[Measured] = []
+        async for said in _run_races(made, wish):
+            if isinstance(said, str):
+                printed.append(said)
+                print(said, flush=True)
+            else:
+                measured.append(said)
+        lines = [line for line in lines_of(measured) if line.row_id in wish.rows]
+        is_audited = await _audit(made)
+    printed += [line.text() for line in lines]
+    printed.append(f"audit {'passed' if is_audited else 'FAILED'}")
+    print("\n".join(printed[-len(lines) - 1 :]))
+    print(f"{time.monotonic() - started_at:.0f} s")
+    if not wish.no_results:
+        day = datetime.now(UTC).date()
+        command = " ".join(("make bench", *sys.argv[1:]))
+        append_results(command, f"PostgreSQL {version}", printed, day=day)
+    return 0 if is_audited and all(line.is_ok() for line in lines) else 1
+
+
+async def _run_races(made: Stage, wish: Wish) -> AsyncIterator[Measured | str]:
+    await load_peers(made, made.wallets_count)
+    peers = {}
+    for name, script in PEERS.items():
+        peers[name] = await calibrated(made, script, _CALIBRATION_SECONDS)
+        yield f"    pgbench {name} is fastest with {peers[name].clients_count} clients"
+    if wish.rows & {"P1", "P2", "P9", "P10"}:
+        async for said in race_engine(made, peers, wish.rounds, wish.seconds):
+            yield said
+
+
+async def _audit(made: Stage) -> bool:
+    """`faregate audit`, as an operator would run it."""
+    process = await asyncio.create_subprocess_exec(
+        Path(sysconfig.get_path("scripts")) / "faregate",
+        "audit",
+        env={**own_environment(), "FAREGATE_DATABASE_URL": made.dsn},
+        stdout=subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        print(said.decode())
+    return process.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_race(_wish(None))))

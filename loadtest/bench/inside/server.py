@@ -1,0 +1,114 @@
+"""A PostgreSQL for the race, with a city in it as the desk would have saved it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from bench.stage import MASTER_KEY, Stage, first_day_of_race
+from city import City
+
+from fare_rules import TariffBook, load_book
+from gateway import registry_path
+from gateway.core.registry import Gate, Operator, Route, Stop
+from gateway.core.wallet_desk import OpenWallet, WalletPlan, Wish
+from gateway.shell import migrations
+from gateway.shell.embedded_postgres import EmbeddedPostgres, find_bin
+from gateway.shell.registry_store import load_registry
+from gateway.shell.settings import Settings
+from gateway.shell.store import open_pool
+from gateway.wallet_path import run_wallet_wishes
+
+# The same for both sides. Durable, which the embedded server is in any case.
+SERVER = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "max_connections": "200",
+    "shared_preload_libraries": "pg_stat_statements",
+}
+_WALLETS_AT_ONCE = 5_000
+
+
+@contextlib.asynccontextmanager
+async def stage(wallets_count: int) -> AsyncIterator[Stage]:
+    """A warm server with a city's operators, gates, keys and wallets; gone afterwards."""
+    # PostgreSQL runs as another user when we are root, and must be able to enter.
+    folder = Path(tempfile.mkdtemp(prefix="faregate-bench-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        with EmbeddedPostgres(folder, settings=SERVER) as server:
+            assert server.pid is not None
+            await migrations.upgrade(server.dsn)
+            now = datetime.now(UTC)
+            await load_city(server.dsn, wallets_count, first_day_of_race(now))
+            connection = await asyncpg.connect(server.dsn)
+            await connection.execute("CREATE EXTENSION pg_stat_statements")
+            yield Stage(
+                dsn=server.dsn,
+                postgres_pid=server.pid,
+                bin_folder=find_bin(),
+                wallets_count=wallets_count,
+                connection=connection,
+                first_day=first_day_of_race(now),
+            )
+            await connection.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def load_city(dsn: str, wallets_count: int, opened_at: datetime) -> None:
+    city = City(riders_count=wallets_count)
+    book = load_book(Settings().tariffs_dir)
+    pool = await open_pool(dsn)
+    try:
+        said = city.registry()
+        records = registry_path.City(
+            operators=msgspec.convert(said["operators"], tuple[Operator, ...]),
+            stops=msgspec.convert(said["stops"], tuple[Stop, ...]),
+            routes=msgspec.convert(said["routes"], tuple[Route, ...]),
+            gates=msgspec.convert(said["gates"], tuple[Gate, ...]),
+        )
+        await registry_path.run_city_registration(pool, records)
+        await registry_path.run_key_issue(
+            pool,
+            registry_path.KeyWish(tuple(gate.gate_id for gate in records.gates)),
+            registry=await load_registry(pool),
+            master_key=MASTER_KEY,
+            now=opened_at,
+        )
+        for first in range(0, wallets_count, _WALLETS_AT_ONCE):
+            await _open_wallets(pool, city, first, wallets_count, book, opened_at)
+    finally:
+        await pool.close()
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
+
+
+async def _open_wallets(
+    pool: asyncpg.Pool,
+    city: City,
+    first: int,
+    wallets_count: int,
+    book: TariffBook,
+    opened_at: datetime,
+) -> None:
+    count = min(_WALLETS_AT_ONCE, wallets_count - first)
+    opens = msgspec.convert(city.wallets(first, count), list[OpenWallet])
+    found = await run_wallet_wishes(
+        pool,
+        [Wish(wallet_id=UUID(str(one.wallet_id)), opens=one) for one in opens],
+        registry=await load_registry(pool),
+        book=book,
+        now=opened_at,
+        floor_fen=0,
+    )
+    assert isinstance(found, WalletPlan), found

@@ -1,0 +1,65 @@
+"""Where the race is run: one PostgreSQL, a city's wallets, and the days that are still unused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from bench.processes import family_cpu_seconds
+
+ZONE = ZoneInfo("Asia/Shanghai")
+# In a city of this size a busy hour has about so many taps a second; the race runs time faster.
+CITY_TAPS_PER_SECOND_PER_WALLET = 60 / 300_000
+MASTER_KEY = bytes(range(32))
+_DAYS_MAX = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What PostgreSQL has done so far."""
+
+    wal_bytes: int
+    cpu_seconds: float
+
+    def since(self, before: Meter) -> Meter:
+        return Meter(self.wal_bytes - before.wal_bytes, self.cpu_seconds - before.cpu_seconds)
+
+
+@dataclass(slots=True)
+class Stage:
+    dsn: str
+    postgres_pid: int
+    bin_folder: Path
+    wallets_count: int
+    connection: asyncpg.Connection
+    first_day: datetime
+    days_used: int = field(default=0)
+
+    def next_day(self) -> datetime:
+        """The start of a service day that no tap was made on yet: no row's taps come late."""
+        self.days_used += 1
+        assert self.days_used <= _DAYS_MAX, "the race has more rows than days were made for"
+        return self.first_day + timedelta(days=self.days_used)
+
+    async def meter(self) -> Meter:
+        wal = await self.connection.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+        return Meter(int(wal), family_cpu_seconds(self.postgres_pid))
+
+    def city_facts(self, **changes: Any) -> dict[str, Any]:
+        """What a runner needs to make taps of its own."""
+        return {
+            "dsn": self.dsn,
+            "wallets_count": self.wallets_count,
+            "starts_at": self.next_day().isoformat(),
+            **changes,
+        }
+
+
+def first_day_of_race(now: datetime) -> datetime:
+    """Far enough back that the last row's last tap is still in the past."""
+    today = now.astimezone(ZONE).replace(hour=5, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=_DAYS_MAX + 3)
