@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
+
 from bench.rounds import Contender, Run
 from bench.stage import Stage
 

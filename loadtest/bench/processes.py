@@ -67,7 +67,8 @@ class Runner:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        assert self._process and self._process.stdin
+        assert self._process
+        assert self._process.stdin
         self._process.stdin.close()
         try:
             await asyncio.wait_for(self._process.wait(), 60)
@@ -77,7 +78,9 @@ class Runner:
 
     async def order(self, **order: Any) -> dict[str, Any]:
         """Give one order and wait for its answer."""
-        assert self._process and self._process.stdin and self._process.stdout
+        assert self._process
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         line = await self._process.stdout.readline()
         if not line:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
+
 from bench.processes import family_cpu_seconds
 
 ZONE = ZoneInfo("Asia/Shanghai")

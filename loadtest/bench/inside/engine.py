@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 import uvloop
-from bench.processes import first_order, obey_orders, say_ready
-from bench.stage import CITY_TAPS_PER_SECOND_PER_WALLET, MASTER_KEY
 from city import City
 from msgspec import structs
 
+from bench.processes import first_order, obey_orders, say_ready
+from bench.stage import CITY_TAPS_PER_SECOND_PER_WALLET, MASTER_KEY
 from gateway.api import Api
 from gateway.core.taps import Tap
 from gateway.serving import gateway
@@ -47,7 +47,7 @@ class Engine:
         self._make(int(self._taps_per_second * seconds * 1.2))
         groups = iter(self._made)
         found: list[list[Answer]] = []
-        # The taps made beforehand would not be there; looking through them is not the engine's work.
+        # Live, the taps of the next seconds would not be in memory to be looked through.
         gc.collect()
         gc.freeze()
         cpu_before, started_at = time.process_time(), time.perf_counter()

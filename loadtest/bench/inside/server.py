@@ -12,9 +12,9 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from bench.stage import MASTER_KEY, Stage, first_day_of_race
 from city import City
 
+from bench.stage import MASTER_KEY, Stage, first_day_of_race
 from fare_rules import TariffBook, load_book
 from gateway import registry_path
 from gateway.core.registry import Gate, Operator, Route, Stop
@@ -40,8 +40,7 @@ _WALLETS_AT_ONCE = 5_000
 async def stage(wallets_count: int) -> AsyncIterator[Stage]:
     """A warm server with a city's operators, gates, keys and wallets; gone afterwards."""
     # PostgreSQL runs as another user when we are root, and must be able to enter.
-    folder = Path(tempfile.mkdtemp(prefix="faregate-bench-", dir="/tmp"))
-    folder.chmod(0o755)
+    folder = _open_folder()
     try:
         with EmbeddedPostgres(folder, settings=SERVER) as server:
             assert server.pid is not None
@@ -61,6 +60,12 @@ async def stage(wallets_count: int) -> AsyncIterator[Stage]:
             await connection.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="faregate-bench-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
 
 
 async def load_city(dsn: str, wallets_count: int, opened_at: datetime) -> None:
