@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.engine_race import race_engine
+from bench.http_race import FORMS, race_http
 from bench.inside.server import stage
 from bench.peers import PEERS, calibrated, load_peers
 from bench.processes import own_environment
@@ -90,6 +91,10 @@ async def _run_races(made: Stage, wish: Wish) -> AsyncIterator[Measured | str]:
     if wish.rows & {"P1", "P2", "P9", "P10"}:
         async for said in race_engine(made, peers, wish.rounds, wish.seconds):
             yield said
+    for form, (row_id, _) in FORMS.items():
+        if wish.rows & {row_id, "P10"}:
+            async for said in race_http(made, peers["A"], form, wish.rounds, wish.seconds):
+                yield said
 
 
 async def _audit(made: Stage) -> bool:

@@ -37,6 +37,7 @@ class Stage:
     bin_folder: Path
     wallets_count: int
     connection: asyncpg.Connection
+    keys_path: Path
     first_day: datetime
     days_used: int = field(default=0)
 

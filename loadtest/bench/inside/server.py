@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from city import City
+from msgspec import structs
 
 from bench.stage import MASTER_KEY, Stage, first_day_of_race
 from fare_rules import TariffBook, load_book
@@ -46,7 +47,8 @@ async def stage(wallets_count: int) -> AsyncIterator[Stage]:
             assert server.pid is not None
             await migrations.upgrade(server.dsn)
             now = datetime.now(UTC)
-            await load_city(server.dsn, wallets_count, first_day_of_race(now))
+            keys_path = folder / "gate_keys.json"
+            await load_city(server.dsn, wallets_count, first_day_of_race(now), keys_path)
             connection = await asyncpg.connect(server.dsn)
             await connection.execute("CREATE EXTENSION pg_stat_statements")
             yield Stage(
@@ -55,6 +57,7 @@ async def stage(wallets_count: int) -> AsyncIterator[Stage]:
                 bin_folder=find_bin(),
                 wallets_count=wallets_count,
                 connection=connection,
+                keys_path=keys_path,
                 first_day=first_day_of_race(now),
             )
             await connection.close()
@@ -68,26 +71,23 @@ def _open_folder() -> Path:
     return folder
 
 
-async def load_city(dsn: str, wallets_count: int, opened_at: datetime) -> None:
+async def load_city(dsn: str, wallets_count: int, opened_at: datetime, keys_path: Path) -> None:
+    """Register the city, hand out its gates' keys and open its wallets."""
     city = City(riders_count=wallets_count)
     book = load_book(Settings().tariffs_dir)
     pool = await open_pool(dsn)
     try:
-        said = city.registry()
-        records = registry_path.City(
-            operators=msgspec.convert(said["operators"], tuple[Operator, ...]),
-            stops=msgspec.convert(said["stops"], tuple[Stop, ...]),
-            routes=msgspec.convert(said["routes"], tuple[Route, ...]),
-            gates=msgspec.convert(said["gates"], tuple[Gate, ...]),
-        )
+        records = _records(city)
         await registry_path.run_city_registration(pool, records)
-        await registry_path.run_key_issue(
+        issued = await registry_path.run_key_issue(
             pool,
             registry_path.KeyWish(tuple(gate.gate_id for gate in records.gates)),
             registry=await load_registry(pool),
             master_key=MASTER_KEY,
             now=opened_at,
         )
+        assert isinstance(issued, list)
+        _write_keys(issued, keys_path)
         for first in range(0, wallets_count, _WALLETS_AT_ONCE):
             await _open_wallets(pool, city, first, wallets_count, book, opened_at)
     finally:
@@ -96,6 +96,27 @@ async def load_city(dsn: str, wallets_count: int, opened_at: datetime) -> None:
     await connection.execute("VACUUM ANALYZE")
     await connection.execute("CHECKPOINT")
     await connection.close()
+
+
+def _write_keys(issued: Sequence[registry_path.IssuedKey], path: Path) -> None:
+    path.write_bytes(msgspec.json.encode({one.gate_id: (one.key_id, one.secret) for one in issued}))
+
+
+def _records(city: City) -> registry_path.City:
+    """The city's records, and for each operator a hub that may sign for all of its gates."""
+    said = city.registry()
+    gates = msgspec.convert(said["gates"], tuple[Gate, ...])
+    networks = {gate.operator_id: gate.network for gate in gates}
+    hubs = {operator: Gate(f"hub {operator}", operator, net) for operator, net in networks.items()}
+    behind = (
+        structs.replace(gate, concentrator_id=hubs[gate.operator_id].gate_id) for gate in gates
+    )
+    return registry_path.City(
+        operators=msgspec.convert(said["operators"], tuple[Operator, ...]),
+        stops=msgspec.convert(said["stops"], tuple[Stop, ...]),
+        routes=msgspec.convert(said["routes"], tuple[Route, ...]),
+        gates=(*hubs.values(), *behind),
+    )
 
 
 async def _open_wallets(

@@ -1,0 +1,69 @@
+"""The gateway as an operator starts it: `faregate serve`, told by its environment, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.processes import own_environment
+from bench.stage import MASTER_KEY, Stage
+
+_READY_SECONDS_MAX = 30
+
+
+class GatewayProcess(NamedTuple):
+    pid: int
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def serving(stage: Stage, **settings: object) -> AsyncIterator[GatewayProcess]:
+    """One gateway on the stage's database, ready; drained on leaving."""
+    port = _free_port()
+    given = {
+        "FAREGATE_DATABASE_URL": stage.dsn,
+        "FAREGATE_GATE_MASTER_KEY": MASTER_KEY.hex(),
+        "FAREGATE_PORT": str(port),
+        "FAREGATE_LOG_LEVEL": "warning",
+        # The days of the race lie in the past, because it runs through one in minutes.
+        "FAREGATE_TAP_AGE_DAYS_MAX": "36500",
+        **{f"FAREGATE_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    program = Path(sysconfig.get_path("scripts")) / "faregate"
+    process = await asyncio.create_subprocess_exec(
+        program, "serve", env={**own_environment(), **given}
+    )
+    try:
+        await _wait_until_ready(port, process)
+        yield GatewayProcess(process.pid, port)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+async def _wait_until_ready(port: int, process: asyncio.subprocess.Process) -> None:
+    gives_up_at = time.monotonic() + _READY_SECONDS_MAX
+    while time.monotonic() < gives_up_at and process.returncode is None:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            await asyncio.to_thread(
+                urllib.request.urlopen, f"http://127.0.0.1:{port}/readyz", timeout=2
+            )
+            return
+        await asyncio.sleep(0.1)
+    raise RuntimeError("faregate serve did not become ready")

@@ -1,0 +1,58 @@
+"""The whole gateway behind HTTP against pgbench, which has none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from bench.engine_race import WARM_SECONDS, assert_all_taken, cost_lines
+from bench.gateway_process import GatewayProcess, serving
+from bench.peers import Peer
+from bench.processes import Runner, family_cpu_seconds
+from bench.rounds import Contender, Run, costs, race, ratios
+from bench.stage import Stage
+from bench.table import Measured
+
+CLIENT = "bench.http_client"
+# The form of a request, its row, and its place in the row of CPU costs.
+FORMS = {"batch": ("P3", 1), "single": ("P4", 2)}
+
+
+async def race_http(
+    stage: Stage, peer: Peer, form: str, rounds_count: int, seconds: float
+) -> AsyncIterator[Measured | str]:
+    """P3 or P4, and what a tap cost, which P10 says."""
+    row_id, position = FORMS[form]
+    async with serving(stage) as gateway:
+        facts = stage.city_facts(port=gateway.port, form=form, keys=str(stage.keys_path))
+        async with Runner(CLIENT, **facts) as gates:
+            await gates.order(loop="closed", seconds=WARM_SECONDS)
+            rounds = await race(
+                {
+                    f"HTTP {form}": http_turn(stage, gateway, gates, seconds),
+                    "A": peer.turn(stage, seconds),
+                },
+                rounds_count,
+            )
+    for line in cost_lines(rounds):
+        yield line
+    yield Measured(row_id, 0, ratios(rounds, f"HTTP {form}", "A"))
+    cpu = costs(rounds, f"HTTP {form}", "gateway_cpu_seconds", scale=1e6)
+    yield Measured("P10", position, cpu)
+
+
+def http_turn(stage: Stage, gateway: GatewayProcess, gates: Runner, seconds: float) -> Contender:
+    async def turn() -> Run:
+        before, gateway_before = await stage.meter(), family_cpu_seconds(gateway.pid)
+        answer = await gates.order(loop="closed", seconds=seconds)
+        used = (await stage.meter()).since(before)
+        assert_all_taken(answer["outcomes"])
+        return Run(
+            answer["taps_count"],
+            answer["taps_per_second"],
+            gateway_cpu_seconds=family_cpu_seconds(gateway.pid) - gateway_before,
+            postgres_cpu_seconds=used.cpu_seconds,
+            generator_cpu_seconds=answer["cpu_seconds"],
+            wal_bytes=used.wal_bytes,
+        )
+
+    return turn

@@ -1,0 +1,109 @@
+"""An open loop: requests go out by a schedule that does not wait for answers.
+
+Latency counts from the instant at which a request was due, so one that a slow answer, a full
+connection or a late generator held up is counted as the rider would feel it: no coordinated
+omission. How late the generator itself was is reported beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from bench.connections import Done
+
+Send = Callable[[bytes, Done], None]
+_GIVE_UP_TICKS, _GIVE_UP_TICK_SECONDS = 2_000, 0.01
+_TICK_SECONDS = 0.001
+
+
+class Phase(NamedTuple):
+    """So many requests a second for so long."""
+
+    per_second: float
+    seconds: float
+
+
+class _Sent(NamedTuple):
+    phase: int
+    due_at: float
+    sent_at: float
+    answered_at: float
+    status: int
+    has_retry_after: bool
+
+
+def schedule(phases: Sequence[Phase], seed: int = 1) -> Iterator[tuple[int, float]]:
+    """When each request is due, in seconds from the start: riders come as they please (Poisson)."""
+    draw = random.Random(seed)
+    begins_at = 0.0
+    for number, phase in enumerate(phases):
+        at = begins_at
+        begins_at += phase.seconds
+        while (at := at + draw.expovariate(phase.per_second)) < begins_at:
+            yield number, at
+
+
+async def run_open_loop(
+    send: Send, requests: Iterator[bytes], phases: Sequence[Phase]
+) -> list[dict[str, Any]]:
+    """Send by the schedule; one report a phase."""
+    sent: list[_Sent] = []
+    due = list(schedule(phases))
+    position = 0
+    started_at = time.perf_counter()
+    while position < len(due):
+        now = time.perf_counter() - started_at
+        while position < len(due) and due[position][1] <= now:
+            phase, at = due[position]
+            position += 1
+            _send_one(send, next(requests), phase, started_at + at, sent)
+        await asyncio.sleep(_TICK_SECONDS)
+    for _ in range(_GIVE_UP_TICKS):
+        if len(sent) == len(due):
+            break
+        await asyncio.sleep(_GIVE_UP_TICK_SECONDS)
+    assert len(sent) == len(due), f"{len(due) - len(sent)} requests were never answered"
+    return [_report(number, phase, sent) for number, phase in enumerate(phases)]
+
+
+def _send_one(send: Send, request: bytes, phase: int, due_at: float, sent: list[_Sent]) -> None:
+    sent_at = time.perf_counter()
+
+    def done(status: int, said: bytes) -> None:
+        answered_at = time.perf_counter()
+        is_told_when = status == 503 and b"retry-after" in said.lower()
+        sent.append(_Sent(phase, due_at, sent_at, answered_at, status, is_told_when))
+
+    send(request, done)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that is not below this share of all; 0 of none."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _report(number: int, phase: Phase, sent: Sequence[_Sent]) -> dict[str, Any]:
+    mine = [one for one in sent if one.phase == number]
+    taken_ms = [(one.answered_at - one.due_at) * 1000 for one in mine if one.status == 200]
+    refused = [one for one in mine if one.status == 503]
+    # A refusal held up by the generator's own lack of connections is not the gateway's.
+    refused_ms = [(one.answered_at - one.sent_at) * 1000 for one in refused]
+    return {
+        "per_second": phase.per_second,
+        "taken_per_second": len(taken_ms) / phase.seconds,
+        "p50_ms": percentile(taken_ms, 0.5),
+        "p99_ms": percentile(taken_ms, 0.99),
+        "p999_ms": percentile(taken_ms, 0.999),
+        "send_lag_p99_ms": percentile([(one.sent_at - one.due_at) * 1000 for one in mine], 0.99),
+        "statuses": Counter(one.status for one in mine),
+        "refused_p99_ms": percentile(refused_ms, 0.99),
+        "refused_without_retry_after": sum(not one.has_retry_after for one in refused),
+    }
