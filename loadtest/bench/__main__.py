@@ -21,6 +21,7 @@ from bench.inside.server import stage
 from bench.peers import PEERS, calibrated, load_peers
 from bench.processes import own_environment
 from bench.results import append_results, machine
+from bench.skew_race import race_one_operator, race_one_wallet
 from bench.stage import Stage
 from bench.table import ROWS, Measured, lines_of
 
@@ -95,6 +96,12 @@ async def _run_races(made: Stage, wish: Wish) -> AsyncIterator[Measured | str]:
         if wish.rows & {row_id, "P10"}:
             async for said in race_http(made, peers["A"], form, wish.rounds, wish.seconds):
                 yield said
+    if "P6" in wish.rows:
+        async for said in race_one_operator(made, wish.rounds, wish.seconds):
+            yield said
+    if "P7" in wish.rows:
+        async for said in race_one_wallet(made, wish.rounds, wish.seconds):
+            yield said
 
 
 async def _audit(made: Stage) -> bool:

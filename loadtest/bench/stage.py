@@ -16,7 +16,15 @@ ZONE = ZoneInfo("Asia/Shanghai")
 # In a city of this size a busy hour has about so many taps a second; the race runs time faster.
 CITY_TAPS_PER_SECOND_PER_WALLET = 60 / 300_000
 MASTER_KEY = bytes(range(32))
+# A company pays for many riders from one wallet.
+COMPANY = "company "
+COMPANY_MEDIA_COUNT = 2_000
+COMPANIES_COUNT = 12
 _DAYS_MAX = 60
+
+
+def company_token(company: int, number: int) -> str:
+    return f"{COMPANY}{company} card {number}"
 
 
 @dataclass(frozen=True, slots=True)

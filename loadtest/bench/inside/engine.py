@@ -10,10 +10,11 @@ import asyncio
 import gc
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from uuid import uuid5
 
 import msgspec
 import uvloop
@@ -21,9 +22,16 @@ from city import City
 from msgspec import structs
 
 from bench.processes import first_order, obey_orders, say_ready
-from bench.stage import CITY_TAPS_PER_SECOND_PER_WALLET, MASTER_KEY
+from bench.stage import (
+    CITY_TAPS_PER_SECOND_PER_WALLET,
+    COMPANY,
+    COMPANY_MEDIA_COUNT,
+    MASTER_KEY,
+    company_token,
+)
 from gateway.api import Api
-from gateway.core.taps import Tap
+from gateway.core.registry import Registry
+from gateway.core.taps import Action, Tap
 from gateway.serving import gateway
 from gateway.shell.batcher import Answer
 from gateway.shell.settings import Settings
@@ -32,31 +40,46 @@ from gateway.shell.settings import Settings
 SUBMITTERS = 64
 GROUP_TAPS = 16
 _FIRST_TAPS_PER_SECOND = 20_000
+COMPANY_TAPS_SHARE = 10
+# Beyond the sequences of the buses themselves.
+_COMPANY_SEQUENCES = 10**15
 
 
 class Engine:
-    def __init__(self, api: Api, taps: Iterator[Tap], submitters: int, group_taps: int) -> None:
+    """Feeds a gateway's batcher with the city's taps."""
+
+    def __init__(self, api: Api, taps: Iterator[Tap]) -> None:
         self._api = api
         self._taps = taps
-        self._submitters = submitters
-        self._group_taps = group_taps
-        self._made: list[list[Tap]] = []
+        self._made: list[Tap] = []
         self._taps_per_second: float = _FIRST_TAPS_PER_SECOND
+        self._company_taps_count = 0
+        registry = api.door.registry
+        self._registries = {
+            "several": registry.current,
+            "one": _with_one_operator(registry.current),
+        }
 
-    async def run(self, *, seconds: float) -> dict[str, Any]:
+    async def run(
+        self, *, seconds: float, operators: str = "several", company: int | None = None
+    ) -> dict[str, Any]:
+        """Decide and save for so long; `company` names a wallet that gets one tap in ten."""
+        self._api.door.registry.current = self._registries[operators]
         self._make(int(self._taps_per_second * seconds * 1.2))
-        groups = iter(self._made)
+        taps = self._made if company is None else list(self._with_company(self._made, company))
+        groups = iter([taps[i : i + GROUP_TAPS] for i in range(0, len(taps), GROUP_TAPS)])
         found: list[list[Answer]] = []
         # Live, the taps of the next seconds would not be in memory to be looked through.
         gc.collect()
         gc.freeze()
         cpu_before, started_at = time.process_time(), time.perf_counter()
         until = started_at + seconds
-        await asyncio.gather(*(self._submit(groups, until, found) for _ in range(self._submitters)))
+        await asyncio.gather(*(self._submit(groups, until, found) for _ in range(SUBMITTERS)))
         elapsed = time.perf_counter() - started_at
         cpu_seconds = time.process_time() - cpu_before
         gc.unfreeze()
-        self._made = list(groups)
+        left = [tap for group in groups for tap in group]
+        self._made = [tap for tap in left if not tap.media_token.startswith(COMPANY)]
         taps_count = sum(map(len, found))
         self._taps_per_second = taps_count / elapsed
         return {
@@ -76,8 +99,32 @@ class Engine:
                 return
 
     def _make(self, taps_count: int) -> None:
-        while len(self._made) * self._group_taps < taps_count:
-            self._made.append(list(islice(self._taps, self._group_taps)))
+        self._made += islice(self._taps, max(0, taps_count - len(self._made)))
+
+    def _with_company(self, taps: Sequence[Tap], company: int) -> Iterator[Tap]:
+        """Every tenth tap is by one of a company's many cards, on the bus that came by last."""
+        bus: Tap | None = None
+        for position, tap in enumerate(taps):
+            yield tap
+            bus = tap if tap.action is Action.BOARD else bus
+            if bus is None or position % (COMPANY_TAPS_SHARE - 1):
+                continue
+            self._company_taps_count += 1
+            number = self._company_taps_count
+            yield structs.replace(
+                bus,
+                tap_id=uuid5(bus.tap_id, str(number)),
+                sequence=_COMPANY_SEQUENCES + number,
+                tapped_at=tap.tapped_at,
+                media_token=company_token(company, number % COMPANY_MEDIA_COUNT),
+            )
+
+
+def _with_one_operator(registry: Registry) -> Registry:
+    """The same city, if all of it belonged to one company."""
+    owner = min(registry.operators)
+    gates = {i: structs.replace(g, operator_id=owner) for i, g in registry.gates.items()}
+    return structs.replace(registry, gates=gates)
 
 
 async def main() -> None:
@@ -91,9 +138,7 @@ async def main() -> None:
     # The days of the race lie in the past, because it runs through one in minutes.
     settings = structs.replace(Settings(), tap_age_days_max=36_500)
     async with gateway(settings, facts["dsn"], MASTER_KEY) as api:
-        engine = Engine(
-            api, taps, facts.get("submitters", SUBMITTERS), facts.get("group_taps", GROUP_TAPS)
-        )
+        engine = Engine(api, taps)
         say_ready()
         await obey_orders(engine.run)
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
+from uuid import NAMESPACE_URL, uuid5
 
 import asyncpg
 import msgspec
 from city import City
 from msgspec import structs
 
-from bench.stage import MASTER_KEY, Stage, first_day_of_race
+from bench.stage import (
+    COMPANIES_COUNT,
+    COMPANY,
+    COMPANY_MEDIA_COUNT,
+    MASTER_KEY,
+    Stage,
+    company_token,
+    first_day_of_race,
+)
 from fare_rules import TariffBook, load_book
 from gateway import registry_path
 from gateway.core.registry import Gate, Operator, Route, Stop
-from gateway.core.wallet_desk import OpenWallet, WalletPlan, Wish
+from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, WalletPlan, Wish
 from gateway.shell import migrations
 from gateway.shell.embedded_postgres import EmbeddedPostgres, find_bin
 from gateway.shell.registry_store import load_registry
@@ -35,6 +43,7 @@ SERVER = {
     "shared_preload_libraries": "pg_stat_statements",
 }
 _WALLETS_AT_ONCE = 5_000
+_COMPANY_FEN = 100_000_000
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +98,11 @@ async def load_city(dsn: str, wallets_count: int, opened_at: datetime, keys_path
         assert isinstance(issued, list)
         _write_keys(issued, keys_path)
         for first in range(0, wallets_count, _WALLETS_AT_ONCE):
-            await _open_wallets(pool, city, first, wallets_count, book, opened_at)
+            count = min(_WALLETS_AT_ONCE, wallets_count - first)
+            opens = msgspec.convert(city.wallets(first, count), list[OpenWallet])
+            await _grant(pool, [Wish(one.wallet_id, opens=one) for one in opens], book, opened_at)
+        for company in range(COMPANIES_COUNT):
+            await _grant(pool, list(_company_wishes(company)), book, opened_at)
     finally:
         await pool.close()
     connection = await asyncpg.connect(dsn)
@@ -119,22 +132,18 @@ def _records(city: City) -> registry_path.City:
     )
 
 
-async def _open_wallets(
-    pool: asyncpg.Pool,
-    city: City,
-    first: int,
-    wallets_count: int,
-    book: TariffBook,
-    opened_at: datetime,
+async def _grant(
+    pool: asyncpg.Pool, wishes: Sequence[Wish], book: TariffBook, now: datetime
 ) -> None:
-    count = min(_WALLETS_AT_ONCE, wallets_count - first)
-    opens = msgspec.convert(city.wallets(first, count), list[OpenWallet])
     found = await run_wallet_wishes(
-        pool,
-        [Wish(wallet_id=UUID(str(one.wallet_id)), opens=one) for one in opens],
-        registry=await load_registry(pool),
-        book=book,
-        now=opened_at,
-        floor_fen=0,
+        pool, wishes, registry=await load_registry(pool), book=book, now=now, floor_fen=0
     )
     assert isinstance(found, WalletPlan), found
+
+
+def _company_wishes(company: int) -> Iterator[Wish]:
+    wallet_id = uuid5(NAMESPACE_URL, f"{COMPANY}{company}")
+    top_up = TopUp(uuid5(wallet_id, "first"), _COMPANY_FEN)
+    yield Wish(wallet_id, opens=OpenWallet(wallet_id, top_up=top_up))
+    for number in range(COMPANY_MEDIA_COUNT):
+        yield Wish(wallet_id, binds=BindMedia(company_token(company, number)))
