@@ -11,14 +11,15 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.engine_race import race_engine
 from bench.http_race import FORMS, race_http
 from bench.inside.server import stage
-from bench.peers import PEERS, calibrated, load_peers
+from bench.latency_race import HTTP, race_latency, race_overload
+from bench.peers import PEERS, Peer, calibrated, load_peers
 from bench.processes import own_environment
 from bench.results import append_results, machine
 from bench.skew_race import race_one_operator, race_one_wallet
@@ -26,6 +27,8 @@ from bench.stage import Stage
 from bench.table import ROWS, Measured, lines_of
 
 _CALIBRATION_SECONDS = 2.0
+# Which rows are held against which peer.
+_RACED = {"A": {"P1", "P3", "P4", "P5", "P10"}, "B": {"P2"}}
 
 
 class Wish(argparse.Namespace):
@@ -84,24 +87,36 @@ async def _race(wish: Wish) -> int:
 
 
 async def _run_races(made: Stage, wish: Wish) -> AsyncIterator[Measured | str]:
-    await load_peers(made, made.wallets_count)
-    peers = {}
-    for name, script in PEERS.items():
-        peers[name] = await calibrated(made, script, _CALIBRATION_SECONDS)
+    needed = {name for name, rows in _RACED.items() if wish.rows & rows}
+    peers: dict[str, Peer] = {}
+    if needed:
+        await load_peers(made, made.wallets_count)
+    for name in sorted(needed):
+        peers[name] = await calibrated(made, PEERS[name], _CALIBRATION_SECONDS)
         yield f"    pgbench {name} is fastest with {peers[name].clients_count} clients"
-    if wish.rows & {"P1", "P2", "P9", "P10"}:
-        async for said in race_engine(made, peers, wish.rounds, wish.seconds):
+    for race in _races(made, wish, peers):
+        async for said in race:
             yield said
+
+
+def _races(
+    made: Stage, wish: Wish, peers: dict[str, Peer]
+) -> Iterator[AsyncIterator[Measured | str]]:
+    """Those that the wished rows need, one after another."""
+    rounds, seconds = wish.rounds, wish.seconds
+    if wish.rows & {"P1", "P2", "P9", "P10"}:
+        yield race_engine(made, peers, rounds, seconds)
     for form, (row_id, _) in FORMS.items():
         if wish.rows & {row_id, "P10"}:
-            async for said in race_http(made, peers["A"], form, wish.rounds, wish.seconds):
-                yield said
+            yield race_http(made, peers["A"], form, rounds, seconds)
     if "P6" in wish.rows:
-        async for said in race_one_operator(made, wish.rounds, wish.seconds):
-            yield said
+        yield race_one_operator(made, rounds, seconds)
     if "P7" in wish.rows:
-        async for said in race_one_wallet(made, wish.rounds, wish.seconds):
-            yield said
+        yield race_one_wallet(made, rounds, seconds)
+    if any(row_id.startswith("L") for row_id in wish.rows):
+        yield race_latency(made, HTTP, seconds)
+    if any(row_id.startswith("O") for row_id in wish.rows):
+        yield race_overload(made, seconds)
 
 
 async def _audit(made: Stage) -> bool:

@@ -1,0 +1,125 @@
+"""Latency in an open loop, and what an overload does: `open_loop` says how it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from bench.engine_race import WARM_SECONDS
+from bench.gateway_process import GatewayProcess, serving
+from bench.processes import Runner, memory_bytes
+from bench.stage import Stage
+from bench.table import Measured
+
+# Each gate has a connection of its own, so there are more than can be under way.
+CONNECTIONS = 512
+OVERLOAD_CONNECTIONS = 4_000
+_LONE_TAPS_PER_SECOND = 20.0
+_CALM_SHARE, _BUSY_SHARE, _OVERLOAD_SHARE = 0.5, 0.7, 2.0
+_RECOVERY_SECONDS = 5.0
+
+
+class Door(NamedTuple):
+    """How taps come in: the runner of its gates, what it is told, and the rows' first letter."""
+
+    client: str
+    form: str
+    letter: str
+
+
+HTTP = Door("bench.http_client", "single", "L")
+
+
+async def race_latency(stage: Stage, door: Door, seconds: float) -> AsyncIterator[Measured | str]:
+    """A lone tap, then half and seven tenths of the peak that is measured first."""
+    async with serving(stage) as gateway, _gates(stage, gateway, door) as gates:
+        peak = await _peak(gates, seconds)
+        yield f"    {door.letter}: the peak is {peak:,.0f} taps/s"
+        if door is HTTP:
+            lone = await _run(gates, [(_LONE_TAPS_PER_SECOND, seconds)])
+            yield _line("lone taps", lone[0])
+            yield Measured("L1", 0, [lone[0]["p50_ms"]])
+        calm = (await _run(gates, [(peak * _CALM_SHARE, 2 * seconds)]))[0]
+        yield _line("50 %", calm)
+        checkpoint = asyncio.create_task(_checkpoint_after(stage, seconds))
+        busy = (await _run(gates, [(peak * _BUSY_SHARE, 4 * seconds)]))[0]
+        yield _line(f"70 %, a checkpoint of {await checkpoint:.1f} s inside", busy)
+    name = door.letter
+    yield Measured(f"{name}50 p50", 0, [calm["p50_ms"]])
+    yield Measured(f"{name}50 p99", 0, [calm["p99_ms"]])
+    yield Measured(f"{name}70 p99", 0, [busy["p99_ms"]])
+    yield Measured(f"{name}70 p99.9", 0, [busy["p999_ms"]])
+
+
+async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured | str]:
+    """Twice the peak is offered: what is answered, how the rest is refused, and how it ends."""
+    async with serving(stage) as gateway, _gates(stage, gateway, HTTP) as gates:
+        peak = await _peak(gates, seconds)
+        yield f"    O: the peak is {peak:,.0f} taps/s"
+        calm = peak * _CALM_SHARE
+        before, watching = memory_bytes(gateway.pid), asyncio.Event()
+        memory = asyncio.create_task(_most_memory(gateway.pid, watching))
+        phases = [
+            (calm, seconds),
+            (peak * _OVERLOAD_SHARE, 2 * seconds),
+            (calm, _RECOVERY_SECONDS),
+            (calm, seconds),
+        ]
+        found = await _run(gates, phases, OVERLOAD_CONNECTIONS)
+        watching.set()
+        grown_mb = (await memory - before) / 2**20
+    for name, report in zip(("before", "overload", "recovering", "after"), found, strict=True):
+        yield _line(name, report)
+    overload = found[1]
+    yield (
+        f"    refused: {overload['statuses'].get('503', 0):,}, "
+        f"without Retry-After {overload['refused_without_retry_after']}"
+    )
+    yield Measured("O goodput", 0, [overload["taken_per_second"] / peak])
+    yield Measured("O refusal", 0, [overload["refused_p99_ms"]])
+    yield Measured("O memory", 0, [grown_mb])
+    yield Measured("O after", 0, [found[3]["p99_ms"]])
+
+
+def _gates(stage: Stage, gateway: GatewayProcess, door: Door) -> Runner:
+    facts = stage.city_facts(port=gateway.port, form=door.form, keys=str(stage.keys_path))
+    return Runner(door.client, **facts)
+
+
+async def _peak(gates: Runner, seconds: float) -> float:
+    await gates.order(loop="closed", seconds=WARM_SECONDS)
+    return float((await gates.order(loop="closed", seconds=seconds))["taps_per_second"])
+
+
+async def _run(
+    gates: Runner, phases: list[tuple[float, float]], connections: int = CONNECTIONS
+) -> list[dict[str, Any]]:
+    said = await gates.order(loop="open", phases=phases, connections=connections)
+    reports: list[dict[str, Any]] = said["phases"]
+    return reports
+
+
+async def _checkpoint_after(stage: Stage, seconds: float) -> float:
+    """Where a checkpoint falls is chance; here it falls inside."""
+    await asyncio.sleep(seconds)
+    started_at = asyncio.get_running_loop().time()
+    await stage.connection.execute("CHECKPOINT")
+    return asyncio.get_running_loop().time() - started_at
+
+
+async def _most_memory(pid: int, until: asyncio.Event) -> int:
+    most = 0
+    while not until.is_set():
+        most = max(most, memory_bytes(pid))
+        await asyncio.sleep(0.2)
+    return most
+
+
+def _line(name: str, report: dict[str, Any]) -> str:
+    return (
+        f"    {name}: {report['per_second']:,.0f} offered, {report['taken_per_second']:,.0f} "
+        f"answered a second; p50 {report['p50_ms']:.1f}, p99 {report['p99_ms']:.1f}, "
+        f"p99.9 {report['p999_ms']:.1f} ms; the generator was late by "
+        f"{report['send_lag_p99_ms']:.1f} ms at p99"
+    )
