@@ -33,6 +33,7 @@ from gateway.api import Api
 from gateway.core.registry import Registry
 from gateway.core.taps import Action, Tap
 from gateway.serving import gateway
+from gateway.shell import telemetry
 from gateway.shell.batcher import Answer
 from gateway.shell.settings import Settings
 
@@ -129,6 +130,7 @@ def _with_one_operator(registry: Registry) -> Registry:
 
 async def main() -> None:
     facts = await first_order()
+    telemetry.start_logging("warning", "json")
     city = City(riders_count=facts["wallets_count"], zipf=facts.get("zipf", 0.0))
     stream = city.stream(
         datetime.fromisoformat(facts["starts_at"]),
