@@ -24,7 +24,7 @@ test: .venv/dev.stamp  ## Run every test on a real PostgreSQL.
 
 # Such as make bench ROWS=P1,P4 ROUNDS=1 SECONDS=3 for a short run.
 bench: .venv/dev.stamp  ## Race the whole gateway against bare pgbench on one PostgreSQL, and audit it.
-	PYTHONPATH=loadtest$${PYTHONPATH:+:$$PYTHONPATH} .venv/bin/python -m bench $(if $(ROWS),--rows $(ROWS)) \
+	.venv/bin/python -m loadtest.bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 check-tariffs: .venv/runtime.stamp  ## Check every tariff and run its examples.

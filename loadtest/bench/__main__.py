@@ -15,16 +15,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.engine_race import race_engine
-from bench.http_race import FORMS, race_http
-from bench.inside.server import stage
-from bench.latency_race import HTTP, race_latency, race_overload
-from bench.peers import PEERS, Peer, calibrated, load_peers
-from bench.processes import own_environment
-from bench.results import append_results, machine
-from bench.skew_race import race_one_operator, race_one_wallet
-from bench.stage import Stage
-from bench.table import ROWS, Measured, lines_of
+from loadtest.bench.engine_race import race_engine
+from loadtest.bench.http_race import FORMS, race_http
+from loadtest.bench.inside.server import stage
+from loadtest.bench.latency_race import HTTP, race_latency, race_overload
+from loadtest.bench.peers import PEERS, Peer, calibrated, load_peers
+from loadtest.bench.processes import own_environment
+from loadtest.bench.results import append_results, machine
+from loadtest.bench.skew_race import race_one_operator, race_one_wallet
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import ROWS, Measured, lines_of
 
 _CALIBRATION_SECONDS = 2.0
 # Which rows are held against which peer.

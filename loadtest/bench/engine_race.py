@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from bench.peers import Peer
-from bench.processes import Runner
-from bench.rounds import Contender, Round, Run, costs, race, ratios
-from bench.stage import Stage
-from bench.table import Measured
+from loadtest.bench.peers import Peer
+from loadtest.bench.processes import Runner
+from loadtest.bench.rounds import Contender, Round, Run, costs, race, ratios
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Measured
 
-RUNNER = "bench.inside.engine"
+RUNNER = "loadtest.bench.inside.engine"
 WARM_SECONDS = 3.0
 
 

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.processes import own_environment
-from bench.stage import MASTER_KEY, Stage
+from loadtest.bench.processes import own_environment
+from loadtest.bench.stage import MASTER_KEY, Stage
 
 _READY_SECONDS_MAX = 30
 

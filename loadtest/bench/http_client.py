@@ -13,13 +13,13 @@ from itertools import islice
 from typing import Any
 
 import uvloop
-from city import City
 
-from bench.connections import HttpPool
-from bench.open_loop import Phase, run_open_loop
-from bench.processes import first_order, obey_orders, say_ready
-from bench.requests import batch_requests, load_keys, single_requests
-from bench.stage import CITY_TAPS_PER_SECOND_PER_WALLET
+from loadtest.bench.connections import HttpPool
+from loadtest.bench.open_loop import Phase, run_open_loop
+from loadtest.bench.processes import first_order, obey_orders, say_ready
+from loadtest.bench.requests import batch_requests, load_keys, single_requests
+from loadtest.bench.stage import CITY_TAPS_PER_SECOND_PER_WALLET
+from loadtest.city import City
 
 CONNECTIONS = 64
 # The gateway takes a signature for 300 s.
@@ -121,7 +121,8 @@ def _all_requests(facts: dict[str, Any]) -> Iterator[bytes]:
     if facts["form"] == "single":
         return single_requests(stream, keys)
     gates = city.registry()["gates"]
-    return batch_requests(stream, keys, {g["gate_id"]: f"hub {g['operator_id']}" for g in gates})
+    signers = {gate["gate_id"]: gate.get("concentrator_id", gate["gate_id"]) for gate in gates}
+    return batch_requests(stream, keys, signers)
 
 
 def _outcomes(answers: list[tuple[int, bytes]]) -> Counter[str]:

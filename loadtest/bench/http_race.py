@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from bench.engine_race import WARM_SECONDS, assert_all_taken, cost_lines
-from bench.gateway_process import GatewayProcess, serving
-from bench.peers import Peer
-from bench.processes import Runner, family_cpu_seconds
-from bench.rounds import Contender, Run, costs, race, ratios
-from bench.stage import Stage
-from bench.table import Measured
+from loadtest.bench.engine_race import WARM_SECONDS, assert_all_taken, cost_lines
+from loadtest.bench.gateway_process import GatewayProcess, serving
+from loadtest.bench.peers import Peer
+from loadtest.bench.processes import Runner, family_cpu_seconds
+from loadtest.bench.rounds import Contender, Run, costs, race, ratios
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Measured
 
-CLIENT = "bench.http_client"
+CLIENT = "loadtest.bench.http_client"
 # The form of a request, its row, and its place in the row of CPU costs.
 FORMS = {"batch": ("P3", 1), "single": ("P4", 2)}
 

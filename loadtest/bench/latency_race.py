@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from bench.engine_race import WARM_SECONDS
-from bench.gateway_process import GatewayProcess, serving
-from bench.processes import Runner, memory_bytes
-from bench.stage import Stage
-from bench.table import Measured
+from loadtest.bench.engine_race import WARM_SECONDS
+from loadtest.bench.gateway_process import GatewayProcess, serving
+from loadtest.bench.processes import Runner, memory_bytes
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Measured
 
 # Each gate has a connection of its own, so there are more than can be under way.
 CONNECTIONS = 512
@@ -28,7 +28,7 @@ class Door(NamedTuple):
     letter: str
 
 
-HTTP = Door("bench.http_client", "single", "L")
+HTTP = Door("loadtest.bench.http_client", "single", "L")
 
 
 async def race_latency(stage: Stage, door: Door, seconds: float) -> AsyncIterator[Measured | str]:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from bench.connections import Done
+from loadtest.bench.connections import Done
 
 Send = Callable[[bytes, Done], None]
 _GIVE_UP_TICKS, _GIVE_UP_TICK_SECONDS = 2_000, 0.01

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from bench.rounds import Contender, Run
-from bench.stage import Stage
+from loadtest.bench.rounds import Contender, Run
+from loadtest.bench.stage import Stage
 
 # What the table calls them, and their scripts.
 PEERS = {"A": "five_statements", "B": "one_function"}

@@ -16,7 +16,6 @@ from typing import Any, Self
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 _LINE_BYTES_MAX = 16 * 2**20
-_LOADTEST = Path(__file__).parent.parent
 
 
 class RunnerFailed(RuntimeError):
@@ -111,7 +110,5 @@ def say_ready() -> None:
 
 
 def own_environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, (str(_LOADTEST), os.environ.get("PYTHONPATH"))))
-    # The gateway's settings are the defaults, not those of whoever runs the race.
-    mine = {k: v for k, v in os.environ.items() if not k.startswith("FAREGATE_")}
-    return {**mine, "PYTHONPATH": path}
+    """The gateway's settings are the defaults, not those of whoever runs the race."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("FAREGATE_")}

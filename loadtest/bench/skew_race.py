@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from itertools import count
 
-from bench.engine_race import RUNNER, WARM_SECONDS, cost_lines, engine_turn
-from bench.processes import Runner
-from bench.rounds import Run, race, ratios
-from bench.stage import COMPANIES_COUNT, Stage
-from bench.table import Measured
+from loadtest.bench.engine_race import RUNNER, WARM_SECONDS, cost_lines, engine_turn
+from loadtest.bench.processes import Runner
+from loadtest.bench.rounds import Run, race, ratios
+from loadtest.bench.stage import COMPANIES_COUNT, Stage
+from loadtest.bench.table import Measured
 
 # Of ten taps one is the company's.
 _OTHERS_SHARE = 0.9

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from bench.processes import family_cpu_seconds
+from loadtest.bench.processes import family_cpu_seconds
 
 ZONE = ZoneInfo("Asia/Shanghai")
 # In a city of this size a busy hour has about so many taps a second; the race runs time faster.

@@ -18,17 +18,8 @@ from uuid import uuid5
 
 import msgspec
 import uvloop
-from city import City
 from msgspec import structs
 
-from bench.processes import first_order, obey_orders, say_ready
-from bench.stage import (
-    CITY_TAPS_PER_SECOND_PER_WALLET,
-    COMPANY,
-    COMPANY_MEDIA_COUNT,
-    MASTER_KEY,
-    company_token,
-)
 from gateway.api import Api
 from gateway.core.registry import Registry
 from gateway.core.taps import Action, Tap
@@ -36,6 +27,15 @@ from gateway.serving import gateway
 from gateway.shell import telemetry
 from gateway.shell.batcher import Answer
 from gateway.shell.settings import Settings
+from loadtest.bench.processes import first_order, obey_orders, say_ready
+from loadtest.bench.stage import (
+    CITY_TAPS_PER_SECOND_PER_WALLET,
+    COMPANY,
+    COMPANY_MEDIA_COUNT,
+    MASTER_KEY,
+    company_token,
+)
+from loadtest.city import City
 
 # As much as 64 station computers have under way, each with what its gates gathered meanwhile.
 SUBMITTERS = 64

@@ -12,18 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import asyncpg
 import msgspec
-from city import City
-from msgspec import structs
 
-from bench.stage import (
-    COMPANIES_COUNT,
-    COMPANY,
-    COMPANY_MEDIA_COUNT,
-    MASTER_KEY,
-    Stage,
-    company_token,
-    first_day_of_race,
-)
 from fare_rules import TariffBook, load_book
 from gateway import registry_path
 from gateway.core.registry import Gate, Operator, Route, Stop
@@ -34,6 +23,16 @@ from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
 from gateway.shell.store import open_pool
 from gateway.wallet_path import run_wallet_wishes
+from loadtest.bench.stage import (
+    COMPANIES_COUNT,
+    COMPANY,
+    COMPANY_MEDIA_COUNT,
+    MASTER_KEY,
+    Stage,
+    company_token,
+    first_day_of_race,
+)
+from loadtest.city import City
 
 # The same for both sides. Durable, which the embedded server is in any case.
 SERVER = {
@@ -99,7 +98,7 @@ async def load_city(dsn: str, wallets_count: int, opened_at: datetime, keys_path
         _write_keys(issued, keys_path)
         for first in range(0, wallets_count, _WALLETS_AT_ONCE):
             count = min(_WALLETS_AT_ONCE, wallets_count - first)
-            opens = msgspec.convert(city.wallets(first, count), list[OpenWallet])
+            opens = msgspec.convert(list(city.wallets(first, count)), list[OpenWallet])
             await _grant(pool, [Wish(one.wallet_id, opens=one) for one in opens], book, opened_at)
         for company in range(COMPANIES_COUNT):
             await _grant(pool, list(_company_wishes(company)), book, opened_at)
@@ -116,19 +115,12 @@ def _write_keys(issued: Sequence[registry_path.IssuedKey], path: Path) -> None:
 
 
 def _records(city: City) -> registry_path.City:
-    """The city's records, and for each operator a hub that may sign for all of its gates."""
     said = city.registry()
-    gates = msgspec.convert(said["gates"], tuple[Gate, ...])
-    networks = {gate.operator_id: gate.network for gate in gates}
-    hubs = {operator: Gate(f"hub {operator}", operator, net) for operator, net in networks.items()}
-    behind = (
-        structs.replace(gate, concentrator_id=hubs[gate.operator_id].gate_id) for gate in gates
-    )
     return registry_path.City(
         operators=msgspec.convert(said["operators"], tuple[Operator, ...]),
         stops=msgspec.convert(said["stops"], tuple[Stop, ...]),
         routes=msgspec.convert(said["routes"], tuple[Route, ...]),
-        gates=(*hubs.values(), *behind),
+        gates=msgspec.convert(said["gates"], tuple[Gate, ...]),
     )
 
 
