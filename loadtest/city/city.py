@@ -38,6 +38,7 @@ class City:
         part: int = 0,
         parts_count: int = 1,
         top_up_fen: int = 100_000,
+        offline_buses_per_1000: int = 50,
     ) -> None:
         _check("seed", seed, 0, 2**32 - 1)
         _check("riders_count", riders_count, 1, RIDERS_MAX)
@@ -46,18 +47,20 @@ class City:
         _check("parts_count", parts_count, 1, min(gates_per_line, riders_count))
         _check("part", part, 0, parts_count - 1)
         _check("zipf", zipf, 0, 4)
+        _check("offline_buses_per_1000", offline_buses_per_1000, 0, 1000)
         self.seed = seed
         self.riders_count = riders_count
         self.places = Places(bus_operators_count, gates_per_line)
         self._riders = Riders(seed, len(self.places.routes))
         self._zipf = zipf
         self._top_up_fen = top_up_fen
-        self._own = range(part, riders_count, parts_count)
+        self._offline_buses_per_1000 = offline_buses_per_1000
+        self.own_riders = range(part, riders_count, parts_count)
         self._own_lanes = range(part, gates_per_line, parts_count)
         self._own_buses = range(part, self.places.buses_per_route, parts_count)
         # Steps of about the golden section visit everyone once, far from one another.
-        self._step = max(int(len(self._own) * 0.618), 1)
-        while gcd(self._step, len(self._own)) != 1:
+        self._step = max(int(len(self.own_riders) * 0.618), 1)
+        while gcd(self._step, len(self.own_riders)) != 1:
             self._step += 1
 
     # What a gateway must know first.
@@ -97,8 +100,8 @@ class City:
         Shape:  about `taps_count` taps, for every journey is whole; by default each rider goes to
                 work and comes home. Half of a rider's journeys, the earlier ones, are to work.
         """
-        draw = Random(f"{self.seed} {day} {self._own.start}")
-        journeys_count = 2 * len(self._own)
+        draw = Random(f"{self.seed} {day} {self.own_riders.start}")
+        journeys_count = 2 * len(self.own_riders)
         if taps_count is not None:
             journeys_count = round(taps_count / taps_per_journey())
         midnight_ms = (day - date(1970, 1, 1)).days * DAY_MS - ZONE_MS
@@ -113,9 +116,9 @@ class City:
 
         Rides are shortened as much as it takes for riders to arrive before it is their turn again.
         """
-        draw = Random(f"{self.seed} {start.isoformat()} {self._own.start}")
+        draw = Random(f"{self.seed} {start.isoformat()} {self.own_riders.start}")
         gap_ms = 1000 * taps_per_journey() / taps_per_second
-        pace = min(gap_ms * len(self._own) / (JOURNEY_MINUTES_MAX * 60_000), 1.0)
+        pace = min(gap_ms * len(self.own_riders) / (JOURNEY_MINUTES_MAX * 60_000), 1.0)
         start_ms = (start - EPOCH) // timedelta(milliseconds=1)
         begins = (
             (start_ms + int(number * gap_ms), self._is_way_back(number)) for number in count()
@@ -125,21 +128,21 @@ class City:
             yield tap
 
     def _is_way_back(self, journey_number: int) -> bool:
-        return journey_number // len(self._own) % 2 == 1
+        return journey_number // len(self.own_riders) % 2 == 1
 
     def _play(
         self, begins: Iterator[tuple[int, bool]], draw: Random, first_ms: int, pace: float = 1.0
     ) -> Iterator[CityTap]:
         # A gate numbers a thousand taps per millisecond at most, so no two runs share a number
         # unless they play the same time.
-        beeps = Beeps(self.seed, self.places.gates, first_ms * 1000)
+        beeps = Beeps(self.seed, self.places.gates, first_ms * 1000, self._offline_buses_per_1000)
         journeys = Journeys(self.places, self._riders, draw, self._own_lanes, self._own_buses, pace)
         chooser = self._zipf_chooser(draw) if self._zipf else self._turns(draw)
         return play(begins, chooser, journeys, beeps, self.media_token)
 
     def _turns(self, draw: Random) -> Callable[[set[int]], int | None]:
         """Everyone in turn, beginning anywhere; whoever is under way is passed over."""
-        own, step = self._own, self._step
+        own, step = self.own_riders, self._step
         size = len(own)
         position = draw.randrange(size)
 
@@ -156,7 +159,7 @@ class City:
 
     def _zipf_chooser(self, draw: Random) -> Callable[[set[int]], int | None]:
         """A rank by the inverse of the continuous Zipf distribution; ranks lie scattered."""
-        own, step, random = self._own, self._step, draw.random
+        own, step, random = self.own_riders, self._step, draw.random
         size = len(own)
         power = 1.0 - self._zipf
         whole = (size + 1.0) ** power - 1.0

@@ -17,7 +17,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC).astimezone(ZONE)
 DAY_MS = 86_400_000
 ZONE_MS = 8 * 3_600_000
 SERVICE_DAY_STARTS_MS = 4 * 3_600_000
-OFFLINE_BUSES_PER_1000 = 50
 
 # When somebody sets out, in milliseconds from 1970, and whether it is their way back.
 Departure = tuple[int, bool]
@@ -42,10 +41,13 @@ class CityTap(msgspec.Struct, omit_defaults=True, gc=False):
 class Beeps:
     """Beeps at gates that become taps: each gate counts its own, and some buses are offline."""
 
-    def __init__(self, seed: int, gates: list[Gate], first_sequence: int) -> None:
+    def __init__(
+        self, seed: int, gates: list[Gate], first_sequence: int, offline_buses_per_1000: int
+    ) -> None:
         self._seed = seed
         self._gates = gates
         self._sequences = [first_sequence - 1] * len(gates)
+        self._offline_buses_per_1000 = offline_buses_per_1000
         self._offline: list[bool] = []
         self._day_ends_ms = 0
 
@@ -73,7 +75,7 @@ class Beeps:
         day = (at_ms + ZONE_MS - SERVICE_DAY_STARTS_MS) // DAY_MS
         draw = Random(f"{self._seed} offline {day}")
         self._offline = [
-            gate.action == "board" and draw.random() * 1000 < OFFLINE_BUSES_PER_1000
+            gate.action == "board" and draw.random() * 1000 < self._offline_buses_per_1000
             for gate in self._gates
         ]
         self._day_ends_ms = (day + 1) * DAY_MS - ZONE_MS + SERVICE_DAY_STARTS_MS
