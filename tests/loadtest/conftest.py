@@ -1,4 +1,4 @@
-"""The load tests are scripts beside each other, not a package: they import as they do when run."""
+"""The load tests are run as scripts too: they import as they do when run."""
 
 import sys
 from pathlib import Path

@@ -1,0 +1,105 @@
+"""A gateway of one's own: `faregate demo-stack` in a folder that goes away with it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+_READY_SECONDS_MAX = 60
+_STOP_SECONDS_MAX = 60
+
+
+class Stack:
+    def __init__(self, folder: Path | None = None) -> None:
+        # PostgreSQL runs as another user when we are root, and must be able to enter.
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="faregate-loadtest-", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self._is_temporary = folder is None
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def token_file(self) -> Path:
+        return self.folder / "admin.token"
+
+    @property
+    def dsn(self) -> str:
+        sockets = [path for path in self.folder.rglob(".s.PGSQL.*") if path.suffix != ".lock"]
+        return f"postgresql://postgres@/postgres?host={quote(str(sockets[0].parent))}"
+
+    def __enter__(self) -> Self:
+        port = self.address.rpartition(":")[2]
+        log = (self.folder / "gateway.log").open("wb")
+        self._process = subprocess.Popen(
+            [faregate(), "demo-stack", "--data", str(self.folder), "--port", port],
+            stdout=log,
+            stderr=log,
+            env=own_environment(),
+            # Ctrl-C is for the load test, which then stops the gateway in order.
+            start_new_session=True,
+        )
+        until = time.monotonic() + _READY_SECONDS_MAX
+        while not (self.token_file.exists() and self._is_ready()):
+            if self._process.poll() is not None or time.monotonic() > until:
+                said = (self.folder / "gateway.log").read_text(errors="replace")[-2000:]
+                self.__exit__()
+                raise RuntimeError(f"the gateway did not start; it said:\n{said}")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(_STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """What the gateway and PostgreSQL have used of the processors so far."""
+        assert self._process
+        used = {"gateway": 0.0, "PostgreSQL": 0.0}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, fields = _name_and_fields(stat.read_text())
+            except OSError:
+                continue
+            session, seconds = int(fields[3]), (int(fields[11]) + int(fields[12])) / _TICKS
+            if int(stat.parent.name) == self._process.pid:
+                used["gateway"] += seconds
+            elif name == "postgres" and _is_below(int(stat.parent.name), self._process.pid):
+                used["PostgreSQL"] += seconds
+            del session
+        return used
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/readyz", timeout=1) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def faregate() -> str:
+    """The command that was installed beside this Python."""
+    return str(Path(sys.executable).parent / "faregate")
+
+
+def own_environment(**more: str) -> dict[str, str]:
+    """This environment without settings of somebody else's gateway."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("FAREGATE_")}
+    return {**kept, **more}

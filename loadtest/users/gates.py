@@ -1,0 +1,21 @@
+"""A line of gates that is online: a turnstile, or the reader of a bus with radio."""
+
+from locust import constant_throughput, task
+
+from loadtest.users.signed import Played, SigningUser
+
+TAPS_PER_SECOND = (
+    5.0  # of one line: a turnstile at its busiest lets through about one rider a second
+)
+ROWS = {"enter": "metro: enter", "exit": "metro: exit", "board": "bus: board"}
+
+
+class GateLine(SigningUser):
+    """Five lanes side by side. Each tap is its own request, and the rider waits for its answer."""
+
+    wait_time = constant_throughput(TAPS_PER_SECOND)
+
+    @task
+    def tap(self) -> None:
+        tap = Played.feed.next_tap()
+        self.post_taps(tap.gate_id, tap, ROWS[tap.action])
