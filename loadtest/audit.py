@@ -7,20 +7,14 @@ money is added up from the ledger, a sample is asked for over HTTP, and last `fa
 computes every decision again. Run it when no taps are under way.
 """
 
-import argparse
-import asyncio
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
 from loadtest import audit_queries as queries
-from loadtest.back_office import BackOffice, Refused
+from loadtest.back_office import BackOffice
 from loadtest.records import read_records
-from loadtest.stack import faregate, own_environment
 
 SAMPLE = 200
 
