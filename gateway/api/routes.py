@@ -45,6 +45,7 @@ class Api:
     ) -> None:
         self.door = door
         self.pool = pool
+        self.batcher = batcher
         self.book = book
         self.settings = settings
         given = Given(door, pool, batcher, book, settings, master_key)
