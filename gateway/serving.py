@@ -61,7 +61,7 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
     book = load_book(settings.tariffs_dir)
     await prepare_database(settings, dsn)
     _say_what_runs(settings)
-    pool = await open_pool(dsn)
+    pool = await open_pool(dsn, connections_count_max=settings.pool_connections_count_max)
     try:
         registry = RegistryHolder(pool)
         await registry.refresh()
@@ -109,7 +109,7 @@ def _say_what_runs(settings: Settings) -> None:
     telemetry.WORKERS.set(1)
     telemetry.WORKERS_WANTED.set(settings.workers_count)
     telemetry.WORKER_STARTS.inc()
-    for name in ("requests_in_flight_max", "queue_taps_max"):
+    for name in ("requests_in_flight_max", "queue_taps_max", "pool_connections_count_max"):
         telemetry.LIMIT.labels(name).set(getattr(settings, name))
 
 

@@ -16,7 +16,7 @@ from gateway.shell import signatures
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-PAGES = ("README.md", "gateway/DECISIONS.md")
+PAGES = ("README.md", "gateway/DECISIONS.md", "gateway/BACKPRESSURE.md")
 SECTIONS = {
     part.partition("\n")[0]: part for part in re.split(r"^## ", README, flags=re.MULTILINE)[1:]
 }

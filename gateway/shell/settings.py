@@ -154,6 +154,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     lanes_count: Annotated[
         int, _says("Writers, each with its own connection and its own wallets.", ge=1, le=64)
     ] = 2
+    pool_connections_count_max: Annotated[
+        int, _says("Connections for all that is not a tap; the next one waits.", ge=2, le=100)
+    ] = 4
     commit_timeout_ms: Annotated[
         int, _says("A slower commit has an unknown outcome and is looked up.", ge=100, le=600_000)
     ] = 5000

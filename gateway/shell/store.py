@@ -67,12 +67,12 @@ async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connectio
     return connection
 
 
-async def open_pool(dsn: str, *, size_max: int = 4) -> asyncpg.Pool:
+async def open_pool(dsn: str, *, connections_count_max: int = 4) -> asyncpg.Pool:
     """Connections for everything but the hot path."""
     pool = await asyncpg.create_pool(
         dsn,
         min_size=1,
-        max_size=size_max,
+        max_size=connections_count_max,
         command_timeout=60,
         server_settings=_SESSION,
     )
