@@ -83,18 +83,10 @@ class _Crew:
         loop, deaths_count = asyncio.get_running_loop(), 0
         while True:
             started_at = loop.time()
-            process = self._processes[number] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", "worker", "--supervisor", str(os.getpid())),
-                env=self._environment,
-                # Ctrl-C reaches the supervisor alone, which tells all at the same moment.
-                start_new_session=True,
-            )
-            said = _death(await process.wait())
-            # Its counters stay in the sum; what it held at the moment does not.
-            mark_process_dead(process.pid, str(self._folder))  # type: ignore[no-untyped-call]
+            said = await self._live_once(number)
             is_settled = loop.time() - started_at >= _SETTLED_SECONDS
             deaths_count = 1 if is_settled else deaths_count + 1
-            log.error("worker died", worker=number, pid=process.pid, death=said, row=deaths_count)
+            log.error("worker died", worker=number, death=said, deaths_count=deaths_count)
             if deaths_count >= self._settings.worker_deaths_count_max:
                 raise CannotRun(
                     f"worker {number} died {deaths_count} times in a row, each time within "
@@ -102,6 +94,22 @@ class _Crew:
                     "has its own words. FAREGATE_WORKER_DEATHS_COUNT_MAX is the limit."
                 )
             await asyncio.sleep(min(_PAUSE_SECONDS * 2 ** (deaths_count - 1), _PAUSE_SECONDS_MAX))
+
+    async def _live_once(self, number: int) -> str:
+        """One worker, from its start to its death: what it died of."""
+        try:
+            process = self._processes[number] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "worker", "--supervisor", str(os.getpid())),
+                env=self._environment,
+                # Ctrl-C reaches the supervisor alone, which tells all at the same moment.
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"no process to be had: {error}"
+        code = await process.wait()
+        # Its counters stay in the sum; what it held at the moment does not.
+        mark_process_dead(process.pid, str(self._folder))  # type: ignore[no-untyped-call]
+        return f"exit code {code}" if code >= 0 else f"signal {-code} ({signal.strsignal(-code)})"
 
     async def _drain(self) -> bool:
         """Tell all at once; kill who does not come to an end in time."""
@@ -133,10 +141,6 @@ def _environment(settings: Settings, dsn: str, folder: Path) -> dict[str, str]:
         master_key_of(settings)
         environment["FAREGATE_GATE_MASTER_KEY_FILE"] = str(settings.data_dir / "gate_master_key")
     return environment
-
-
-def _death(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 @contextlib.contextmanager
