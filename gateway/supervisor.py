@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -38,6 +39,7 @@ _GRACE_SECONDS = 2
 # Counters are written through mapped files. On a disk, a write waits while the page is being
 # flushed; in memory it never does.
 _MEMORY_FOLDER = Path("/dev/shm")
+_FOLDER_PREFIX = "faregate-metrics-"
 
 
 async def supervise_until_stopped(settings: Settings, dsn: str) -> bool:
@@ -173,10 +175,28 @@ def _bind(held: socket.socket, family: int, place: tuple[object, ...], option: i
 
 @contextlib.contextmanager
 def _metrics_folder() -> Iterator[Path]:
-    """An empty folder for the counters, which outlive the worker that counted."""
-    memory = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="faregate-metrics-", dir=memory))
+    """An empty folder for the counters, which outlive the worker that counted.
+
+    Its supervisor holds it locked; an unlocked one was left behind by one that was killed.
+    """
+    parent = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=parent))
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises: OSError when another process holds it, or when it is not a folder of ours."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        yield folder
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)

@@ -95,7 +95,7 @@ class Gateway:
         return self.log.read_text().count(text)
 
     def worker_pids(self) -> list[int]:
-        return [pid for pid in self.child_pids() if b"worker" in _command_of(pid)]
+        return [pid for pid in self.child_pids() if b"\0worker\0" in _command_of(pid)]
 
     def child_pids(self) -> list[int]:
         assert self.process

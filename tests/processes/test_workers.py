@@ -86,6 +86,7 @@ def test_both_answer_and_any_of_them_tells_what_all_have_counted(open_workers: O
         assert shown(gateway, "faregate_requests", route="GET /livez") == 60
     assert shown(gateway, "faregate_workers") == shown(gateway, "faregate_workers_wanted") == 2
     assert shown(gateway, "faregate_build_info") == 1
+    assert "pid=" not in ask(gateway, "/metrics")
     assert shown(gateway, "faregate_limit", setting="queue_taps_max") == 40_000
 
 
@@ -164,15 +165,21 @@ def test_one_that_does_not_drain_is_killed_and_told(open_workers: Opener) -> Non
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_a_killed_supervisor_leaves_nobody(folder: Path) -> None:
+def test_a_killed_supervisor_leaves_nobody(folder: Path, open_workers: Opener) -> None:
+    """Nor do its counters stay in memory once the next one starts; those of another do."""
+    other = metrics_folder(open_workers())
     gateway = Gateway(
         folder, "", workers=2, FAREGATE_GATE_MASTER_KEY="", FAREGATE_DATA_DIR=str(folder / "data")
     )
     gateway.start()
-    pids = gateway.child_pids()
+    pids, counters = gateway.child_pids(), metrics_folder(gateway)
     assert len(pids) == 3  # Two workers and their PostgreSQL.
     gateway.stop(signal.SIGKILL)
     gateway.wait_until(lambda: not any(is_running(pid) for pid in pids))
+    assert counters.exists()
+    open_workers()
+    assert other.exists()
+    assert not counters.exists()
 
 
 @pytest.mark.timeout(60)
