@@ -23,6 +23,8 @@ LOCUSTFILE = ROOT / "loadtest" / "locustfile.py"
 LOOPBACK = ("--web-host", "127.0.0.1", "--master-bind-host", "127.0.0.1")
 # Riders who wait at a gate when the run ends are still answered.
 FINISH = ("--stop-timeout", "10", "--only-summary")
+# What comes later on the command line counts.
+DEFAULTS = ("-u", "60", "-r", "100")
 
 
 def main() -> int:
@@ -46,7 +48,7 @@ def main() -> int:
             *("--records", str(reports / "records"), *LOOPBACK, *FINISH),
             *("--html", str(reports / "report.html"), "--csv", str(reports / "report")),
             *(() if options.ui else ("--headless",)),
-            *more,
+            *(*DEFAULTS, *more),
         ]
         before, started_at = _cpu(stack), time.monotonic()
         is_met = (
@@ -64,9 +66,10 @@ def main() -> int:
         is_true = (
             subprocess.run(audit, cwd=ROOT, env=own_environment(), check=False).returncode == 0
         )
+        shutil.copy(stack.log, reports)
     print(f"objective  load   {'ok' if is_met else 'MISSED'}")
     print(f"objective  audit  {'ok' if is_true else 'MISSED'}")
-    print(f"reports in {reports}: report.html, report_stats.csv and others")
+    print(f"reports in {reports}: report.html, report_stats.csv, gateway.log")
     return 0 if is_met and is_true else 1
 
 

@@ -37,13 +37,17 @@ class Stack:
         return self.folder / "admin.token"
 
     @property
+    def log(self) -> Path:
+        return self.folder / "gateway.log"
+
+    @property
     def dsn(self) -> str:
         sockets = [path for path in self.folder.rglob(".s.PGSQL.*") if path.suffix != ".lock"]
         return f"postgresql://postgres@/postgres?host={quote(str(sockets[0].parent))}"
 
     def __enter__(self) -> Self:
         port = self.address.rpartition(":")[2]
-        log = (self.folder / "gateway.log").open("wb")
+        log = self.log.open("wb")
         self._process = subprocess.Popen(
             [faregate(), "demo-stack", "--data", str(self.folder), "--port", port],
             stdout=log,
@@ -55,7 +59,7 @@ class Stack:
         until = time.monotonic() + _READY_SECONDS_MAX
         while not (self.token_file.exists() and self._is_ready()):
             if self._process.poll() is not None or time.monotonic() > until:
-                said = (self.folder / "gateway.log").read_text(errors="replace")[-2000:]
+                said = self.log.read_text(errors="replace")[-2000:]
                 self.__exit__()
                 raise RuntimeError(f"the gateway did not start; it said:\n{said}")
             time.sleep(0.1)
