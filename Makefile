@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both need Python 3.11 and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench check-tariffs lint types docs lock clean
+.PHONY: help run demo test loadtest bench check-tariffs lint types docs lock clean
 
 # Arguments for the command or the tests: make run ARGS="--port 9000", make test ARGS="tests/core -n 0".
 ARGS ?=
@@ -21,6 +21,11 @@ demo: .venv/runtime.stamp  ## Replay a small morning, settle it and audit it; fi
 # Two cores carry two workers and their PostgreSQL servers; stealing evens out the slow tests at the end.
 test: .venv/dev.stamp  ## Run every test on a real PostgreSQL.
 	.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+
+# SHAPE is steady, rush-hour, spike or soak; ARGS go to locust: make loadtest SHAPE=spike ARGS="-t 5m -u 80".
+SHAPE ?= steady
+loadtest: .venv/dev.stamp  ## Load a gateway of its own for a minute and audit it; UI=1 opens locust's pages.
+	.venv/bin/python -m loadtest.run $(if $(UI),--ui,-t 60s) --shape $(SHAPE) $(ARGS)
 
 # Such as make bench ROWS=P1,P4 ROUNDS=1 SECONDS=3 for a short run.
 bench: .venv/dev.stamp  ## Race the whole gateway against bare pgbench on one PostgreSQL, and audit it.

@@ -30,16 +30,20 @@ TAPS_LOGGED_TWICE = """
     SELECT count(*) FROM (SELECT tap_id FROM tap GROUP BY tap_id HAVING count(*) > 1) AS twice
 """
 TOP_UPS_NOT_EXACTLY_ONCE = """
-    SELECT count(*) FROM (SELECT DISTINCT id, answer, wallet_id FROM heard WHERE kind = 'top_up')
-        AS heard
-    WHERE heard.answer::bigint IS DISTINCT FROM (
-        SELECT -sum(amount_fen) FROM posting
-        WHERE entry_id = heard.id AND wallet_id = heard.wallet_id AND account = 'bank'
-    )
+    SELECT count(*) FROM (
+        SELECT heard.id, heard.answer, heard.wallet_id
+        FROM (SELECT DISTINCT id, answer, wallet_id FROM heard WHERE kind = 'top_up') AS heard
+        LEFT JOIN posting
+            ON posting.kind = 'top_up' AND posting.account = 'bank'
+            AND posting.cause_id = heard.id AND posting.wallet_id = heard.wallet_id
+        GROUP BY heard.id, heard.answer, heard.wallet_id
+        HAVING count(posting.amount_fen) <> 1 OR sum(posting.amount_fen) <> -heard.answer::bigint
+    ) AS wrong
 """
 ENTRIES_NOT_ZERO = """
     SELECT count(*) FROM (
-        SELECT entry_id FROM posting GROUP BY entry_id HAVING sum(amount_fen) <> 0
+        SELECT FROM posting GROUP BY wallet_id, wallet_version, service_day
+        HAVING sum(amount_fen) <> 0
     ) AS unbalanced
 """
 WALLETS_NOT_THE_SUM_OF_THEIR_ENTRIES = """
@@ -55,7 +59,7 @@ WALLETS_NOT_THE_SUM_OF_THEIR_ENTRIES = """
         OR wallet.owed_fen <> -coalesce(book.debt_fen, 0)
 """
 REFUSED_BUT_CHARGED = """
-    SELECT count(*) FROM journal_entry JOIN tap USING (tap_id)
+    SELECT count(*) FROM posting JOIN tap USING (tap_id)
     WHERE tap.outcome NOT IN ('leg_opened', 'ride_charged', 'ride_owed', 'double_beep')
 """
 TAPS_COUNT = "SELECT count(*) FROM tap"

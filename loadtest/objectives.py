@@ -1,10 +1,9 @@
-"""What a run must reach, by name. Each objective is one line of the report; all of them are here."""
+"""What a run must reach, by name. All objectives are here; each is one line of the report."""
 
 from typing import Any, NamedTuple
 
-# The 99th percentile of each row, in milliseconds. A rider at a turnstile waits for the answer, and
-# half a second is where transit agencies (and the card schemes' tap-and-go rules) draw the line for
-# all of a tap; the gateway may take a fifth of it.
+# The 99th percentile of each row, in milliseconds. A rider at a turnstile waits for the answer: of
+# the half second that a whole tap may take at London's gates, a gateway may have a fifth.
 P99_MS_MAX = {
     "metro: enter": 100,
     "metro: exit": 100,

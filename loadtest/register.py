@@ -1,6 +1,6 @@
 """Register a made-up city with a gateway: its places, its gates' keys, its riders' wallets.
 
-python -m loadtest.register --base-url http://127.0.0.1:8080 --admin-token-file FILE --keys keys.json
+python -m loadtest.register --base-url URL --admin-token-file FILE --keys keys.json
 
 It may be run again: what is there already stays as it is, but gates get new keys.
 """

@@ -1,5 +1,6 @@
 """A gateway of one's own: `faregate demo-stack` in a folder that goes away with it."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
+
+import psutil
 
 _READY_SECONDS_MAX = 60
 _STOP_SECONDS_MAX = 60
@@ -34,13 +37,17 @@ class Stack:
         return self.folder / "admin.token"
 
     @property
+    def log(self) -> Path:
+        return self.folder / "gateway.log"
+
+    @property
     def dsn(self) -> str:
         sockets = [path for path in self.folder.rglob(".s.PGSQL.*") if path.suffix != ".lock"]
         return f"postgresql://postgres@/postgres?host={quote(str(sockets[0].parent))}"
 
     def __enter__(self) -> Self:
         port = self.address.rpartition(":")[2]
-        log = (self.folder / "gateway.log").open("wb")
+        log = self.log.open("wb")
         self._process = subprocess.Popen(
             [faregate(), "demo-stack", "--data", str(self.folder), "--port", port],
             stdout=log,
@@ -52,7 +59,7 @@ class Stack:
         until = time.monotonic() + _READY_SECONDS_MAX
         while not (self.token_file.exists() and self._is_ready()):
             if self._process.poll() is not None or time.monotonic() > until:
-                said = (self.folder / "gateway.log").read_text(errors="replace")[-2000:]
+                said = self.log.read_text(errors="replace")[-2000:]
                 self.__exit__()
                 raise RuntimeError(f"the gateway did not start; it said:\n{said}")
             time.sleep(0.1)
@@ -69,22 +76,15 @@ class Stack:
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """What the gateway and PostgreSQL have used of the processors so far."""
+    def cpu_seconds(self) -> tuple[float, float]:
+        """What the gateway, and the PostgreSQL that it started, have used of the processors."""
         assert self._process
-        used = {"gateway": 0.0, "PostgreSQL": 0.0}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                name, fields = _name_and_fields(stat.read_text())
-            except OSError:
-                continue
-            session, seconds = int(fields[3]), (int(fields[11]) + int(fields[12])) / _TICKS
-            if int(stat.parent.name) == self._process.pid:
-                used["gateway"] += seconds
-            elif name == "postgres" and _is_below(int(stat.parent.name), self._process.pid):
-                used["PostgreSQL"] += seconds
-            del session
-        return used
+        gateway = psutil.Process(self._process.pid)
+        seconds = {True: 0.0, False: _used(gateway)}
+        for process in gateway.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seconds[process.name() == "postgres"] += _used(process)
+        return seconds[False], seconds[True]
 
     def _is_ready(self) -> bool:
         try:
@@ -103,3 +103,9 @@ def own_environment(**more: str) -> dict[str, str]:
     """This environment without settings of somebody else's gateway."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("FAREGATE_")}
     return {**kept, **more}
+
+
+def _used(process: psutil.Process) -> float:
+    """Of a process and of those of its children that have ended."""
+    times = process.cpu_times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -17,6 +17,8 @@ from loadtest.city.riders import Riders
 
 RIDERS_MAX = 10_000_000
 _ASKED_MAX = 50
+# In a stream, a rider's turn comes again after four times the longest journey, or later.
+_TURN_PER_JOURNEY = 4
 
 
 class City:
@@ -114,11 +116,13 @@ class City:
     def stream(self, start: datetime, taps_per_second: float) -> Iterator[CityTap]:
         """Endless taps at a steady pace: tap n happens at `start` + n / `taps_per_second`.
 
-        Rides are shortened as much as it takes for riders to arrive before it is their turn again.
+        Rides are shortened as much as it takes for riders to have arrived long before it is their
+        turn again.
         """
         draw = Random(f"{self.seed} {start.isoformat()} {self.own_riders.start}")
         gap_ms = 1000 * taps_per_journey() / taps_per_second
-        pace = min(gap_ms * len(self.own_riders) / (JOURNEY_MINUTES_MAX * 60_000), 1.0)
+        turn_ms = gap_ms * len(self.own_riders)
+        pace = min(turn_ms / _TURN_PER_JOURNEY / (JOURNEY_MINUTES_MAX * 60_000), 1.0)
         start_ms = (start - EPOCH) // timedelta(milliseconds=1)
         begins = (
             (start_ms + int(number * gap_ms), self._is_way_back(number)) for number in count()

@@ -1,5 +1,8 @@
 """A line of gates that is online: a turnstile, or the reader of a bus with radio."""
 
+import random
+
+import gevent
 from locust import constant_throughput, task
 
 from loadtest.users.signed import Played, SigningUser
@@ -14,6 +17,10 @@ class GateLine(SigningUser):
     """Five lanes side by side. Each tap is its own request, and the rider waits for its answer."""
 
     wait_time = constant_throughput(TAPS_PER_SECOND)
+
+    def on_start(self) -> None:
+        # Riders do not come in step at all gates.
+        gevent.sleep(random.random() / TAPS_PER_SECOND)
 
     @task
     def tap(self) -> None:

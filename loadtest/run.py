@@ -1,0 +1,92 @@
+"""`make loadtest`: a gateway of its own, a city in it, a minute of load, the audit, a verdict.
+
+python -m loadtest.run --shape rush-hour -t 120s -u 100 --processes 2
+
+Options that are not its own go to locust. It exits with 1 when an objective is missed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from loadtest.back_office import BackOffice
+from loadtest.keys_file import KeysFile
+from loadtest.register import add_city_options, register
+from loadtest.stack import Stack, own_environment
+
+ROOT = Path(__file__).parent.parent
+LOCUSTFILE = ROOT / "loadtest" / "locustfile.py"
+LOOPBACK = ("--web-host", "127.0.0.1", "--master-bind-host", "127.0.0.1")
+# Riders who wait at a gate when the run ends are still answered.
+FINISH = ("--stop-timeout", "10", "--only-summary")
+# What comes later on the command line counts.
+DEFAULTS = ("-u", "60", "-r", "100")
+
+
+def main() -> int:
+    options, more = _options()
+    reports = options.reports.resolve()
+    shutil.rmtree(reports / "records", ignore_errors=True)
+    reports.mkdir(parents=True, exist_ok=True)
+    with Stack() as stack:
+        keys_path = stack.folder / "keys.json"
+        keys = KeysFile(options.seed, options.riders, options.bus_operators, options.gates_per_line)
+        token = stack.token_file.read_text().strip()
+        with BackOffice(stack.address, token) as office:
+            register(office, keys)
+        keys.write(keys_path)
+        print(
+            f"{len(keys.keys):,} gates, {keys.riders_count:,} wallets, {stack.address}", flush=True
+        )
+        locust = [
+            *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", stack.address),
+            *("--keys", str(keys_path), "--token-file", str(stack.token_file)),
+            *("--records", str(reports / "records"), *LOOPBACK, *FINISH),
+            *("--html", str(reports / "report.html"), "--csv", str(reports / "report")),
+            *(() if options.ui else ("--headless",)),
+            *(*DEFAULTS, *more),
+        ]
+        before, started_at = _cpu(stack), time.monotonic()
+        is_met = (
+            subprocess.run(locust, cwd=ROOT, env=own_environment(), check=False).returncode == 0
+        )
+        seconds = time.monotonic() - started_at
+        spent = [now - then for now, then in zip(_cpu(stack), before, strict=True)]
+        for name, used in zip(("gateway", "PostgreSQL", "load test"), spent, strict=True):
+            print(f"cpu    {name:<12}{used:8.1f} s   {100 * used / seconds:5.1f} % of a core")
+        audit = [
+            *(sys.executable, "-m", "loadtest.audit", "--dsn", stack.dsn),
+            *("--records", str(reports / "records")),
+            *("--base-url", stack.address, "--token-file", str(stack.token_file)),
+        ]
+        is_true = (
+            subprocess.run(audit, cwd=ROOT, env=own_environment(), check=False).returncode == 0
+        )
+        shutil.copy(stack.log, reports)
+    print(f"objective  load   {'ok' if is_met else 'MISSED'}")
+    print(f"objective  audit  {'ok' if is_true else 'MISSED'}")
+    print(f"reports in {reports}: report.html, report_stats.csv, gateway.log")
+    return 0 if is_met and is_true else 1
+
+
+def _cpu(stack: Stack) -> tuple[float, float, float]:
+    """Seconds used by the gateway, by PostgreSQL, and by locust's processes that have ended."""
+    times = os.times()
+    return (*stack.cpu_seconds(), times.children_user + times.children_system)
+
+
+def _options() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.run", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--ui", action="store_true", help="locust's pages on http://127.0.0.1:8089")
+    parser.add_argument("--reports", type=Path, default=ROOT / ".data" / "loadtest")
+    add_city_options(parser)
+    return parser.parse_known_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

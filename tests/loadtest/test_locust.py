@@ -1,0 +1,99 @@
+"""The load test itself, as an engineer runs it. Locust stays in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtest.city import hours
+from loadtest.keys_file import KeysFile
+from loadtest.records import TAP, Recorder, read_records
+from loadtest.stack import own_environment
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=own_environment(),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def test_two_processes_play_a_day_and_the_audit_passes(tmp_path: Path):
+    done = _run(
+        "loadtest.run",
+        *("--reports", str(tmp_path), "--riders", "400", "--bus-operators", "2"),
+        *("--shape", "rush-hour", "-t", "8s", "-u", "12", "--processes", "2"),
+    )
+    assert "objective  audit  ok" in done.stdout, done.stdout + done.stderr
+    assert "BROKEN" not in done.stdout
+    failed = next(line for line in done.stdout.splitlines() if line.startswith("failed requests"))
+    assert failed.split()[2] == "0.000", done.stdout
+    # How fast it was is the machine's business; that it is said and decides the exit code is ours.
+    assert done.returncode == (1 if "MISSED" in done.stdout else 0)
+    for name in ("report.html", "report_stats.csv"):
+        assert (tmp_path / name).stat().st_size > 0
+    parts = sorted((tmp_path / "records").glob("part-*.tsv"))
+    assert [path.name[:6] for path in parts] == ["part-0", "part-1"]
+    heard = [answer for answer in read_records(tmp_path / "records") if answer.kind == TAP]
+    assert len(heard) > 50
+    assert len({answer.id for answer in heard}) == len(heard)
+
+
+def test_a_gateway_that_is_not_there_misses_the_objectives(tmp_path: Path):
+    KeysFile(1, 100, 1, 4, _some_keys()).write(tmp_path / "keys.json")
+    done = _run(
+        *("locust", "-f", "loadtest/locustfile.py", "--host", "http://127.0.0.1:1", "--headless"),
+        *("--keys", str(tmp_path / "keys.json"), "-u", "3", "-r", "10", "-t", "3s"),
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "failed requests" in done.stdout
+    assert "MISSED" in done.stdout
+
+
+def test_without_keys_it_says_how_to_get_them():
+    done = _run("locust", "-f", "loadtest/locustfile.py", "--headless", "-t", "1s")
+    assert done.returncode != 0
+    assert "loadtest.register" in done.stderr
+
+
+def test_nobody_else_can_read_the_keys_even_where_a_file_lay_open(tmp_path: Path):
+    path = tmp_path / "keys.json"
+    path.touch(mode=0o644)
+    KeysFile(1, 100, 1, 4, _some_keys()).write(path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert KeysFile.read(path).key("luohu-in-1").secret == bytes(32)
+
+
+def test_what_was_recorded_is_read_back(tmp_path: Path):
+    recorder = Recorder(tmp_path, "part-0")
+    recorder.write(TAP, "1b81ecc1-eb0d-8422-8d74-9548f454288f", "ride_charged")
+    recorder.close()
+    (heard,) = read_records(tmp_path)
+    assert (heard.kind, heard.answer, heard.wallet_id) == (TAP, "ride_charged", None)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_day_is_never_busier_than_its_best_hour(share: float):
+    assert 0 < hours.rate_at(share) <= 1
+
+
+def test_the_best_hour_is_at_its_place_in_the_day():
+    best = hours.PERCENT_BY_HOUR.index(max(hours.PERCENT_BY_HOUR))
+    assert hours.rate_at((best + 0.5) / len(hours.PERCENT_BY_HOUR)) == 1
+
+
+def _some_keys() -> dict[str, tuple[str, str]]:
+    city = KeysFile(1, 100, 1, 4).city()
+    return {gate["gate_id"]: ("gk_1", "00" * 32) for gate in city.registry()["gates"]}
