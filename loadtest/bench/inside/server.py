@@ -17,6 +17,7 @@ from fare_rules import TariffBook, load_book
 from gateway import registry_path
 from gateway.core.registry import Gate, Operator, Route, Stop
 from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, WalletPlan, Wish
+from gateway.shell import migrations
 from gateway.shell.embedded_postgres import EmbeddedPostgres, find_bin
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
