@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from loadtest.bench.engine_race import race_engine
+from loadtest.bench.faregate_command import faregate
+from loadtest.bench.history_race import race_history
 from loadtest.bench.http_race import FORMS, race_http
 from loadtest.bench.inside.server import stage
 from loadtest.bench.latency_race import HTTP, race_latency, race_overload
 from loadtest.bench.peers import PEERS, Peer, calibrated, load_peers
-from loadtest.bench.processes import own_environment
 from loadtest.bench.results import append_results, machine
 from loadtest.bench.skew_race import race_one_operator, race_one_wallet
 from loadtest.bench.stage import Stage
@@ -63,7 +61,8 @@ def _rows(text: str) -> frozenset[str]:
 async def _race(wish: Wish) -> int:
     started_at = time.monotonic()
     async with stage(wish.wallets) as made:
-        version = await made.connection.fetchval("SHOW server_version")
+        async with made.connected() as connection:
+            version = await connection.fetchval("SHOW server_version")
         print(f"{machine()}, PostgreSQL {version}, {wish.wallets:,} wallets", flush=True)
         printed: list[str] = []
         measured: list[Measured] = []
@@ -113,6 +112,8 @@ def _races(
         yield race_one_operator(made, rounds, seconds)
     if "P7" in wish.rows:
         yield race_one_wallet(made, rounds, seconds)
+    if "P8" in wish.rows:
+        yield race_history(made, rounds, seconds)
     if any(row_id.startswith("L") for row_id in wish.rows):
         yield race_latency(made, HTTP, seconds)
     if any(row_id.startswith("O") for row_id in wish.rows):
@@ -120,17 +121,10 @@ def _races(
 
 
 async def _audit(made: Stage) -> bool:
-    """`faregate audit`, as an operator would run it."""
-    process = await asyncio.create_subprocess_exec(
-        Path(sysconfig.get_path("scripts")) / "faregate",
-        "audit",
-        env={**own_environment(), "FAREGATE_DATABASE_URL": made.dsn},
-        stdout=subprocess.PIPE,
-    )
-    said, _ = await process.communicate()
-    if process.returncode:
-        print(said.decode())
-    return process.returncode == 0
+    said, is_passed = await faregate(made, "audit")
+    if not is_passed:
+        print(said)
+    return is_passed
 
 
 if __name__ == "__main__":

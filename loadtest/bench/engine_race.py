@@ -45,6 +45,7 @@ def engine_turn(stage: Stage, runner: Runner, seconds: float, **order: object) -
             gateway_cpu_seconds=answer["cpu_seconds"],
             postgres_cpu_seconds=used.cpu_seconds,
             wal_bytes=used.wal_bytes,
+            by_tenth_second=tuple(answer["by_tenth_second"]),
         )
 
     return turn

@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import signal
 import socket
-import sysconfig
 import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.bench.processes import own_environment
-from loadtest.bench.stage import MASTER_KEY, Stage
+from loadtest.bench.faregate_command import PROGRAM, environment
+from loadtest.bench.stage import Stage
 
 _READY_SECONDS_MAX = 30
 
@@ -29,18 +27,8 @@ class GatewayProcess(NamedTuple):
 async def serving(stage: Stage, **settings: object) -> AsyncIterator[GatewayProcess]:
     """One gateway on the stage's database, ready; drained on leaving."""
     port = _free_port()
-    given = {
-        "FAREGATE_DATABASE_URL": stage.dsn,
-        "FAREGATE_GATE_MASTER_KEY": MASTER_KEY.hex(),
-        "FAREGATE_PORT": str(port),
-        "FAREGATE_LOG_LEVEL": "warning",
-        # The days of the race lie in the past, because it runs through one in minutes.
-        "FAREGATE_TAP_AGE_DAYS_MAX": "36500",
-        **{f"FAREGATE_{name.upper()}": str(value) for name, value in settings.items()},
-    }
-    program = Path(sysconfig.get_path("scripts")) / "faregate"
     process = await asyncio.create_subprocess_exec(
-        program, "serve", env={**own_environment(), **given}
+        PROGRAM, "serve", env=environment(stage, port=port, **settings)
     )
     try:
         await _wait_until_ready(port, process)

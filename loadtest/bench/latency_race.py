@@ -104,7 +104,8 @@ async def _checkpoint_after(stage: Stage, seconds: float) -> float:
     """Where a checkpoint falls is chance; here it falls inside."""
     await asyncio.sleep(seconds)
     started_at = asyncio.get_running_loop().time()
-    await stage.connection.execute("CHECKPOINT")
+    async with stage.connected() as connection:
+        await connection.execute("CHECKPOINT")
     return asyncio.get_running_loop().time() - started_at
 
 

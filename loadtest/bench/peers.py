@@ -11,8 +11,6 @@ import resource
 from pathlib import Path
 from typing import NamedTuple
 
-import asyncpg
-
 from loadtest.bench.rounds import Contender, Run
 from loadtest.bench.stage import Stage
 
@@ -37,15 +35,14 @@ class Peer(NamedTuple):
 
 
 async def load_peers(stage: Stage, wallets_count: int) -> None:
-    connection = await asyncpg.connect(stage.dsn)
-    await connection.execute((SCRIPTS / "schema.sql").read_text())
-    await connection.execute(
-        "INSERT INTO peer.wallet SELECT number, $1::bigint FROM generate_series(1, $2) AS number",
-        _BALANCE,
-        wallets_count,
-    )
-    await connection.execute("VACUUM ANALYZE peer.wallet")
-    await connection.close()
+    async with stage.connected() as connection:
+        await connection.execute((SCRIPTS / "schema.sql").read_text())
+        await connection.execute(
+            "INSERT INTO peer.wallet SELECT n, $1::bigint FROM generate_series(1, $2) AS n",
+            _BALANCE,
+            wallets_count,
+        )
+        await connection.execute("VACUUM ANALYZE peer.wallet")
 
 
 async def calibrated(stage: Stage, name: str, seconds: float) -> Peer:

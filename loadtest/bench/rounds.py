@@ -18,6 +18,7 @@ class Run(NamedTuple):
     postgres_cpu_seconds: float = 0.0
     generator_cpu_seconds: float = 0.0
     wal_bytes: int = 0
+    by_tenth_second: tuple[int, ...] = ()
 
 
 class Turn(NamedTuple):

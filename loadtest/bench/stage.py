@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from loadtest.bench.databases import Databases
 from loadtest.bench.processes import family_cpu_seconds
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -40,14 +43,20 @@ class Meter:
 
 @dataclass(slots=True)
 class Stage:
+    """One server with one or more databases, of which `dsn` is the one raced on."""
+
+    databases: Databases
     dsn: str
     postgres_pid: int
     bin_folder: Path
+    folder: Path
     wallets_count: int
-    connection: asyncpg.Connection
-    keys_path: Path
     first_day: datetime
     days_used: int = field(default=0)
+
+    @property
+    def keys_path(self) -> Path:
+        return self.folder / "gate_keys.json"
 
     def next_day(self) -> datetime:
         """The start of a service day that no tap was made on yet: no row's taps come late."""
@@ -55,8 +64,21 @@ class Stage:
         assert self.days_used <= _DAYS_MAX, "the race has more rows than days were made for"
         return self.first_day + timedelta(days=self.days_used)
 
+    async def on_copy(self, name: str) -> Stage:
+        """The same city in a database of its own, without what was raced here."""
+        return replace(self, dsn=await self.databases.copy(name))
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
     async def meter(self) -> Meter:
-        wal = await self.connection.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+        async with self.connected() as connection:
+            wal = await connection.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         return Meter(int(wal), family_cpu_seconds(self.postgres_pid))
 
     def city_facts(self, **changes: Any) -> dict[str, Any]:

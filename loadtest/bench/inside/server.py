@@ -23,6 +23,7 @@ from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
 from gateway.shell.store import open_pool
 from gateway.wallet_path import run_wallet_wishes
+from loadtest.bench.databases import TEMPLATE, Databases
 from loadtest.bench.stage import (
     COMPANIES_COUNT,
     COMPANY,
@@ -53,22 +54,20 @@ async def stage(wallets_count: int) -> AsyncIterator[Stage]:
     try:
         with EmbeddedPostgres(folder, settings=SERVER) as server:
             assert server.pid is not None
-            await migrations.upgrade(server.dsn)
-            now = datetime.now(UTC)
-            keys_path = folder / "gate_keys.json"
-            await load_city(server.dsn, wallets_count, first_day_of_race(now), keys_path)
-            connection = await asyncpg.connect(server.dsn)
-            await connection.execute("CREATE EXTENSION pg_stat_statements")
-            yield Stage(
-                dsn=server.dsn,
+            databases = Databases(server.dsn)
+            made = Stage(
+                databases=databases,
+                dsn=databases.dsn_of(TEMPLATE),
                 postgres_pid=server.pid,
                 bin_folder=find_bin(),
+                folder=folder,
                 wallets_count=wallets_count,
-                connection=connection,
-                keys_path=keys_path,
-                first_day=first_day_of_race(now),
+                first_day=first_day_of_race(datetime.now(UTC)),
             )
-            await connection.close()
+            await databases.make(TEMPLATE)
+            await _load(made)
+            made.dsn = await databases.copy("race")
+            yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -77,6 +76,16 @@ def _open_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="faregate-bench-", dir="/tmp"))
     folder.chmod(0o755)
     return folder
+
+
+async def _load(made: Stage) -> None:
+    """Fill the template: each copy of it begins with the same city, analyzed and written out."""
+    await migrations.upgrade(made.dsn)
+    await load_city(made.dsn, made.wallets_count, made.first_day, made.keys_path)
+    async with made.connected() as connection:
+        await connection.execute("CREATE EXTENSION pg_stat_statements")
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("CHECKPOINT")
 
 
 async def load_city(dsn: str, wallets_count: int, opened_at: datetime, keys_path: Path) -> None:
@@ -104,10 +113,6 @@ async def load_city(dsn: str, wallets_count: int, opened_at: datetime, keys_path
             await _grant(pool, list(_company_wishes(company)), book, opened_at)
     finally:
         await pool.close()
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("VACUUM ANALYZE")
-    await connection.execute("CHECKPOINT")
-    await connection.close()
 
 
 def _write_keys(issued: Sequence[registry_path.IssuedKey], path: Path) -> None:

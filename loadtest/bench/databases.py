@@ -1,0 +1,36 @@
+"""Databases on the race's one server: a template with a loaded city, and copies of it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import asyncpg
+
+TEMPLATE = "city"
+
+
+class Databases:
+    def __init__(self, server_dsn: str) -> None:
+        self._server_dsn = server_dsn
+
+    def dsn_of(self, name: str) -> str:
+        return urlsplit(self._server_dsn)._replace(path=f"/{name}").geturl()
+
+    async def make(self, name: str) -> None:
+        await self._execute(f"CREATE DATABASE {name}")
+
+    async def copy(self, name: str, template: str = TEMPLATE) -> str:
+        """Copy the template, which nobody may be connected to; where the copy is."""
+        # Copying files is faster than logging each page, and ends with a checkpoint.
+        await self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return self.dsn_of(name)
+
+    async def drop(self, name: str) -> None:
+        await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._server_dsn)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
