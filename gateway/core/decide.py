@@ -100,7 +100,7 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
     Source: DESIGN.md §2 and §3; tests/properties/test_any_order.py.
     """
     batch = _Batch(snapshot, book, limits)
-    results = [batch.answer(tap) for tap in taps]
+    results = [batch.answer(position, tap) for position, tap in enumerate(taps)]
     return Plan(
         results=tuple(results),
         repeats=tuple(batch.repeats),
@@ -127,11 +127,9 @@ class _Batch:
         self.openings: dict[tuple[UUID, date], Opening] = {}
         self.repeats: list[int] = []
         self.lacks: dict[UUID, date] = {}
-        self._answered_count = 0
+        self.latest = snapshot.received_at + limits.tap_ahead_max
 
-    def answer(self, tap: Tap) -> TapResult:
-        position = self._answered_count
-        self._answered_count += 1
+    def answer(self, position: int, tap: Tap) -> TapResult:
         first = self.kept.get(tap.tap_id) or self.snapshot.kept.get(tap.tap_id)
         if first is None:
             kept = self._judge(tap)
@@ -177,7 +175,7 @@ class _Batch:
             self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
             result = refusal(tap, TapOutcome.NO_FARE)
             return KeptTap(tap, result, received_at, day)
-        outcome = _verdict(tap, wallet, ride, _network(self.book, facts))
+        outcome = _verdict(tap, wallet, ride, self.book)
         if outcome.is_let_through:
             self._take(wallet, ride, facts)
             result, version = ride_result(tap, outcome, ride), ride.wallet.version
@@ -197,7 +195,7 @@ class _Batch:
             return TapOutcome.CARD_NUMBER
         if (tap.gate_id, tap.sequence) in self.sequences:
             return TapOutcome.SEQUENCE_REUSED
-        if tap.tapped_at > self.snapshot.received_at + self.limits.tap_ahead_max:
+        if tap.tapped_at > self.latest:
             return TapOutcome.CLOCK_AHEAD
         tariff = self.book.tariff_at(tap.tapped_at)
         if tap.tapped_at < self.snapshot.received_at - _age_max(tariff, self.book, self.limits):
@@ -307,8 +305,9 @@ def take_ride(
         opening=moved.opening,
         open_until=open_until(moved.riders, until),
     )
-    charge = next((one for one in moved.after.values() if one.tap_id == tap.tap_id), None)
-    return Ride(charged, moved, entries, tap, charge, book.tariffs[-1].currency_digits)
+    own = [charge for charge in moved.after.values() if charge.tap_id == tap.tap_id]
+    digits = book.tariffs[-1].currency_digits
+    return Ride(charged, moved, entries, tap, own[0] if own else None, digits)
 
 
 def sweep(
@@ -384,13 +383,14 @@ def _network(book: TariffBook, tap: RideTap) -> NetworkRules:
     return network
 
 
-def _verdict(tap: Tap, wallet: Wallet, ride: Ride, network: NetworkRules) -> TapOutcome:
+def _verdict(tap: Tap, wallet: Wallet, ride: Ride, book: TariffBook) -> TapOutcome:
     if ride.moved.refused:
         return TapOutcome.NO_FARE
     may_refuse = tap.action.opens and not tap.offline
     if tap.tap_id in ride.moved.double_beeps:
         return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
     if may_refuse:
+        network = _network(book, ride.tap)
         is_exempt = ride.tap.fare_media in network.no_minimum_balance
         needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
         cannot_begin = wallet.net_fen < max(needed_fen, wallet.floor_fen)
@@ -403,13 +403,13 @@ def _verdict(tap: Tap, wallet: Wallet, ride: Ride, network: NetworkRules) -> Tap
 
 def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:
     """What the gate is told of a tap that was let through."""
-    charge = ride.charge
+    quote = ride.charge.quote if ride.charge else None
     return TapResult(
         tap_id=tap.tap_id,
         outcome=outcome,
         open=True,
-        display_text=_display_text(outcome, charge.rider_fen if charge else 0, ride),
-        fare_fen=charge.fare_fen if charge else 0,
+        display_text=_display_text(outcome, quote.rider_fen if quote else 0, ride),
+        fare_fen=quote.fare_fen if quote else 0,
         payers=_payers(ride),
         balance_fen=ride.wallet.balance_fen,
         owed_fen=ride.wallet.owed_fen,
@@ -419,12 +419,15 @@ def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:
 
 
 def _payers(ride: Ride) -> tuple[Payer, ...]:
+    tap_id = ride.tap.tap_id
     return tuple(
-        Payer(posting.account, -posting.amount_fen)
-        for entry in ride.entries
-        if entry.tap_id == ride.tap.tap_id
-        for posting in entry.postings
-        if posting.amount_fen < 0
+        [
+            Payer(posting.account, -posting.amount_fen)
+            for entry in ride.entries
+            if entry.tap_id == tap_id
+            for posting in entry.postings
+            if posting.amount_fen < 0
+        ]
     )
 
 
@@ -459,12 +462,10 @@ _REFUSAL_TEXTS = {
 
 
 def _display_text(outcome: TapOutcome, rider_fen: int, ride: Ride) -> str:
-    def shown(amount_fen: int) -> str:
-        return said(amount_fen, ride.currency_digits)
-
-    wallet = ride.wallet
-    if outcome is TapOutcome.RIDE_OWED:
-        return f"Fare {shown(rider_fen)} Owed {shown(wallet.owed_fen)}"
+    wallet, digits = ride.wallet, ride.currency_digits
+    left = said(wallet.balance_fen, digits)
     if outcome is TapOutcome.RIDE_CHARGED:
-        return f"Fare {shown(rider_fen)} Left {shown(wallet.balance_fen)}"
-    return f"Balance {shown(wallet.balance_fen)}"
+        return f"Fare {said(rider_fen, digits)} Left {left}"
+    if outcome is TapOutcome.RIDE_OWED:
+        return f"Fare {said(rider_fen, digits)} Owed {said(wallet.owed_fen, digits)}"
+    return f"Balance {left}"
