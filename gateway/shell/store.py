@@ -83,9 +83,13 @@ async def open_pool(dsn: str, *, connections_count_max: int = 4) -> asyncpg.Pool
 async def append(
     connection: Connection, table: str, columns: tuple[str, ...], content: bytes
 ) -> None:
+    """Append rows to a table. Raises: LostRace when one of them is there already."""
     # A memoryview, for plain bytes would be taken for the name of a file.
     source: Any = memoryview(content)
-    await connection.copy_to_table(table, source=source, columns=columns, format="binary")
+    try:
+        await connection.copy_to_table(table, source=source, columns=columns, format="binary")
+    except asyncpg.UniqueViolationError as lost:
+        raise LostRace(f"a row of {table} was saved by another process") from lost
 
 
 class LogDays:
@@ -108,8 +112,6 @@ async def save_wallets_and_entries(
     recorded_at: datetime,
     loaded: Mapping[UUID, Wallet],
 ) -> None:
-    if entries:
-        await append(connection, "journal_entry", *rows.entry_rows(entries, recorded_at))
     if wallets:
         # In one order everywhere, like the taps.
         in_order = sorted(wallets, key=lambda wallet: wallet.wallet_id.bytes)
@@ -120,6 +122,8 @@ async def save_wallets_and_entries(
         )
         if int(status.rsplit(" ", 1)[1]) != len(in_order):
             raise LostRace("a wallet was changed by another process")
+    if entries:
+        await append(connection, "journal_entry", *rows.entry_rows(entries, recorded_at))
 
 
 class WalletWork:
@@ -184,10 +188,7 @@ class WalletWork:
                 raise LostRace("a media was bound by another process")
         await LogDays().open(self._connection, {entry.service_day for entry in plan.entries})
         if any(entry.kind == "top_up" for entry in plan.entries):
-            try:
-                await append(self._connection, "top_up", *rows.top_up_rows(plan.entries, now))
-            except asyncpg.UniqueViolationError as lost:
-                raise LostRace("a top-up was saved by another process") from lost
+            await append(self._connection, "top_up", *rows.top_up_rows(plan.entries, now))
         await save_wallets_and_entries(
             self._connection, plan.changed, plan.entries, now, snapshot.wallets
         )

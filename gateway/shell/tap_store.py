@@ -35,7 +35,6 @@ from gateway.shell.store import (
     READ_CLOCK,
     READ_MEDIA,
     Connection,
-    LostRace,
     append,
     save_wallets_and_entries,
 )
@@ -113,11 +112,8 @@ class TapWork:
         if plan.kept:
             # In one order everywhere, so that two batches with the same taps wait, not deadlock.
             kept = sorted(plan.kept, key=lambda one: one.tap.tap_id.bytes)
-            try:
-                await append(self._connection, "gate_sequence", *rows.sequence_rows(kept))
-                await append(self._connection, "tap", *rows.kept_rows(kept))
-            except asyncpg.UniqueViolationError as lost:
-                raise LostRace("a tap of this batch was saved by another process") from lost
+            await append(self._connection, "gate_sequence", *rows.sequence_rows(kept))
+            await append(self._connection, "tap", *rows.kept_rows(kept))
         if plan.openings:
             await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(plan.openings))
         await save_wallets_and_entries(

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from fare_rules import load_book
 from gateway.audit_path import run_audit
-from gateway.core.decide import Limits, Plan
+from gateway.core.decide import Limits, Plan, decide
 from gateway.core.ledger import POSTINGS_MAX
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Gate, Operator, Route, Stop
@@ -25,7 +25,7 @@ from gateway.settlement_path import CloseRefused, run_settlement_close
 from gateway.shell.batcher import Batcher
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import connect, open_pool
+from gateway.shell.store import LostRace, connect, open_pool
 from gateway.shell.tap_store import list_taps_for_a_person, tap_work
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
@@ -277,3 +277,24 @@ async def test_a_page_of_one_operators_taps_for_a_person_is_full_when_more_follo
     rest = await list_taps_for_a_person(pool, page[-1].tap.tap_id, 2, operator_id="buses")
     assert [kept.tap for kept in (*page, *rest)] == [taps[1], taps[3], taps[5]]
     assert len(await list_taps_for_a_person(pool, None, 10)) == 6
+
+
+async def test_two_batches_that_meet_at_a_wallet_are_decided_one_after_the_other(
+    pool: asyncpg.Pool, database: str
+) -> None:
+    """The slower one has read the wallet before the faster one changed it."""
+    registry = await load_registry(pool)
+    slow = await connect(database)
+    first, second = boarding("card-0", 1), boarding("card-0", 2, minute=1)
+    with pytest.raises(LostRace, match="wallet"):
+        async with tap_work(slow) as work:
+            snapshot = await work.load_snapshot(
+                [first], registry, NOW, [date(2018, 9, 3)], is_locking=False
+            )
+            await ride(pool, database, [second])
+            await work.save_plan(decide([first], snapshot, BOOK, LIMITS), snapshot)
+    await ride(pool, database, [first])
+    await slow.close()
+    report = await run_audit(pool, BOOK)
+    assert report.breaks == ()
+    assert await pool.fetchval("SELECT count(*) FROM tap") == 2
