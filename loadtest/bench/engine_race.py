@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from loadtest.bench.engines import ENGINES_COUNT, Engines
 from loadtest.bench.peers import Peer
 from loadtest.bench.processes import Runner
 from loadtest.bench.rounds import Contender, Round, Run, costs, race, ratios
@@ -18,11 +19,12 @@ async def race_engine(
     stage: Stage, peers: dict[str, Peer], rounds_count: int, seconds: float
 ) -> AsyncIterator[Measured | str]:
     """P1 and P2 share their runs, which cost what P9 and P10 say."""
-    async with Runner(RUNNER, **stage.city_facts()) as engine:
+    async with Engines(RUNNER, **stage.city_facts()) as engine:
         await engine.order(seconds=WARM_SECONDS)
         turns: dict[str, Contender] = {"engine": engine_turn(stage, engine, seconds)}
         turns |= {name: peer.turn(stage, seconds) for name, peer in peers.items()}
         rounds = await race(turns, rounds_count)
+    yield f"    engine: {ENGINES_COUNT} processes, each with its own batcher, on one database"
     for line in cost_lines(rounds):
         yield line
     for row_id, name in (("P1", "A"), ("P2", "B")):
@@ -33,7 +35,9 @@ async def race_engine(
     yield Measured("P10", 0, costs(rounds, "engine", "gateway_cpu_seconds", scale=1e6))
 
 
-def engine_turn(stage: Stage, runner: Runner, seconds: float, **order: object) -> Contender:
+def engine_turn(
+    stage: Stage, runner: Engines | Runner, seconds: float, **order: object
+) -> Contender:
     async def turn() -> Run:
         before = await stage.meter()
         answer = await runner.order(seconds=seconds, **order)

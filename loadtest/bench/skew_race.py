@@ -36,7 +36,7 @@ async def race_one_operator(
 async def race_one_wallet(
     stage: Stage, rounds_count: int, seconds: float
 ) -> AsyncIterator[Measured | str]:
-    """P7: a company's wallet gets one tap in ten, by thousands of cards; the others must not wait.
+    """P7: a company's wallet gets one tap in ten, by a few cards; the others must not wait.
 
     Each turn has a company of its own, as each would have on a day of its own.
     """

@@ -21,7 +21,7 @@ CITY_TAPS_PER_SECOND_PER_WALLET = 60 / 300_000
 MASTER_KEY = bytes(range(32))
 # A company pays for many riders from one wallet.
 COMPANY = "company "
-COMPANY_MEDIA_COUNT = 2_000
+COMPANY_MEDIA_COUNT = 8
 COMPANIES_COUNT = 12
 _DAYS_MAX = 60
 

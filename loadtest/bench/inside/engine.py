@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import uuid5
+from zlib import crc32
 
 import msgspec
 import uvloop
@@ -71,7 +72,12 @@ class Engine:
         return await self.run(**order)
 
     async def run(
-        self, *, seconds: float, operators: str = "several", company: int | None = None
+        self,
+        *,
+        seconds: float,
+        operators: str = "several",
+        company: int | None = None,
+        begins_at: float = 0,
     ) -> dict[str, Any]:
         """Decide and save for so long; `company` names a wallet that gets one tap in ten."""
         self._api.door.registry.current = self._registries[operators]
@@ -82,6 +88,7 @@ class Engine:
         # Live, the taps of the next seconds would not be in memory to be looked through.
         gc.collect()
         gc.freeze()
+        await asyncio.sleep(max(0, begins_at - time.time()))
         cpu_before, started_at = time.process_time(), time.perf_counter()
         until = started_at + seconds
         await asyncio.gather(*(self._submit(groups, until, found) for _ in range(SUBMITTERS)))
@@ -118,18 +125,23 @@ class Engine:
         self._made += islice(self._taps, max(0, taps_count - len(self._made)))
 
     def _with_company(self, taps: Sequence[Tap], company: int) -> Iterator[Tap]:
-        """Every tenth tap is by one of a company's many cards, on the bus that came by last."""
-        bus: Tap | None = None
+        """Every tenth tap is by one of a company's cards, which never leave the metro for long.
+
+        A card enters or leaves with whoever did so last; then it is the next card's turn.
+        """
+        last: dict[Action, Tap] = {}
         for position, tap in enumerate(taps):
             yield tap
-            bus = tap if tap.action is Action.BOARD else bus
-            if bus is None or position % (COMPANY_TAPS_SHARE - 1):
+            last[tap.action] = tap
+            number = self._company_taps_count
+            is_way_out = number // COMPANY_MEDIA_COUNT % 2
+            beside = last.get(Action.EXIT if is_way_out else Action.ENTER)
+            if beside is None or position % (COMPANY_TAPS_SHARE - 1):
                 continue
             self._company_taps_count += 1
-            number = self._company_taps_count
             yield structs.replace(
-                bus,
-                tap_id=uuid5(bus.tap_id, str(number)),
+                beside,
+                tap_id=uuid5(beside.tap_id, str(number)),
                 sequence=_COMPANY_SEQUENCES + number,
                 tapped_at=tap.tapped_at,
                 media_token=company_token(company, number % COMPANY_MEDIA_COUNT),
@@ -151,7 +163,12 @@ async def main() -> None:
         datetime.fromisoformat(facts["starts_at"]),
         facts["wallets_count"] * CITY_TAPS_PER_SECOND_PER_WALLET,
     )
-    taps = (msgspec.convert(tap, Tap, from_attributes=True) for tap in stream)
+    number, count = facts.get("share", (0, 1))
+    taps = (
+        msgspec.convert(tap, Tap, from_attributes=True)
+        for tap in stream
+        if count == 1 or crc32(tap.media_token.encode()) % count == number
+    )
     # The days of the race lie in the past, because it runs through one in minutes.
     settings = structs.replace(Settings(), tap_age_days_max=36_500)
     async with gateway(settings, facts["dsn"], MASTER_KEY) as api:
