@@ -7,13 +7,12 @@ from pathlib import Path
 import asyncpg
 from aiohttp import web
 from msgspec import Struct
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api.given import Given
-from gateway.shell import store
+from gateway.shell import store, telemetry
 from gateway.shell.messages import JSON, encode
 from gateway.shell.problems import busy, not_found
-from gateway.shell.telemetry import METRICS
 from gateway.shell.web import Caller, answer
 
 _DOCS = Path(__file__).parent.parent / "shell" / "docs"
@@ -51,7 +50,7 @@ class ServiceRequests:
 
     async def get_metrics(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
         return web.Response(
-            body=generate_latest(METRICS), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
     async def get_openapi(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:

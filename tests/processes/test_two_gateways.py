@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import aiohttp
 import asyncpg
 import pytest
 from _stack import Gateway
 
-from gateway.example_city import CityClient, morning, wallets
+from gateway.example_city import ZONE, CityClient, bus_gate, media_token, morning, wallets
 
 Opener = Callable[[str], Gateway]
 TAPS = morning(date(2018, 9, 3))
@@ -64,6 +66,56 @@ async def test_each_in_its_own_order_and_often_they_come_to_what_one_would(
     assert charges == charges_alone
     assert await kept_ids(database) == sorted(here)
     assert one.audit().stdout.splitlines()[-1] == "audit passed"
+
+
+@pytest.mark.timeout(120)
+async def test_a_few_riders_tap_at_both_in_the_same_moment(
+    open_gateway: Opener, database: str, other_database: str
+) -> None:
+    """Different taps meet at one wallet: who comes second decides again, and nobody hears of it."""
+    one, other, alone = (open_gateway(dsn) for dsn in (database, database, other_database))
+    taps = rides_of_a_day(riders_count=5, rides_count=40)
+    async with aiohttp.ClientSession() as session:
+        first = CityClient(session, one.address, await asyncio.to_thread(one.admin_token))
+        second = CityClient(session, other.address, await asyncio.to_thread(other.admin_token))
+        third = CityClient(session, alone.address, await asyncio.to_thread(alone.admin_token))
+        await asyncio.sleep(0.3)
+        await first.register()
+        second.share_keys(first)
+        await third.register()
+        await asyncio.sleep(0.3)
+        either = [client.tap(tap) for tap, client in zip(taps, cycle((first, second)))]
+        answers = await asyncio.gather(*either)
+        for tap in taps:
+            await third.tap(tap)
+        held, held_alone = await balances(first), await balances(third)
+    assert {answer["outcome"] for answer in answers} == {"ride_charged"}
+    assert held == held_alone
+    assert sum(held) < 10_000 * len(held)
+    assert await kept_ids(database) == sorted(tap["tap_id"] for tap in taps)
+    assert one.audit().stdout.splitlines()[-1] == "audit passed"
+
+
+def rides_of_a_day(*, riders_count: int, rides_count: int) -> list[dict[str, Any]]:
+    """A bus every quarter of an hour from six in the morning; the riders board it in turn."""
+    taps = []
+    for ride in range(rides_count):
+        for rider in range(riders_count):
+            at = datetime(2018, 9, 3, 6, tzinfo=ZONE) + timedelta(minutes=15 * ride, seconds=rider)
+            sequence = ride * riders_count + rider + 1
+            taps.append(
+                {
+                    "tap_id": str(uuid5(NAMESPACE_URL, f"bus {sequence}")),
+                    "gate_id": bus_gate("M486"),
+                    "sequence": sequence,
+                    "tapped_at": at.isoformat(),
+                    "media_token": media_token(rider),
+                    "action": "board",
+                    "route_id": "M486",
+                    "full_fare": 200,
+                }
+            )
+    return taps
 
 
 async def send_shuffled(client: CityClient, seed: int) -> dict[str, set[bytes]]:
