@@ -33,17 +33,17 @@ HTTP = Door("loadtest.bench.http_client", "single", "L")
 
 async def race_latency(stage: Stage, door: Door, seconds: float) -> AsyncIterator[Measured | str]:
     """A lone tap, then half and seven tenths of the peak that is measured first."""
-    async with serving(stage) as gateway, _gates(stage, gateway, door) as gates:
-        peak = await _peak(gates, seconds)
+    async with serving(stage) as gateway, gates_of(stage, gateway, door) as gates:
+        peak = await peak_of(gates, seconds)
         yield f"    {door.letter}: the peak is {peak:,.0f} taps/s"
         if door is HTTP:
-            lone = await _run(gates, [(_LONE_TAPS_PER_SECOND, seconds)])
+            lone = await run_open(gates, [(_LONE_TAPS_PER_SECOND, seconds)])
             yield _line("lone taps", lone[0])
             yield Measured("L1", 0, [lone[0]["p50_ms"]])
-        calm = (await _run(gates, [(peak * _CALM_SHARE, 2 * seconds)]))[0]
+        calm = (await run_open(gates, [(peak * _CALM_SHARE, 2 * seconds)]))[0]
         yield _line("50 %", calm)
         checkpoint = asyncio.create_task(_checkpoint_after(stage, seconds))
-        busy = (await _run(gates, [(peak * _BUSY_SHARE, 4 * seconds)]))[0]
+        busy = (await run_open(gates, [(peak * _BUSY_SHARE, 4 * seconds)]))[0]
         yield _line(f"70 %, a checkpoint of {await checkpoint:.1f} s inside", busy)
     name = door.letter
     yield Measured(f"{name}50 p50", 0, [calm["p50_ms"]])
@@ -54,8 +54,8 @@ async def race_latency(stage: Stage, door: Door, seconds: float) -> AsyncIterato
 
 async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured | str]:
     """Twice the peak is offered: what is answered, how the rest is refused, and how it ends."""
-    async with serving(stage) as gateway, _gates(stage, gateway, HTTP) as gates:
-        peak = await _peak(gates, seconds)
+    async with serving(stage) as gateway, gates_of(stage, gateway, HTTP) as gates:
+        peak = await peak_of(gates, seconds)
         yield f"    O: the peak is {peak:,.0f} taps/s"
         calm = peak * _CALM_SHARE
         before, watching = memory_bytes(gateway.pid), asyncio.Event()
@@ -66,7 +66,7 @@ async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured 
             (calm, _RECOVERY_SECONDS),
             (calm, seconds),
         ]
-        found = await _run(gates, phases, OVERLOAD_CONNECTIONS)
+        found = await run_open(gates, phases, OVERLOAD_CONNECTIONS)
         watching.set()
         grown_mb = (await memory - before) / 2**20
     for name, report in zip(("before", "overload", "recovering", "after"), found, strict=True):
@@ -82,17 +82,17 @@ async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured 
     yield Measured("O after", 0, [found[3]["p99_ms"]])
 
 
-def _gates(stage: Stage, gateway: GatewayProcess, door: Door) -> Runner:
+def gates_of(stage: Stage, gateway: GatewayProcess, door: Door) -> Runner:
     facts = stage.city_facts(port=gateway.port, form=door.form, keys=str(stage.keys_path))
     return Runner(door.client, **facts)
 
 
-async def _peak(gates: Runner, seconds: float) -> float:
+async def peak_of(gates: Runner, seconds: float) -> float:
     await gates.order(loop="closed", seconds=WARM_SECONDS)
     return float((await gates.order(loop="closed", seconds=seconds))["taps_per_second"])
 
 
-async def _run(
+async def run_open(
     gates: Runner, phases: list[tuple[float, float]], connections: int = CONNECTIONS
 ) -> list[dict[str, Any]]:
     said = await gates.order(loop="open", phases=phases, connections=connections)
