@@ -6,12 +6,15 @@ Options that are not its own go to locust. It exits with 1 when an objective is 
 """
 
 import argparse
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import asyncpg
 
 from loadtest.back_office import BackOffice
 from loadtest.keys_file import KeysFile
@@ -23,6 +26,12 @@ LOCUSTFILE = ROOT / "loadtest" / "locustfile.py"
 LOOPBACK = ("--web-host", "127.0.0.1", "--master-bind-host", "127.0.0.1")
 # Riders who wait at a gate when the run ends are still answered.
 FINISH = ("--stop-timeout", "10", "--only-summary")
+STORED = """
+    SELECT
+        (SELECT count(*) FROM tap) AS taps,
+        pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 AS "WAL",
+        pg_database_size(current_database())::float8 AS disk
+"""
 # What comes later on the command line counts.
 DEFAULTS = ("-u", "60", "-r", "100")
 
@@ -50,14 +59,11 @@ def main() -> int:
             *(() if options.ui else ("--headless",)),
             *(*DEFAULTS, *more),
         ]
-        before, started_at = _cpu(stack), time.monotonic()
+        before, started_at = _spent(stack), time.monotonic()
         is_met = (
             subprocess.run(locust, cwd=ROOT, env=own_environment(), check=False).returncode == 0
         )
-        seconds = time.monotonic() - started_at
-        spent = [now - then for now, then in zip(_cpu(stack), before, strict=True)]
-        for name, used in zip(("gateway", "PostgreSQL", "load test"), spent, strict=True):
-            print(f"cpu    {name:<12}{used:8.1f} s   {100 * used / seconds:5.1f} % of a core")
+        _print_spent(before, _spent(stack), time.monotonic() - started_at)
         audit = [
             *(sys.executable, "-m", "loadtest.audit", "--dsn", stack.dsn),
             *("--records", str(reports / "records")),
@@ -73,10 +79,32 @@ def main() -> int:
     return 0 if is_met and is_true else 1
 
 
-def _cpu(stack: Stack) -> tuple[float, float, float]:
-    """Seconds used by the gateway, by PostgreSQL, and by locust's processes that have ended."""
+def _spent(stack: Stack) -> dict[str, float]:
+    """What was used so far; of the load test, by those processes that have ended."""
+    gateway, postgres = stack.cpu_seconds()
     times = os.times()
-    return (*stack.cpu_seconds(), times.children_user + times.children_system)
+    load_test = times.children_user + times.children_system
+    cpu = {"gateway": gateway, "PostgreSQL": postgres, "load test": load_test}
+    return {**cpu, **asyncio.run(_stored(stack.dsn))}
+
+
+async def _stored(dsn: str) -> dict[str, float]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return dict(await connection.fetchrow(STORED))
+    finally:
+        await connection.close()
+
+
+def _print_spent(before: dict[str, float], after: dict[str, float], seconds: float) -> None:
+    spent = {name: after[name] - before[name] for name in after}
+    taps_count = spent.pop("taps") or 1
+    for name in ("WAL", "disk"):
+        used = spent.pop(name)
+        print(f"{name:<12}{used / 1e6:9,.1f} MB  {used / taps_count:7,.0f} bytes a tap")
+    for name, used in spent.items():
+        share, each_us = 100 * used / seconds, 1e6 * used / taps_count
+        print(f"{name:<12}{used:9,.1f} s   {each_us:7,.0f} us a tap   {share:6.1f} % of a core")
 
 
 def _options() -> tuple[argparse.Namespace, list[str]]:
