@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -39,44 +40,54 @@ DEFAULTS = ("-u", "60", "-r", "100")
 def main() -> int:
     options, more = _options()
     reports = options.reports.resolve()
-    shutil.rmtree(reports / "records", ignore_errors=True)
+    records = reports / "records"
+    shutil.rmtree(records, ignore_errors=True)
     reports.mkdir(parents=True, exist_ok=True)
     with Stack() as stack:
-        keys_path = stack.folder / "keys.json"
-        keys = KeysFile(options.seed, options.riders, options.bus_operators, options.gates_per_line)
-        token = stack.token_file.read_text().strip()
-        with BackOffice(stack.address, token) as office:
-            register(office, keys)
-        keys.write(keys_path)
-        print(
-            f"{len(keys.keys):,} gates, {keys.riders_count:,} wallets, {stack.address}", flush=True
-        )
+        keys_path = _registered(stack, options)
         locust = [
             *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", stack.address),
             *("--keys", str(keys_path), "--token-file", str(stack.token_file)),
-            *("--records", str(reports / "records"), *LOOPBACK, *FINISH),
+            *("--records", str(records), *LOOPBACK, *FINISH),
             *("--html", str(reports / "report.html"), "--csv", str(reports / "report")),
             *(() if options.ui else ("--headless",)),
             *(*DEFAULTS, *more),
         ]
-        before, started_at = _spent(stack), time.monotonic()
-        is_met = (
-            subprocess.run(locust, cwd=ROOT, env=own_environment(), check=False).returncode == 0
-        )
-        _print_spent(before, _spent(stack), time.monotonic() - started_at)
         audit = [
             *(sys.executable, "-m", "loadtest.audit", "--dsn", stack.dsn),
-            *("--records", str(reports / "records")),
+            *("--records", str(records)),
             *("--base-url", stack.address, "--token-file", str(stack.token_file)),
         ]
-        is_true = (
-            subprocess.run(audit, cwd=ROOT, env=own_environment(), check=False).returncode == 0
-        )
+        before, started_at = _spent(stack), time.monotonic()
+        is_met = _went_well(locust)
+        _print_spent(before, _spent(stack), time.monotonic() - started_at)
+        is_true = _went_well(audit)
         shutil.copy(stack.log, reports)
     print(f"objective  load   {'ok' if is_met else 'MISSED'}")
     print(f"objective  audit  {'ok' if is_true else 'MISSED'}")
     print(f"reports in {reports}: report.html, report_stats.csv, gateway.log")
     return 0 if is_met and is_true else 1
+
+
+def _registered(stack: Stack, options: argparse.Namespace) -> Path:
+    """Register the city that was asked for; where its keys are."""
+    keys = KeysFile(options.seed, options.riders, options.bus_operators, options.gates_per_line)
+    with BackOffice(stack.address, stack.token_file.read_text().strip()) as office:
+        register(office, keys)
+    path = stack.folder / "keys.json"
+    keys.write(path)
+    print(f"{len(keys.keys):,} gates, {keys.riders_count:,} wallets, {stack.address}", flush=True)
+    return path
+
+
+def _went_well(command: list[str]) -> bool:
+    """Run a command and say if it went well. Ctrl-C ends it, and not what comes after it."""
+    # A handler is not handed on to the command, as ignoring would be.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, cwd=ROOT, env=own_environment(), check=False).returncode == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _spent(stack: Stack) -> dict[str, float]:
