@@ -14,6 +14,7 @@ from loadtest.users.gates import TAPS_PER_SECOND
 RUN_SECONDS = 60
 USERS = 60
 SPAWN_PER_SECOND = 100
+WARM_UP_SECONDS = 5
 
 
 def _spike(share: float) -> float:
@@ -32,17 +33,27 @@ SHAPES: dict[str, Callable[[float], float]] = {
 
 
 class Shape(LoadTestShape):
-    """The shape that `--shape` names. It also counts how many taps were asked for."""
+    """The shape that `--shape` names. It also counts how many taps were asked for.
+
+    Nothing counts before the warm-up is over: connections open, and the gateway's first statements
+    are planned.
+    """
 
     use_common_options = True
     asked_taps_count = 0.0
     _counted_until = 0.0
+    _is_warm = False
 
     def tick(self) -> tuple[int, float] | None:
         options = self.runner.environment.parsed_options
         run_seconds = float(options.run_time or RUN_SECONDS)
         seconds = self.get_run_time()
-        self._count_asked(seconds)
+        if not self._is_warm and seconds >= min(WARM_UP_SECONDS, run_seconds / 4):
+            self._is_warm = True
+            self._counted_until = seconds
+            self.runner.environment.stats.reset_all()
+        if self._is_warm:
+            self._count_asked(seconds)
         if seconds >= run_seconds:
             return None
         share = SHAPES[options.shape](seconds / run_seconds)
@@ -51,7 +62,8 @@ class Shape(LoadTestShape):
 
     def reset_time(self) -> None:
         super().reset_time()
-        self.asked_taps_count = self._counted_until = 0.0
+        self.asked_taps_count = 0.0
+        self._is_warm = False
 
     def _fixed_count(self) -> int:
         return sum(user.fixed_count for user in self.runner.user_classes)

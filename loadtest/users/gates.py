@@ -7,9 +7,8 @@ from locust import constant_throughput, task
 
 from loadtest.users.signed import Played, SigningUser
 
-TAPS_PER_SECOND = (
-    5.0  # of one line: a turnstile at its busiest lets through about one rider a second
-)
+# Of one line: at its busiest, a turnstile lets through about one rider a second.
+TAPS_PER_SECOND = 5.0
 ROWS = {"enter": "metro: enter", "exit": "metro: exit", "board": "bus: board"}
 
 
@@ -19,8 +18,9 @@ class GateLine(SigningUser):
     wait_time = constant_throughput(TAPS_PER_SECOND)
 
     def on_start(self) -> None:
-        # Riders do not come in step at all gates.
-        gevent.sleep(random.random() / TAPS_PER_SECOND)
+        # Riders do not come in step at all gates. `constant_throughput` counts from a user's
+        # making, and would bring back into step whoever begins within the first period.
+        gevent.sleep((1 + random.random()) / TAPS_PER_SECOND)
 
     @task
     def tap(self) -> None:
