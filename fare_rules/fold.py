@@ -38,7 +38,7 @@ TRAIL_LEGS_MAX = 16
 HABITS_MAX = 40
 
 
-class Charge(Struct, frozen=True):
+class Charge(Struct, frozen=True, gc=False):
     """What one tap costs, as one product of one operator."""
 
     tap_id: UUID

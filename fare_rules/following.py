@@ -11,7 +11,7 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.states import ChainLeg, Journey, PastLeg, RiderState
 
 
-class Following(Struct, frozen=True):
+class Following(Struct, frozen=True, gc=False):
     """A leg, and all that came before it."""
 
     leg: Leg

@@ -12,7 +12,7 @@ from fare_rules.money import Fen
 from fare_rules.states import JoinedLeg, Journey
 
 
-class FullFares(Struct, frozen=True):
+class FullFares(Struct, frozen=True, gc=False):
     """One leg under one tariff."""
 
     leg: Leg

@@ -40,7 +40,7 @@ NEVER_DEARER = "never_dearer_than"
 CHAIN_LEGS_MAX = 14
 
 
-class Memory(Struct):
+class Memory(Struct, gc=False):
     """What a leg leaves behind once it is charged."""
 
     windows: dict[str, Window]
@@ -49,7 +49,7 @@ class Memory(Struct):
     journey: Journey | None
 
 
-class Priced(Struct, frozen=True):
+class Priced(Struct, frozen=True, gc=False):
     """A price, and what must be remembered once it is charged."""
 
     quote: Quote

@@ -8,7 +8,7 @@ from fare_rules.money import Fen
 CHANGE_SPONSORS_MAX = 13
 
 
-class QuoteLine(Struct, frozen=True):
+class QuoteLine(Struct, frozen=True, gc=False):
     """One reason in a price: the rule that acted, the clause it is from, and who bears it.
 
     A line below zero that names a sponsor is paid by it; any other is forgone by the operator.
@@ -20,7 +20,7 @@ class QuoteLine(Struct, frozen=True):
     borne_by: str | None = None
 
 
-class Quote(Struct, frozen=True):
+class Quote(Struct, frozen=True, gc=False):
     """The price of a leg as a sum of reasons, the full fare first."""
 
     lines: tuple[QuoteLine, ...]

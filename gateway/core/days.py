@@ -25,7 +25,7 @@ Opening = dict[str, RiderState]
 NOTHING_REMEMBERED = RiderState()
 
 
-class RiderToday(Struct, frozen=True, array_like=True):
+class RiderToday(Struct, frozen=True, array_like=True, gc=False):
     """What is remembered of one media after its newest tap of the wallet's newest day."""
 
     state: RiderState
@@ -38,7 +38,7 @@ class RiderToday(Struct, frozen=True, array_like=True):
 Riders = dict[str, RiderToday]
 
 
-class WalletDay(Struct, frozen=True):
+class WalletDay(Struct, frozen=True, gc=False):
     """The taps of one wallet and service day that were let through, and what went before them."""
 
     day: date
@@ -46,7 +46,7 @@ class WalletDay(Struct, frozen=True):
     opening: Opening = {}
 
 
-class Moved(Struct, frozen=True):
+class Moved(Struct, frozen=True, gc=False):
     """What one more tap, or a sweep, makes of a wallet's days.
 
     `before` and `after` are charges: all those that may differ, and others that do not. `days` has
