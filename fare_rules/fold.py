@@ -219,9 +219,8 @@ class RiderFold:
         span = tariff.span_of(network, leg.from_stop, leg.via_stops, leg.to_stop)
         fare_fen = None
         if network.journey_time.by_fare:
-            facts = tariff.facts_of(leg)
-            fares = FullFares(leg, facts, tariff.plan(facts), tariff)
-            fare = fares.full_fare(fares.plan, fares.trip(facts, fares.plan, None, None))
+            fares = FullFares(leg, tariff.plan_of(leg), tariff)
+            fare = fares.full_fare(fares.plan, fares.trip(fares.plan.facts, fares.plan, None, None))
             fare_fen = None if isinstance(fare, FareRefusal) else fare
         return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at), fare_fen)
 

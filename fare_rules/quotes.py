@@ -1,5 +1,7 @@
 """A price and every reason for it."""
 
+from functools import cached_property
+
 from msgspec import Struct
 
 from fare_rules.money import Fen
@@ -20,7 +22,7 @@ class QuoteLine(Struct, frozen=True, gc=False):
     borne_by: str | None = None
 
 
-class Quote(Struct, frozen=True, gc=False):
+class Quote(Struct, frozen=True, dict=True):
     """The price of a leg as a sum of reasons, the full fare first."""
 
     lines: tuple[QuoteLine, ...]
@@ -29,11 +31,11 @@ class Quote(Struct, frozen=True, gc=False):
     # The leg continues the ride before it, even where no fare was left to take a discount off.
     is_transfer: bool = False
 
-    @property
+    @cached_property
     def rider_fen(self) -> Fen:
         return Fen(sum([line.amount_fen for line in self.lines]))
 
-    @property
+    @cached_property
     def sponsored(self) -> dict[str, Fen]:
         """What each sponsor pays."""
         found: dict[str, Fen] = {}
@@ -42,7 +44,20 @@ class Quote(Struct, frozen=True, gc=False):
                 found[line.borne_by] = Fen(found.get(line.borne_by, 0) - line.amount_fen)
         return found
 
-    @property
+    @cached_property
     def fare_fen(self) -> Fen:
         """What the operator is due: the rider's part and the sponsors'."""
         return Fen(sum([line.amount_fen for line in self.lines if line.borne_by is None]))
+
+
+class Fare(Struct, frozen=True, gc=False):
+    """What a leg comes to: its price, and what later legs may ask of it, each for one rider."""
+
+    quote: Quote
+    # What the holder pays.
+    paid_fen: int
+    # After concessions, before all other steps, for the whole journey; with what first legs alone
+    # are spared.
+    through_fen: int
+    # Before surcharges and concessions.
+    full_fen: int
