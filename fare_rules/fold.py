@@ -29,7 +29,7 @@ from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.periods import is_over
 from fare_rules.price import Priced, price_leg
-from fare_rules.quotes import Quote, QuoteLine
+from fare_rules.quotes import Quote, QuoteLine, quote_of
 from fare_rules.states import NOTHING, Habit, LastTap, PastLeg, Reentry, RiderState
 from fare_rules.taps import Action, RideTap
 
@@ -235,7 +235,7 @@ class RiderFold:
         else:
             amount = int(band.amount or 0) * closing.riders_count
             line = QuoteLine(network.same_stop_id, Fen(amount), network.reference)
-            quote = Quote((line,), network.same_stop_id, self._tariff_id(opening))
+            quote = quote_of((line,), network.same_stop_id, self._tariff_id(opening))
             self.journeys[opening.tap_id] = self.journeys[closing.tap_id] = opening.tap_id
             self._put(closing, closing.tapped_at, quote)
         if band.cancelled_by_entry_minutes is not None and opening.stop_id is not None:

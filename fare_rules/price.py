@@ -27,7 +27,7 @@ from fare_rules.money import Fen
 from fare_rules.offers import Offers
 from fare_rules.paying import payable_fen, surcharge_fen
 from fare_rules.periods import Window
-from fare_rules.quotes import Fare, Quote
+from fare_rules.quotes import Fare, Quote, quote_of
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import Chain, ChainLeg, JoinedLeg, Journey, PastLeg, RiderState, Uses
 
@@ -378,7 +378,8 @@ class _Pricing:
             return
 
     def _fare(self, total: RunningSum, product_id: str) -> Fare:
-        quote = Quote(tuple(total.lines), product_id, self.tariff.tariff_id, self.is_transfer)
+        lines, tariff_id = tuple(total.lines), self.tariff.tariff_id
+        quote = quote_of(lines, product_id, tariff_id, is_transfer=self.is_transfer)
         assert quote.rider_fen >= 0
         return Fare(quote, total.due_fen, self.through_fen, self.full_fen)
 
