@@ -36,6 +36,9 @@ from fare_rules.taps import Action, RideTap
 # Bounds of what is remembered of a rider.
 TRAIL_LEGS_MAX = 16
 HABITS_MAX = 40
+# Looking a member of an enumeration up takes longer than comparing it.
+_TOUCH = Action.TOUCH
+_NO_OFFSET = timedelta(0)
 
 
 class Charge(Struct, frozen=True, gc=False):
@@ -120,18 +123,16 @@ class RiderFold:
         )
 
     def take(self, tap: RideTap) -> None:
-        assert tap.tapped_at.utcoffset() == timedelta(0), (
-            "instants of one zone differ by wall clock"
-        )
-        if tap.action is Action.TOUCH:
+        assert tap.tapped_at.utcoffset() == _NO_OFFSET, "instants of one zone differ by wall clock"
+        if tap.action is _TOUCH:
             self._touch(tap)
             return
         network, last = self._network(tap), self.state.last_tap
         if last is not None and _is_same_tap(last, tap, network):
             self.double_beeps.add(tap.tap_id)
             return
-        opening = self.state.open_tap
         if not tap.action.opens:
+            opening = self.state.open_tap
             if opening is not None and self._may_close(opening, tap):
                 self._close(opening, tap)
             else:
@@ -178,8 +179,10 @@ class RiderFold:
     def _may_close(self, opening: RideTap, closing: RideTap) -> bool:
         if opening.network != closing.network:
             return False
+        if opening.action is not Action.BOARD:
+            return True
         vehicles = {opening.vehicle_id, closing.vehicle_id} - {None}
-        return opening.action is not Action.BOARD or len(vehicles) <= 1
+        return len(vehicles) <= 1
 
     def _close(self, opening: RideTap, closing: RideTap) -> None:
         tariff = self._book.tariff_at(opening.tapped_at)
@@ -190,7 +193,7 @@ class RiderFold:
             return
         leg = _leg(opening, closing, via_stops=self.state.via_stops)
         stay = closing.tapped_at - opening.tapped_at
-        allowed = self._time_allowed(leg, tariff, network)
+        allowed = network.always_allowed or self._time_allowed(leg, tariff, network)
         is_late = stay > allowed and not any(
             disruption.waives_journey_time and touches(disruption, leg, tariff)
             for disruption in tariff.file.disruptions
@@ -207,22 +210,17 @@ class RiderFold:
         if band is not None and band.charge != "ride":
             self._same_stop(opening, closing, band, network)
             return
-        self._charge(
-            structs.replace(leg, over_minutes=_minutes_begun(stay - allowed) if is_late else 0),
-            opening,
-            closing,
-        )
+        if is_late:
+            leg = structs.replace(leg, over_minutes=_minutes_begun(stay - allowed))
+        self._charge(leg, opening, closing)
 
     def _time_allowed(self, leg: Leg, tariff: CompiledTariff, network: NetworkRules) -> timedelta:
-        if network.journey_time is None:
-            return timedelta.max
-        span = tariff.span_of(network, leg.from_stop, leg.via_stops, leg.to_stop)
-        fare_fen = None
-        if network.journey_time.by_fare:
-            fares = FullFares(leg, tariff.plan_of(leg), tariff)
-            fare = fares.full_fare(fares.plan, fares.trip(fares.plan.facts, fares.plan, None, None))
+        plan, fare_fen = tariff.plan_of(leg), None
+        if network.journey_time and network.journey_time.by_fare:
+            fares = FullFares(leg, plan, tariff)
+            fare = fares.full_fare(plan, fares.trip(plan.facts, plan, None, None))
             fare_fen = None if isinstance(fare, FareRefusal) else fare
-        return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at), fare_fen)
+        return network.time_allowed(plan.span, tariff.timeframes.at(leg.boarded_at), fare_fen)
 
     def _same_stop(
         self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
@@ -372,7 +370,7 @@ class RiderFold:
     ) -> None:
         state, memory = self.state, priced.memory
         earliest = leg.boarded_at - tariff.lookback
-        trail = tuple(each for each in state.trail if each.last_tap_at >= earliest)
+        trail = [each for each in state.trail if each.last_tap_at >= earliest]
         habits = state.habits
         is_complete = leg.missing is None and not leg.is_completed
         has_habits = tariff.networks[leg.network].completion is not None
