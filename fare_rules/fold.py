@@ -459,15 +459,16 @@ def _leg(
     named_fare = last.full_fare if last.full_fare is not None else first.full_fare
     is_one_tap = first is last
     has_end = not is_one_tap or missing == "entry"
+    # With more names than these, CPython 3.11 would make a dictionary of them first.
     return Leg(
-        network=last.network,
-        operator_id=last.operator_id,
-        rider_category=last.rider_category,
-        fare_media=last.fare_media,
-        boarded_at=first.tapped_at,
-        alighted_at=None if is_one_tap else last.tapped_at,
-        from_stop=None if missing == "entry" else first.stop_id,
-        to_stop=last.stop_id if has_end else None,
+        last.network,
+        last.operator_id,
+        last.rider_category,
+        last.fare_media,
+        first.tapped_at,
+        None if is_one_tap else last.tapped_at,
+        None if missing == "entry" else first.stop_id,
+        last.stop_id if has_end else None,
         via_stops=via_stops,
         route_id=last.route_id or first.route_id,
         vehicle_id=last.vehicle_id or first.vehicle_id,

@@ -102,17 +102,18 @@ def ride_tap(
     coupons: tuple[tuple[str, datetime], ...] = (),
 ) -> RideTap:
     """Join what the gate said and what the registry knew at that moment."""
+    # With more names than these, CPython 3.11 would make a dictionary of them first.
     return RideTap(
-        tap_id=tap.tap_id,
-        gate_id=tap.gate_id,
-        sequence=tap.sequence,
-        tapped_at=tap.tapped_at.astimezone(UTC),
-        media_token=tap.media_token,
-        action=tap.action,
-        network=network,
-        operator_id=operator_id,
-        rider_category=rider_category,
-        fare_media=fare_media,
+        tap.tap_id,
+        tap.gate_id,
+        tap.sequence,
+        tap.tapped_at.astimezone(UTC),
+        tap.media_token,
+        tap.action,
+        network,
+        operator_id,
+        rider_category,
+        fare_media,
         stop_id=tap.stop_id,
         route_id=tap.route_id,
         vehicle_id=tap.vehicle_id,
