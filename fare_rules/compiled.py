@@ -478,11 +478,12 @@ class CompiledTariff:
 
     def _filter(self, section: str, rule: Any, conditions: Any) -> Filter:
         key = (section, rule.id)
-        if key not in self._filters:
-            self._filters[key] = compile_filter(
+        found = self._filters.get(key)
+        if found is None:
+            found = self._filters[key] = compile_filter(
                 conditions, stops_of=self._stops_of, zones=self.zones, timeframes=self.timeframes
             )
-        return self._filters[key]
+        return found
 
     def _campaign(self, begins: str | None, ends: str | None) -> Campaign:
         first, last = _ALWAYS

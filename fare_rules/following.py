@@ -1,6 +1,7 @@
 """Which leg a leg follows: by a join, priced with it as one; or by a transfer, cheaper after it."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -85,7 +86,7 @@ class Following(Struct, frozen=True, gc=False):
         return None
 
     def _continues(self, rule: FareTransferRule, before: PastLeg) -> bool:
-        chain = before.chain
+        chain, facts = before.chain, before.facts
         if rule.transfers_max is not None and chain.transfers_count >= rule.transfers_max:
             return False
         match rule.window_from:
@@ -103,13 +104,13 @@ class Following(Struct, frozen=True, gc=False):
         return (
             # A window that starts later holds what comes before it, too.
             ends >= before.last_tap_at
-            and ends - starts <= timedelta(minutes=rule.window_minutes)
+            and ends - starts <= _minutes(rule.window_minutes)
             and self.tariff.begins_with(rule, chain.legs[0].facts)
-            and (not rule.different_route or _is_other_route(before.facts, self.plan.facts))
-            and (not rule.different_network or before.facts.network != self.plan.facts.network)
+            and (not rule.different_route or _is_other_route(facts, self.plan.facts))
+            and (not rule.different_network or facts.network != self.plan.facts.network)
             and (not rule.not_back or self._goes_on(before))
             and not (rule.no_route_twice and chain.has_ridden(self.plan.facts))
-            and not self.tariff.is_excepted(rule, before.facts, self.plan.facts)
+            and not (rule.except_ and self.tariff.is_excepted(rule, facts, self.plan.facts))
         )
 
     def _first_of(self, rule: FareTransferRule, before: PastLeg) -> ChainLeg:
@@ -136,4 +137,10 @@ def _is_other_route(before: LegFacts, now: LegFacts) -> bool:
 
 def _lies_within(start: datetime, end: datetime, minutes: int) -> bool:
     # Instants are in UTC, so their difference is the time that passed.
-    return timedelta(0) <= end - start <= timedelta(minutes=minutes)
+    return _minutes(0) <= end - start <= _minutes(minutes)
+
+
+@lru_cache(maxsize=256)
+def _minutes(count: int) -> timedelta:
+    # The same few windows are asked about all the time.
+    return timedelta(minutes=count)
