@@ -13,7 +13,7 @@ from fare_rules.legs import Leg
 from fare_rules.load import check_tariff, load_tariff
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
-from fare_rules.quotes import CHANGE_SPONSORS_MAX, Quote, QuoteLine
+from fare_rules.quotes import CHANGE_SPONSORS_MAX, Quote, QuoteLine, quote_of
 from fare_rules.states import RiderState
 from fare_rules.taps import Action, RideTap
 
@@ -41,4 +41,5 @@ __all__ = [
     "fold",
     "load_book",
     "load_tariff",
+    "quote_of",
 ]

@@ -40,7 +40,7 @@ class FareRefusal(StrEnum):
     NO_PAIR = "no_pair"
 
 
-class Trip(Struct, frozen=True):
+class Trip(Struct, frozen=True, gc=False):
     """What a full fare may depend on."""
 
     facts: LegFacts

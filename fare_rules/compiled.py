@@ -44,14 +44,16 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.paths import Paths
+from fare_rules.quotes import Fare
 from fare_rules.service_day import service_day_of
 from fare_rules.states import ChainLeg, PastLeg
 from fare_rules.tables import Tables
 from fare_rules.timeframes import Timeframes
 from fare_rules.zones import ByZones, Span, ZoneMap
 
-# More kinds of leg than a city has; then the plans are made anew.
+# More kinds of leg, and more fares, than a city has; then they are found anew.
 PLANS_MAX = 200_000
+FARES_MAX = 200_000
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 R = TypeVar("R")
@@ -60,6 +62,7 @@ R = TypeVar("R")
 class LegPlan(Struct, frozen=True):
     """All rules that legs of the same facts are priced by."""
 
+    facts: LegFacts
     product: FareProduct | None
     span: Span | None
     network: NetworkRules
@@ -77,6 +80,10 @@ class LegPlan(Struct, frozen=True):
     subsidies: tuple[Subsidy, ...]
     # The joins and transfers whose `from` fits these legs.
     leads_to: frozenset[str]
+    # Whether what the rider rode before may count for these legs, or they for later ones.
+    is_counted: bool
+    # Those worked out already, by all that they depend on besides the facts.
+    fares: dict[tuple[object, ...], Fare]
 
 
 class Campaign(Struct, frozen=True):
@@ -155,7 +162,8 @@ class CompiledTariff:
             for stop in pair
         )
         self._filters: dict[tuple[str, str], Filter] = {}
-        self._plans: dict[LegFacts, LegPlan] = {}
+        self._plans: dict[tuple[object, ...], LegPlan] = {}
+        self._fares_count = 0
         self.cap_limits = {
             cap.id: ByZones(
                 (self.zones.span(each.zones), int(each.amount)) for each in cap.by_zones
@@ -198,12 +206,19 @@ class CompiledTariff:
 
     def facts_of(self, leg: Leg, boarded_at: datetime | None = None) -> LegFacts:
         """Say of a leg what rules may ask; a joined leg boards when its journey began."""
-        if not self.file.timeframes:
-            from_frames = to_frames = 0
-        else:
-            from_frames = self.timeframes.at(boarded_at or leg.boarded_at)
+        return LegFacts._make(self._asked_of(leg, boarded_at or leg.boarded_at))
+
+    def plan_of(self, leg: Leg) -> LegPlan:
+        asked = self._asked_of(leg, leg.boarded_at)
+        return self._plans.get(asked) or self.plan(LegFacts._make(asked))
+
+    def _asked_of(self, leg: Leg, boarded_at: datetime) -> tuple[object, ...]:
+        # Equal to the facts, and quicker to make.
+        from_frames = to_frames = 0
+        if self.file.timeframes:
+            from_frames = self.timeframes.at(boarded_at)
             to_frames = self.timeframes.at(leg.last_tap_at)
-        return LegFacts(
+        return (
             leg.network,
             leg.operator_id,
             leg.route_id,
@@ -217,15 +232,27 @@ class CompiledTariff:
             from_frames,
             to_frames,
             leg.missing,
+            False,
         )
 
     def plan(self, facts: LegFacts) -> LegPlan:
         found = self._plans.get(facts)
         if found is None:
             if len(self._plans) >= PLANS_MAX:
-                self._plans.clear()
+                self._forget()
             found = self._plans[facts] = self._make_plan(facts)
         return found
+
+    def keep(self, plan: LegPlan, key: tuple[object, ...], fare: Fare) -> None:
+        """Remember what legs of one plan come to."""
+        if self._fares_count >= FARES_MAX:
+            self._forget()
+        self._fares_count += 1
+        plan.fares[key] = fare
+
+    def _forget(self) -> None:
+        self._plans.clear()
+        self._fares_count = 0
 
     def leads_to(self, past: PastLeg | ChainLeg, tariff_id: str) -> frozenset[str]:
         """The joins and transfers that may follow a leg, whichever tariff it was priced by."""
@@ -286,8 +313,8 @@ class CompiledTariff:
         """Find what an exit at the stop of entry comes to."""
         if not network.same_stop_exit:
             return None
-        facts = self.facts_of(leg)
-        span = self.plan(facts).span
+        plan = self.plan_of(leg)
+        facts, span = plan.facts, plan.span
         for index, band in enumerate(network.same_stop_exit):
             fits = self._filter(f"same stop {index}", network, band).fits(facts, None, span)
             if fits and (
@@ -345,7 +372,12 @@ class CompiledTariff:
         if product:
             trip = Trip(facts, network, span, added_m=added_m)
             full_fare = self.base_fares.full_fare(product.id, trip)
+        tiers = fitting("fare_tiers", tariff.fare_tiers)
+        caps = fitting("fare_caps", tariff.fare_caps)
+        promotions = _highest_first(fitting("promotions", tariff.promotions))
+        subsidies = fitting("subsidies", tariff.subsidies)
         return LegPlan(
+            facts=facts,
             product=product,
             span=span,
             network=network,
@@ -364,11 +396,13 @@ class CompiledTariff:
             transfers=_highest_first(
                 self._to("fare_transfer_rules", tariff.fare_transfer_rules, facts, product_id, span)
             ),
-            tiers=fitting("fare_tiers", tariff.fare_tiers),
-            caps=fitting("fare_caps", tariff.fare_caps),
-            promotions=_highest_first(fitting("promotions", tariff.promotions)),
-            subsidies=fitting("subsidies", tariff.subsidies),
+            tiers=tiers,
+            caps=caps,
+            promotions=promotions,
+            subsidies=subsidies,
             leads_to=self._leads_to(facts, product_id, span, incomplete),
+            is_counted=bool(tiers or caps or promotions or subsidies),
+            fares={},
         )
 
     def _fitting(
@@ -444,11 +478,12 @@ class CompiledTariff:
 
     def _filter(self, section: str, rule: Any, conditions: Any) -> Filter:
         key = (section, rule.id)
-        if key not in self._filters:
-            self._filters[key] = compile_filter(
+        found = self._filters.get(key)
+        if found is None:
+            found = self._filters[key] = compile_filter(
                 conditions, stops_of=self._stops_of, zones=self.zones, timeframes=self.timeframes
             )
-        return self._filters[key]
+        return found
 
     def _campaign(self, begins: str | None, ends: str | None) -> Campaign:
         first, last = _ALWAYS

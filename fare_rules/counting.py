@@ -27,6 +27,7 @@ class Counting:
         state: RiderState,
         day: date,
         journey_id: UUID,
+        joined_to: PastLeg | None,
     ) -> None:
         self.leg = leg
         self.tariff = tariff
@@ -36,14 +37,13 @@ class Counting:
         self.day = day
         self.windows: dict[str, Window] = {}
         # The leg that this one is joined to, or continues by transfer.
-        self.joined_to: PastLeg | None = None
-        self.continues: PastLeg | None = None
+        self.follows = joined_to
+        self.is_joined = joined_to is not None
         self._own_journey_id = journey_id
 
     @property
     def journey_id(self) -> UUID:
-        before = self.joined_to or self.continues
-        return before.journey_id if before else self._own_journey_id
+        return self.follows.journey_id if self.follows else self._own_journey_id
 
     def tier(self, rule: FareTier, total: RunningSum) -> None:
         if self._stands_apart(rule):
@@ -116,7 +116,7 @@ class Counting:
             return window
         before = window.before_journey(self.journey_id)
         # A leg that is only cheaper after another is paid by itself.
-        return before if self.joined_to else structs.replace(before, spent_fen=window.spent_fen)
+        return before if self.is_joined else structs.replace(before, spent_fen=window.spent_fen)
 
     def _window(self, rule: Accumulating) -> Window:
         found = self.windows.get(rule.id)
@@ -128,7 +128,7 @@ class Counting:
 
     def _counted_at(self) -> tuple[date, datetime]:
         """The service day and moment that the ride counts for: of its journey's first boarding."""
-        if self.joined_to is None or self.state.journey is None:
+        if not self.is_joined or self.state.journey is None:
             return self.day, self.leg.boarded_at
         began_at = self.state.journey.boarded_at
         return self.tariff.service_day_of(began_at), began_at

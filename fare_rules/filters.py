@@ -36,15 +36,17 @@ class Filter(Struct, frozen=True):
     unless: tuple["Filter", ...] = ()
 
     def fits(self, facts: LegFacts, product_id: str | None, span: Span | None) -> bool:
+        for index, accepted in self.accepts:
+            if facts[index] not in accepted:
+                return False
         return (
-            all(facts[index] in accepted for index, accepted in self.accepts)
-            and (not self.via_stops or not self.via_stops.isdisjoint(facts.via_stops))
+            (not self.via_stops or not self.via_stops.isdisjoint(facts.via_stops))
             and (not self.between or self._joins_two(facts))
             and (not self.products or product_id in self.products)
             and (self.within is None or (span is not None and self.within.holds(span)))
             and (not self.from_frames or bool(self.from_frames & facts.from_frames))
             and (not self.to_frames or bool(self.to_frames & facts.to_frames))
-            and not any(other.fits(facts, product_id, span) for other in self.unless)
+            and not (self.unless and any(o.fits(facts, product_id, span) for o in self.unless))
         )
 
     def _joins_two(self, facts: LegFacts) -> bool:

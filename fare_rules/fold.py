@@ -29,16 +29,19 @@ from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.periods import is_over
 from fare_rules.price import Priced, price_leg
-from fare_rules.quotes import Quote, QuoteLine
+from fare_rules.quotes import Quote, QuoteLine, quote_of
 from fare_rules.states import NOTHING, Habit, LastTap, PastLeg, Reentry, RiderState
 from fare_rules.taps import Action, RideTap
 
 # Bounds of what is remembered of a rider.
 TRAIL_LEGS_MAX = 16
 HABITS_MAX = 40
+# Looking a member of an enumeration up takes longer than comparing it.
+_TOUCH = Action.TOUCH
+_NO_OFFSET = timedelta(0)
 
 
-class Charge(Struct, frozen=True):
+class Charge(Struct, frozen=True, gc=False):
     """What one tap costs, as one product of one operator."""
 
     tap_id: UUID
@@ -120,18 +123,16 @@ class RiderFold:
         )
 
     def take(self, tap: RideTap) -> None:
-        assert tap.tapped_at.utcoffset() == timedelta(0), (
-            "instants of one zone differ by wall clock"
-        )
-        if tap.action is Action.TOUCH:
+        assert tap.tapped_at.utcoffset() == _NO_OFFSET, "instants of one zone differ by wall clock"
+        if tap.action is _TOUCH:
             self._touch(tap)
             return
         network, last = self._network(tap), self.state.last_tap
         if last is not None and _is_same_tap(last, tap, network):
             self.double_beeps.add(tap.tap_id)
             return
-        opening = self.state.open_tap
         if not tap.action.opens:
+            opening = self.state.open_tap
             if opening is not None and self._may_close(opening, tap):
                 self._close(opening, tap)
             else:
@@ -178,8 +179,10 @@ class RiderFold:
     def _may_close(self, opening: RideTap, closing: RideTap) -> bool:
         if opening.network != closing.network:
             return False
+        if opening.action is not Action.BOARD:
+            return True
         vehicles = {opening.vehicle_id, closing.vehicle_id} - {None}
-        return opening.action is not Action.BOARD or len(vehicles) <= 1
+        return len(vehicles) <= 1
 
     def _close(self, opening: RideTap, closing: RideTap) -> None:
         tariff = self._book.tariff_at(opening.tapped_at)
@@ -190,7 +193,7 @@ class RiderFold:
             return
         leg = _leg(opening, closing, via_stops=self.state.via_stops)
         stay = closing.tapped_at - opening.tapped_at
-        allowed = self._time_allowed(leg, tariff, network)
+        allowed = network.always_allowed or self._time_allowed(leg, tariff, network)
         is_late = stay > allowed and not any(
             disruption.waives_journey_time and touches(disruption, leg, tariff)
             for disruption in tariff.file.disruptions
@@ -207,23 +210,17 @@ class RiderFold:
         if band is not None and band.charge != "ride":
             self._same_stop(opening, closing, band, network)
             return
-        self._charge(
-            structs.replace(leg, over_minutes=_minutes_begun(stay - allowed) if is_late else 0),
-            opening,
-            closing,
-        )
+        if is_late:
+            leg = structs.replace(leg, over_minutes=_minutes_begun(stay - allowed))
+        self._charge(leg, opening, closing)
 
     def _time_allowed(self, leg: Leg, tariff: CompiledTariff, network: NetworkRules) -> timedelta:
-        if network.journey_time is None:
-            return timedelta.max
-        span = tariff.span_of(network, leg.from_stop, leg.via_stops, leg.to_stop)
-        fare_fen = None
-        if network.journey_time.by_fare:
-            facts = tariff.facts_of(leg)
-            fares = FullFares(leg, facts, tariff.plan(facts), tariff)
-            fare = fares.full_fare(fares.plan, fares.trip(facts, fares.plan, None, None))
+        plan, fare_fen = tariff.plan_of(leg), None
+        if network.journey_time and network.journey_time.by_fare:
+            fares = FullFares(leg, plan, tariff)
+            fare = fares.full_fare(plan, fares.trip(plan.facts, plan, None, None))
             fare_fen = None if isinstance(fare, FareRefusal) else fare
-        return network.time_allowed(span, tariff.timeframes.at(leg.boarded_at), fare_fen)
+        return network.time_allowed(plan.span, tariff.timeframes.at(leg.boarded_at), fare_fen)
 
     def _same_stop(
         self, opening: RideTap, closing: RideTap, band: SameStopExit, network: NetworkRules
@@ -236,7 +233,7 @@ class RiderFold:
         else:
             amount = int(band.amount or 0) * closing.riders_count
             line = QuoteLine(network.same_stop_id, Fen(amount), network.reference)
-            quote = Quote((line,), network.same_stop_id, self._tariff_id(opening))
+            quote = quote_of((line,), network.same_stop_id, self._tariff_id(opening))
             self.journeys[opening.tap_id] = self.journeys[closing.tap_id] = opening.tap_id
             self._put(closing, closing.tapped_at, quote)
         if band.cancelled_by_entry_minutes is not None and opening.stop_id is not None:
@@ -373,7 +370,7 @@ class RiderFold:
     ) -> None:
         state, memory = self.state, priced.memory
         earliest = leg.boarded_at - tariff.lookback
-        trail = tuple(each for each in state.trail if each.last_tap_at >= earliest)
+        trail = [each for each in state.trail if each.last_tap_at >= earliest]
         habits = state.habits
         is_complete = leg.missing is None and not leg.is_completed
         has_habits = tariff.networks[leg.network].completion is not None
@@ -462,15 +459,16 @@ def _leg(
     named_fare = last.full_fare if last.full_fare is not None else first.full_fare
     is_one_tap = first is last
     has_end = not is_one_tap or missing == "entry"
+    # With more names than these, CPython 3.11 would make a dictionary of them first.
     return Leg(
-        network=last.network,
-        operator_id=last.operator_id,
-        rider_category=last.rider_category,
-        fare_media=last.fare_media,
-        boarded_at=first.tapped_at,
-        alighted_at=None if is_one_tap else last.tapped_at,
-        from_stop=None if missing == "entry" else first.stop_id,
-        to_stop=last.stop_id if has_end else None,
+        last.network,
+        last.operator_id,
+        last.rider_category,
+        last.fare_media,
+        first.tapped_at,
+        None if is_one_tap else last.tapped_at,
+        None if missing == "entry" else first.stop_id,
+        last.stop_id if has_end else None,
         via_stops=via_stops,
         route_id=last.route_id or first.route_id,
         vehicle_id=last.vehicle_id or first.vehicle_id,

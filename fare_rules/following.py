@@ -1,6 +1,7 @@
 """Which leg a leg follows: by a join, priced with it as one; or by a transfer, cheaper after it."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -11,11 +12,10 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.states import ChainLeg, Journey, PastLeg, RiderState
 
 
-class Following(Struct, frozen=True):
+class Following(Struct, frozen=True, gc=False):
     """A leg, and all that came before it."""
 
     leg: Leg
-    facts: LegFacts
     plan: LegPlan
     tariff: CompiledTariff
     state: RiderState
@@ -35,7 +35,7 @@ class Following(Struct, frozen=True):
                 and (rule.times_max is None or journey.rules.count(rule.id) < rule.times_max)
                 and (rule.legs_max is None or len(journey.legs) < rule.legs_max)
                 and self._within(rule, before, journey)
-                and (not rule.different_route or _is_other_route(before.facts, self.facts))
+                and (not rule.different_route or _is_other_route(before.facts, self.plan.facts))
             ):
                 return rule
         return None
@@ -67,8 +67,15 @@ class Following(Struct, frozen=True):
             whole is None or _lies_within(journey.boarded_at, self.leg.boarded_at, whole)
         )
 
-    def leg_before(self, rule: FareTransferRule) -> PastLeg | None:
-        """The leg that a transfer rule lets this one continue."""
+    def transfer(self) -> tuple[FareTransferRule | None, PastLeg | None]:
+        """The rule by which this leg continues another, and that leg where it is known."""
+        for rule in self.plan.transfers:
+            before = self._leg_before(rule)
+            if before is not None or (rule.proven and self.leg.transfer_proven):
+                return rule, before
+        return None, None
+
+    def _leg_before(self, rule: FareTransferRule) -> PastLeg | None:
         if self.leg.missing == "entry":
             return None
         for before in reversed(self.state.trail):
@@ -79,29 +86,31 @@ class Following(Struct, frozen=True):
         return None
 
     def _continues(self, rule: FareTransferRule, before: PastLeg) -> bool:
-        chain = before.chain
+        chain, facts = before.chain, before.facts
         if rule.transfers_max is not None and chain.transfers_count >= rule.transfers_max:
             return False
-        first = self._first_of(rule, before)
-        starts = {
-            "previous_boarding": before.boarded_at,
-            "previous_last_tap": before.last_tap_at,
-            "first_boarding": first.boarded_at,
-            "first_last_tap": first.last_tap_at,
-        }[rule.window_from]
+        match rule.window_from:
+            case "previous_boarding":
+                starts = before.boarded_at
+            case "previous_last_tap":
+                starts = before.last_tap_at
+            case "first_boarding":
+                starts = self._first_of(rule, before).boarded_at
+            case "first_last_tap":
+                starts = self._first_of(rule, before).last_tap_at
         if rule.window_starts == "next_full_hour":
             starts = self.tariff.next_full_hour(starts)
         ends = self.leg.boarded_at if rule.window_to == "boarding" else self.leg.last_tap_at
         return (
             # A window that starts later holds what comes before it, too.
             ends >= before.last_tap_at
-            and ends - starts <= timedelta(minutes=rule.window_minutes)
+            and ends - starts <= _minutes(rule.window_minutes)
             and self.tariff.begins_with(rule, chain.legs[0].facts)
-            and (not rule.different_route or _is_other_route(before.facts, self.facts))
-            and (not rule.different_network or before.facts.network != self.facts.network)
+            and (not rule.different_route or _is_other_route(facts, self.plan.facts))
+            and (not rule.different_network or facts.network != self.plan.facts.network)
             and (not rule.not_back or self._goes_on(before))
-            and not (rule.no_route_twice and chain.has_ridden(self.facts))
-            and not self.tariff.is_excepted(rule, before.facts, self.facts)
+            and not (rule.no_route_twice and chain.has_ridden(self.plan.facts))
+            and not (rule.except_ and self.tariff.is_excepted(rule, facts, self.plan.facts))
         )
 
     def _first_of(self, rule: FareTransferRule, before: PastLeg) -> ChainLeg:
@@ -115,7 +124,7 @@ class Following(Struct, frozen=True):
         )
 
     def _goes_on(self, before: PastLeg) -> bool:
-        start, end = before.facts.from_stop, self.facts.to_stop
+        start, end = before.facts.from_stop, self.plan.facts.to_stop
         return start is None or end is None or start != end
 
 
@@ -128,4 +137,10 @@ def _is_other_route(before: LegFacts, now: LegFacts) -> bool:
 
 def _lies_within(start: datetime, end: datetime, minutes: int) -> bool:
     # Instants are in UTC, so their difference is the time that passed.
-    return timedelta(0) <= end - start <= timedelta(minutes=minutes)
+    return _minutes(0) <= end - start <= _minutes(minutes)
+
+
+@lru_cache(maxsize=256)
+def _minutes(count: int) -> timedelta:
+    # The same few windows are asked about all the time.
+    return timedelta(minutes=count)

@@ -12,11 +12,10 @@ from fare_rules.money import Fen
 from fare_rules.states import JoinedLeg, Journey
 
 
-class FullFares(Struct, frozen=True):
+class FullFares(Struct, frozen=True, gc=False):
     """One leg under one tariff."""
 
     leg: Leg
-    facts: LegFacts
     plan: LegPlan
     tariff: CompiledTariff
 
@@ -40,7 +39,7 @@ class FullFares(Struct, frozen=True):
         metres = leg.distance_m
         if join is not None and join.price_as == "sum":
             return Trip(
-                self.facts,
+                self.plan.facts,
                 self.plan.network,
                 self.plan.span,
                 metres,
@@ -50,7 +49,7 @@ class FullFares(Struct, frozen=True):
         if join is not None and join.distance == "direct":
             metres = None
         elif journey is not None:
-            own = Trip(self.facts, self.plan.network, None, distance_m=leg.distance_m)
+            own = Trip(self.plan.facts, self.plan.network, None, distance_m=leg.distance_m)
             parts = [distance_m(own), *(each.distance_m for each in journey.legs)]
             metres = None if None in parts else sum(part for part in parts if part is not None)
         # A gate names the fare of its own leg alone.
@@ -98,7 +97,7 @@ class FullFares(Struct, frozen=True):
             ends = (joined.facts.from_stop, joined.facts.to_stop)
             touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
         if rule.price_as == "sum":
-            return self.facts, self.plan
+            return self.plan.facts, self.plan
         candidates = {"last": [own], "first": [first]}.get(
             rule.price_as, [joined.facts for joined in legs]
         )

@@ -8,7 +8,7 @@ from msgspec import Struct
 from fare_rules.money import Fen
 
 
-class Leg(Struct, frozen=True):
+class Leg(Struct, frozen=True, gc=False):
     """One boarding to one alighting. Names are ids of the tariff; amounts are for one rider."""
 
     network: str

@@ -52,6 +52,12 @@ class NetworkRules:
             for longer in (time.longer if time else ())
         )
         self.longest = timedelta(minutes=self._longest_minutes())
+        # How long a rider may stay, where that is the same for all; else None.
+        self.always_allowed: timedelta | None = None
+        if time is None:
+            self.always_allowed = timedelta.max
+        elif not (time.by_zones or time.by_fare or time.longer):
+            self.always_allowed = timedelta(minutes=time.minutes)
 
     @property
     def has_links(self) -> bool:

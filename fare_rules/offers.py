@@ -14,7 +14,7 @@ from fare_rules.states import RiderState, Uses
 COUPONS_MAX = 20
 
 
-class Offers(Struct, frozen=True):
+class Offers(Struct, frozen=True, gc=False):
     """What is on offer to the rider of one leg."""
 
     leg: Leg

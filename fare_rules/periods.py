@@ -14,7 +14,7 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 JOURNEYS_MAX = 4
 
 
-class Window(Struct, array_like=True, frozen=True):
+class Window(Struct, array_like=True, frozen=True, gc=False):
     """What one rider has spent, and how often ridden, in the newest period of one rule."""
 
     # Fixed periods: their first day. Rolling ones: the instant at which they opened.

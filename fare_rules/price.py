@@ -19,11 +19,7 @@ from fare_rules.counting import Counting
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
 from fare_rules.full_fares import FullFares
-from fare_rules.language.discounts import (
-    FareTransferRule,
-    PaysDifference,
-    PaysProduct,
-)
+from fare_rules.language.discounts import PaysDifference, PaysProduct
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
@@ -31,7 +27,7 @@ from fare_rules.money import Fen
 from fare_rules.offers import Offers
 from fare_rules.paying import payable_fen, surcharge_fen
 from fare_rules.periods import Window
-from fare_rules.quotes import Quote
+from fare_rules.quotes import Fare, Quote, quote_of
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import Chain, ChainLeg, JoinedLeg, Journey, PastLeg, RiderState, Uses
 
@@ -40,7 +36,7 @@ NEVER_DEARER = "never_dearer_than"
 CHAIN_LEGS_MAX = 14
 
 
-class Memory(Struct):
+class Memory(Struct, gc=False):
     """What a leg leaves behind once it is charged."""
 
     windows: dict[str, Window]
@@ -49,7 +45,7 @@ class Memory(Struct):
     journey: Journey | None
 
 
-class Priced(Struct, frozen=True):
+class Priced(Struct, frozen=True, gc=False):
     """A price, and what must be remembered once it is charged."""
 
     quote: Quote
@@ -89,13 +85,12 @@ class _Pricing:
         self.state = state
         self.day = day
         self.journey_id = journey_id
-        self.facts = tariff.facts_of(leg)
-        self.plan = tariff.plan(self.facts)
-        self.following = Following(leg, self.facts, self.plan, tariff, state)
-        self.fares = FullFares(leg, self.facts, self.plan, tariff)
-        self.counting = Counting(leg, tariff, self.plan, state, day, journey_id)
+        self.plan = tariff.plan_of(leg)
+        self.following = Following(leg, self.plan, tariff, state)
+        # The leg that this one is joined to, or continues by transfer.
+        self.follows: PastLeg | None = None
+        self.is_transfer = False
         self.uses: dict[str, Uses] = {}
-        self.chain_rule: FareTransferRule | None = None
         # What one rider pays for the whole journey after concessions, before all other steps; with
         # what first legs alone are spared.
         self.through_fen = 0
@@ -103,21 +98,31 @@ class _Pricing:
         self.full_fen = 0
 
     def price(self) -> Priced | FareRefusal:
-        charge = self.plan.incomplete.charge if self.plan.incomplete else None
-        if self.leg.missing is not None and not isinstance(charge, ProductCharge):
-            gate_fare_fen = self.fares.gate_fare_fen()
-            if self.leg.missing == "exit" or gate_fare_fen is None:
-                return self._price_incomplete()
+        if self.leg.missing is not None and not self._is_ride_by_product():
+            return self._price_incomplete()
         join = self.following.join_rule()
-        priced = self._price_ride(join)
-        # What cannot be priced as one, since some way is not known, is priced by itself.
-        return self._price_ride(None) if join and isinstance(priced, FareRefusal) else priced
+        if join is not None:
+            joined = self._price_ride(join)
+            if isinstance(joined, Priced):
+                return joined
+            # What cannot be priced as one, since some way is not known, is priced by itself.
+        if self.plan.is_counted or self.tariff.never_dearer_than is not None:
+            return self._price_ride(None)
+        return self._price_known()
+
+    def _is_ride_by_product(self) -> bool:
+        """Whether a leg that lacks an end is priced as any other."""
+        rule = self.plan.incomplete
+        if rule is not None and isinstance(rule.charge, ProductCharge):
+            return True
+        fares = FullFares(self.leg, self.plan, self.tariff)
+        return self.leg.missing == "entry" and fares.gate_fare_fen() is not None
 
     def _price_incomplete(self) -> Priced | FareRefusal:
         rule = self.plan.incomplete
         if rule is None:
             return FareRefusal.NO_FARE_RULE
-        fare_fen = incomplete_charge(rule, self.tariff, self.facts)
+        fare_fen = incomplete_charge(rule, self.tariff, self.plan.facts)
         for disruption in self.tariff.file.disruptions:
             pays_fen = disruption.incomplete_legs_pay
             if pays_fen is not None and touches(disruption, self.leg, self.tariff):
@@ -129,19 +134,43 @@ class _Pricing:
             return fare_fen
         total = RunningSum(self.leg, self.leg.boarded_at)
         total.add(rule_id, fare_fen, reference)
-        total.full_fen = fare_fen
-        for step in self.tariff.file.order:
-            if step == "caps":
-                total.before_caps_fen = total.due_fen
-                for cap in self.plan.caps:
-                    if cap.incomplete_legs:
-                        self.counting.cap(cap, total)
-        self.counting.remember(total, incomplete=True)
-        return self._priced(total, rule_id, None, None)
+        total.full_fen = total.before_caps_fen = fare_fen
+        counting = self._counting()
+        for cap in self.plan.caps:
+            if cap.incomplete_legs:
+                counting.cap(cap, total)
+        counting.remember(total, incomplete=True)
+        return self._priced(self._fare(total, rule_id), None, None, counting.windows)
+
+    def _price_known(self) -> Priced | FareRefusal:
+        """Price a leg that nothing counts: others that were as far and changed alike cost as much.
+
+        What such a leg comes to is worked out once.
+        """
+        rule, before = self.following.transfer()
+        is_difference = rule is not None and isinstance(rule.pays, PaysDifference)
+        leg = self.leg
+        key = (
+            leg.gate_fare_fen,
+            leg.distance_m,
+            leg.riders_count,
+            leg.over_minutes,
+            rule.id if rule else None,
+            before.chain.paid_fen if before and is_difference else 0,
+        )
+        fare = self.plan.fares.get(key)
+        if fare is not None:
+            self.follows = before
+            return self._priced(fare, None, None, {})
+        plan, priced = self.plan, self._price_ride(None)
+        if isinstance(priced, Priced):
+            self.tariff.keep(plan, key, self.fare)
+        return priced
 
     def _price_ride(self, join: FareLegJoinRule | None) -> Priced | FareRefusal:
         journey = self.state.journey if join else None
-        self.counting.joined_to = self.state.trail[-1] if join else None
+        self.follows = self.state.trail[-1] if join else None
+        self.counting = self._counting()
         begun = self._begin(join, journey)
         if isinstance(begun, FareRefusal):
             return begun
@@ -171,19 +200,26 @@ class _Pricing:
         charged = journey.surcharges if journey and is_due_once else ()
         self._surcharge(total, with_concessions=False, in_caps=False, charged_already=charged)
         self._charge_over_time(total, in_caps=False)
-        return self._priced(total, product_id, join, journey)
+        fare = self._fare(total, product_id)
+        return self._priced(fare, join, journey, self.counting.windows)
+
+    def _counting(self) -> Counting:
+        return Counting(
+            self.leg, self.tariff, self.plan, self.state, self.day, self.journey_id, self.follows
+        )
 
     def _begin(
         self, join: FareLegJoinRule | None, journey: Journey | None
     ) -> tuple[RunningSum, Trip, str] | FareRefusal:
         """Find the full fare: of the leg, or of the whole journey that it is joined to."""
-        facts, plan = self.facts, self.plan
+        fares = FullFares(self.leg, self.plan, self.tariff)
+        facts, plan = self.plan.facts, self.plan
         if join and journey:
-            facts, plan = self.fares.through(join, journey)
+            facts, plan = fares.through(join, journey)
         if plan.product is None:
             return FareRefusal.NO_FARE_RULE
-        trip = self.fares.trip(facts, plan, join, journey)
-        own_fen = self.fares.full_fare(plan, trip)
+        trip = fares.trip(facts, plan, join, journey)
+        own_fen = fares.full_fare(plan, trip)
         if isinstance(own_fen, FareRefusal):
             return own_fen
         is_sum = join is not None and join.price_as == "sum"
@@ -191,7 +227,7 @@ class _Pricing:
         total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
         total.full_fen = before_fen + own_fen
         total.add(plan.product.id, total.full_fen, plan.product.reference)
-        earlier_fen = self.fares.earlier_fen(trip, total.boarded_at)
+        earlier_fen = fares.earlier_fen(trip, total.boarded_at)
         if earlier_fen is not None and earlier_fen < own_fen:
             self._take_back_to(Fen(before_fen + earlier_fen), total)
         if join and journey and join.less:
@@ -247,7 +283,7 @@ class _Pricing:
 
     def _concede(self, total: RunningSum, trip: Trip) -> None:
         for rule in self.plan.concessions:
-            if rule.first_leg and self.counting.joined_to is not None:
+            if rule.first_leg and self.counting.is_joined:
                 continue
             holder_fen = self._pays(rule.pays, total.due_fen, trip)
             companion_fen = (
@@ -302,34 +338,32 @@ class _Pricing:
             self.journey_id,
         )
         priced = alone.price()
-        return self.through_fen if isinstance(priced, FareRefusal) else alone.through_fen
+        return self.through_fen if isinstance(priced, FareRefusal) else alone.fare.through_fen
 
     def _transfer(self, total: RunningSum) -> None:
-        for rule in self.plan.transfers:
-            before = self.following.leg_before(rule)
-            if not (rule.proven and self.leg.transfer_proven) and before is None:
-                continue
-            self.chain_rule = rule
-            self.counting.continues = before
-            paid_fen = before.chain.paid_fen if before is not None else 0
-            if isinstance(rule.pays, PaysDifference):
-                due_fen = max(total.due_fen - paid_fen, 0)
-            else:
-                due_fen = min(payable_fen(rule.pays, total.due_fen), total.due_fen)
-            companion_fen = total.companion_fen
-            if rule.for_companions and not isinstance(rule.pays, PaysDifference):
-                companion_fen = min(payable_fen(rule.pays, companion_fen), companion_fen)
-            total.take_from_each(
-                rule.id,
-                total.due_fen - due_fen,
-                total.companion_fen - companion_fen,
-                rule.reference,
-                rule.borne_by,
-            )
+        rule, before = self.following.transfer()
+        if rule is None:
             return
+        self.is_transfer = True
+        self.follows = self.counting.follows = before
+        paid_fen = before.chain.paid_fen if before is not None else 0
+        if isinstance(rule.pays, PaysDifference):
+            due_fen = max(total.due_fen - paid_fen, 0)
+        else:
+            due_fen = min(payable_fen(rule.pays, total.due_fen), total.due_fen)
+        companion_fen = total.companion_fen
+        if rule.for_companions and not isinstance(rule.pays, PaysDifference):
+            companion_fen = min(payable_fen(rule.pays, companion_fen), companion_fen)
+        total.take_from_each(
+            rule.id,
+            total.due_fen - due_fen,
+            total.companion_fen - companion_fen,
+            rule.reference,
+            rule.borne_by,
+        )
 
     def _promote(self, total: RunningSum) -> None:
-        joined_to = self.counting.joined_to.journey_id if self.counting.joined_to else None
+        joined_to = self.counting.journey_id if self.counting.is_joined else None
         offers = Offers(self.leg, self.tariff, self.state, self.day, joined_to)
         for rule in self.plan.promotions:
             if not offers.is_usable(rule):
@@ -343,46 +377,47 @@ class _Pricing:
             self.uses[rule.id] = offers.used(rule, self.counting.journey_id)
             return
 
+    def _fare(self, total: RunningSum, product_id: str) -> Fare:
+        lines, tariff_id = tuple(total.lines), self.tariff.tariff_id
+        quote = quote_of(lines, product_id, tariff_id, is_transfer=self.is_transfer)
+        assert quote.rider_fen >= 0
+        return Fare(quote, total.due_fen, self.through_fen, self.full_fen)
+
     def _priced(
         self,
-        total: RunningSum,
-        product_id: str,
+        fare: Fare,
         join: FareLegJoinRule | None,
         journey: Journey | None,
+        windows: dict[str, Window],
     ) -> Priced:
-        quote = Quote(
-            tuple(total.lines), product_id, self.tariff.tariff_id, self.chain_rule is not None
-        )
-        assert quote.rider_fen >= 0
-        memory = Memory(
-            self.counting.windows, self.uses, self._past(total), self._journey(join, journey)
-        )
-        return Priced(quote, memory, join is not None)
+        self.fare = fare
+        past = self._past(fare.paid_fen, is_joined=join is not None)
+        memory = Memory(windows, self.uses, past, self._journey(fare, join, journey))
+        return Priced(fare.quote, memory, join is not None)
 
-    def _past(self, total: RunningSum) -> PastLeg:
-        leg, before = self.leg, self.counting.joined_to or self.counting.continues
-        own = ChainLeg(self.facts, leg.boarded_at, leg.last_tap_at)
-        chain = Chain((own,), total.due_fen)
-        if before is not None:
-            first, *rest = before.chain.legs
-            chain = Chain(
-                (first, *rest[-CHAIN_LEGS_MAX:], own),
-                before.chain.paid_fen + total.due_fen,
-                before.chain.transfers_count + (self.counting.joined_to is None),
-            )
-        return PastLeg(
-            journey_id=self.counting.journey_id,
-            tariff_id=self.tariff.tariff_id,
-            place=leg.place,
-            chain=chain,
+    def _past(self, paid_fen: int, *, is_joined: bool) -> PastLeg:
+        leg, before = self.leg, self.follows
+        own = ChainLeg(self.following.plan.facts, leg.boarded_at, leg.last_tap_at)
+        if before is None:
+            chain = Chain((own,), paid_fen)
+            return PastLeg(self.journey_id, self.tariff.tariff_id, leg.place, chain)
+        first, *rest = before.chain.legs
+        chain = Chain(
+            (first, *rest[-CHAIN_LEGS_MAX:], own),
+            before.chain.paid_fen + paid_fen,
+            before.chain.transfers_count + (not is_joined),
         )
+        return PastLeg(before.journey_id, self.tariff.tariff_id, leg.place, chain)
 
-    def _journey(self, join: FareLegJoinRule | None, journey: Journey | None) -> Journey | None:
+    def _journey(
+        self, fare: Fare, join: FareLegJoinRule | None, journey: Journey | None
+    ) -> Journey | None:
         """What a further leg may be joined to; None where no rule joins anything to this one."""
         if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
             return None
-        own = Trip(self.facts, self.following.plan.network, None, distance_m=self.leg.distance_m)
-        joined = JoinedLeg(self.facts, distance_m(own))
+        own_plan = self.following.plan
+        own = Trip(own_plan.facts, own_plan.network, None, distance_m=self.leg.distance_m)
+        joined = JoinedLeg(own_plan.facts, distance_m(own))
         apart = tuple(
             rule.id for rule in self.plan.surcharges if not (rule.in_caps or rule.over_time)
         )
@@ -390,8 +425,8 @@ class _Pricing:
             return Journey(
                 self.leg.boarded_at,
                 (joined,),
-                self.through_fen,
-                self.full_fen,
+                fare.through_fen,
+                fare.full_fen,
                 self.leg.riders_count,
                 apart,
             )
@@ -399,8 +434,8 @@ class _Pricing:
         return Journey(
             journey.boarded_at,
             legs,
-            self.through_fen,
-            self.full_fen,
+            fare.through_fen,
+            fare.full_fen,
             self.leg.riders_count,
             surcharges,
             (*journey.rules, join.id),

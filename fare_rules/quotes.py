@@ -8,7 +8,7 @@ from fare_rules.money import Fen
 CHANGE_SPONSORS_MAX = 13
 
 
-class QuoteLine(Struct, frozen=True):
+class QuoteLine(Struct, frozen=True, gc=False):
     """One reason in a price: the rule that acted, the clause it is from, and who bears it.
 
     A line below zero that names a sponsor is paid by it; any other is forgone by the operator.
@@ -20,29 +20,46 @@ class QuoteLine(Struct, frozen=True):
     borne_by: str | None = None
 
 
-class Quote(Struct, frozen=True):
-    """The price of a leg as a sum of reasons, the full fare first."""
+class Quote(Struct, frozen=True, gc=False):
+    """The price of a leg as a sum of reasons, the full fare first. Made by `quote_of`."""
 
     lines: tuple[QuoteLine, ...]
     product_id: str
-    tariff_id: str = ""
+    tariff_id: str
     # The leg continues the ride before it, even where no fare was left to take a discount off.
-    is_transfer: bool = False
+    is_transfer: bool
+    rider_fen: Fen
+    # What the operator is due: the rider's part and the sponsors'.
+    fare_fen: Fen
+    # What each sponsor pays.
+    sponsored: dict[str, Fen]
 
-    @property
-    def rider_fen(self) -> Fen:
-        return Fen(sum([line.amount_fen for line in self.lines]))
 
-    @property
-    def sponsored(self) -> dict[str, Fen]:
-        """What each sponsor pays."""
-        found: dict[str, Fen] = {}
-        for line in self.lines:
-            if line.borne_by is not None:
-                found[line.borne_by] = Fen(found.get(line.borne_by, 0) - line.amount_fen)
-        return found
+def quote_of(
+    lines: tuple[QuoteLine, ...], product_id: str, tariff_id: str = "", *, is_transfer: bool = False
+) -> Quote:
+    """Sum up the reasons of a price."""
+    rider_fen = fare_fen = 0
+    sponsored: dict[str, Fen] = {}
+    for line in lines:
+        rider_fen += line.amount_fen
+        if line.borne_by is None:
+            fare_fen += line.amount_fen
+        else:
+            sponsored[line.borne_by] = Fen(sponsored.get(line.borne_by, 0) - line.amount_fen)
+    return Quote(
+        lines, product_id, tariff_id, is_transfer, Fen(rider_fen), Fen(fare_fen), sponsored
+    )
 
-    @property
-    def fare_fen(self) -> Fen:
-        """What the operator is due: the rider's part and the sponsors'."""
-        return Fen(sum([line.amount_fen for line in self.lines if line.borne_by is None]))
+
+class Fare(Struct, frozen=True, gc=False):
+    """What a leg comes to: its price, and what later legs may ask of it, each for one rider."""
+
+    quote: Quote
+    # What the holder pays.
+    paid_fen: int
+    # After concessions, before all other steps, for the whole journey; with what first legs alone
+    # are spared.
+    through_fen: int
+    # Before surcharges and concessions.
+    full_fen: int

@@ -1,4 +1,8 @@
-"""What is remembered of a rider between two taps. One media token is one rider."""
+"""What is remembered of a rider between two taps. One media token is one rider.
+
+These records, and those of a price, hold one another only downwards. None can be part of a cycle,
+so Python's collector need not look at them (`gc=False`).
+"""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -10,7 +14,7 @@ from fare_rules.periods import Window
 from fare_rules.taps import Action, RideTap
 
 
-class ChainLeg(Struct, frozen=True, array_like=True):
+class ChainLeg(Struct, frozen=True, array_like=True, gc=False):
     """A leg of a chain, as far as a rule may ask of it later."""
 
     facts: LegFacts
@@ -18,7 +22,7 @@ class ChainLeg(Struct, frozen=True, array_like=True):
     last_tap_at: datetime
 
 
-class Chain(Struct, frozen=True, array_like=True):
+class Chain(Struct, frozen=True, array_like=True, gc=False):
     """Legs that continue one another, by whichever transfer or join rules."""
 
     legs: tuple[ChainLeg, ...]
@@ -33,7 +37,7 @@ class Chain(Struct, frozen=True, array_like=True):
         )
 
 
-class PastLeg(Struct, frozen=True, array_like=True):
+class PastLeg(Struct, frozen=True, array_like=True, gc=False):
     """A leg that is over: what a transfer or a join may ask of it, and of the chain it ends."""
 
     journey_id: UUID
@@ -55,14 +59,14 @@ class PastLeg(Struct, frozen=True, array_like=True):
         return self.chain.legs[-1].last_tap_at
 
 
-class JoinedLeg(Struct, frozen=True, array_like=True):
+class JoinedLeg(Struct, frozen=True, array_like=True, gc=False):
     """A leg of a journey that is priced as one."""
 
     facts: LegFacts
     distance_m: int | None
 
 
-class Journey(Struct, frozen=True, array_like=True):
+class Journey(Struct, frozen=True, array_like=True, gc=False):
     """The legs that a further leg may be joined to, and what one rider was charged for them."""
 
     boarded_at: datetime
@@ -78,7 +82,7 @@ class Journey(Struct, frozen=True, array_like=True):
     rules: tuple[str, ...] = ()
 
 
-class Uses(Struct, frozen=True, array_like=True):
+class Uses(Struct, frozen=True, array_like=True, gc=False):
     """How often a rider has had one promotion."""
 
     count: int
@@ -92,7 +96,7 @@ class Uses(Struct, frozen=True, array_like=True):
     journey_id: UUID | None = None
 
 
-class Habit(Struct, frozen=True, array_like=True):
+class Habit(Struct, frozen=True, array_like=True, gc=False):
     """A complete leg of some day."""
 
     network: str
@@ -101,7 +105,7 @@ class Habit(Struct, frozen=True, array_like=True):
     day: date
 
 
-class Reentry(Struct, frozen=True, array_like=True):
+class Reentry(Struct, frozen=True, array_like=True, gc=False):
     """Where entering again takes a charge back."""
 
     network: str
@@ -115,7 +119,7 @@ class Reentry(Struct, frozen=True, array_like=True):
     windows: dict[str, Window]
 
 
-class LastTap(Struct, frozen=True, array_like=True):
+class LastTap(Struct, frozen=True, array_like=True, gc=False):
     """As much of a tap as tells whether the next one is the same beep again."""
 
     action: Action
@@ -127,7 +131,7 @@ class LastTap(Struct, frozen=True, array_like=True):
         return self.place[0]
 
 
-class RiderState(Struct, frozen=True, array_like=True, omit_defaults=True):
+class RiderState(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """All that pricing remembers of one rider."""
 
     open_tap: RideTap | None = None

@@ -26,7 +26,7 @@ class Action(StrEnum):
 _OPENING = (Action.ENTER, Action.BOARD)
 
 
-class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True):
+class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """A tap that was let through. Names are ids of the tariff; the amount is for one rider."""
 
     tap_id: UUID

@@ -25,7 +25,7 @@ Opening = dict[str, RiderState]
 NOTHING_REMEMBERED = RiderState()
 
 
-class RiderToday(Struct, frozen=True, array_like=True):
+class RiderToday(Struct, frozen=True, array_like=True, gc=False):
     """What is remembered of one media after its newest tap of the wallet's newest day."""
 
     state: RiderState
@@ -38,7 +38,7 @@ class RiderToday(Struct, frozen=True, array_like=True):
 Riders = dict[str, RiderToday]
 
 
-class WalletDay(Struct, frozen=True):
+class WalletDay(Struct, frozen=True, gc=False):
     """The taps of one wallet and service day that were let through, and what went before them."""
 
     day: date
@@ -46,7 +46,7 @@ class WalletDay(Struct, frozen=True):
     opening: Opening = {}
 
 
-class Moved(Struct, frozen=True):
+class Moved(Struct, frozen=True, gc=False):
     """What one more tap, or a sweep, makes of a wallet's days.
 
     `before` and `after` are charges: all those that may differ, and others that do not. `days` has
@@ -102,17 +102,18 @@ def ride_tap(
     coupons: tuple[tuple[str, datetime], ...] = (),
 ) -> RideTap:
     """Join what the gate said and what the registry knew at that moment."""
+    # With more names than these, CPython 3.11 would make a dictionary of them first.
     return RideTap(
-        tap_id=tap.tap_id,
-        gate_id=tap.gate_id,
-        sequence=tap.sequence,
-        tapped_at=tap.tapped_at.astimezone(UTC),
-        media_token=tap.media_token,
-        action=tap.action,
-        network=network,
-        operator_id=operator_id,
-        rider_category=rider_category,
-        fare_media=fare_media,
+        tap.tap_id,
+        tap.gate_id,
+        tap.sequence,
+        tap.tapped_at.astimezone(UTC),
+        tap.media_token,
+        tap.action,
+        network,
+        operator_id,
+        rider_category,
+        fare_media,
         stop_id=tap.stop_id,
         route_id=tap.route_id,
         vehicle_id=tap.vehicle_id,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from fare_rules import Charge, Fen, Quote, QuoteLine
+from fare_rules import Charge, Fen, QuoteLine, quote_of
 from gateway.core.ledger import POSTINGS_MAX, JournalEntry, Posting, changes, rider_postings
 from gateway.core.wallets import Wallet
 
@@ -19,7 +19,7 @@ def priced(told: dict[str, int]) -> dict:
     found = {}
     for name, fen in told.items():
         number, product = name.split()
-        quote = Quote((QuoteLine(product, Fen(fen), "h.1"),), product)
+        quote = quote_of((QuoteLine(product, Fen(fen), "h.1"),), product)
         charge = Charge(UUID(int=int(number)), "operator", NOON, NOON.date(), quote)
         found[charge.key] = charge
     return found

@@ -197,9 +197,7 @@ async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_ne
     connection = await connect(database)
     day = date(2018, 9, 3)
     async with tap_work(connection) as work:
-        await work.load_snapshot(
-            [boarding("card-1", 1)], registry, NOW, [day], is_locking=False
-        )
+        await work.load_snapshot([boarding("card-1", 1)], registry, NOW, [day], is_locking=False)
         closing = asyncio.create_task(
             run_settlement_close(
                 pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path, debtor=DEBTOR
