@@ -21,8 +21,8 @@ _BREAKS_SHOWN_MAX = 50
 # Each finds rows that must not exist: what kind of break they are, and a name for each.
 _QUERIES = {
     "entry_unbalanced": """
-        SELECT wallet_id || ' ' || wallet_version FROM journal_entry
-        WHERE (SELECT sum(amount_fen) FROM unnest(amounts_fen) AS side (amount_fen)) <> 0""",
+        SELECT wallet_id || ' ' || wallet_version FROM posting
+        GROUP BY wallet_id, wallet_version, service_day HAVING sum(amount_fen) <> 0""",
     "entry_without_tap": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry WHERE tap_id IS NOT NULL
         AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",

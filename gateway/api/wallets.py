@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.given import IDS_MAX, Done, Given, media_token_of, now, uuid_of
-from gateway.core.ledger import entry_id
+from gateway.core.ledger import JournalEntry
 from gateway.core.wallet_desk import (
     ActivateCoupon,
     BindMedia,
@@ -51,6 +51,21 @@ class EntryView(Struct, frozen=True, omit_defaults=True):
     postings: tuple[tuple[str, int], ...]
     tap_id: UUID | None = None
     product_id: str | None = None
+
+
+def _entry_view(entry: JournalEntry) -> EntryView:
+    assert entry.recorded_at is not None
+    return EntryView(
+        entry_id=entry.entry_id,
+        kind=entry.kind,
+        effective_at=entry.effective_at,
+        recorded_at=entry.recorded_at,
+        service_day=entry.service_day,
+        settlement_day=entry.settlement_day,
+        postings=tuple((posting.account, posting.amount_fen) for posting in entry.postings),
+        tap_id=entry.tap_id,
+        product_id=entry.product_id,
+    )
 
 
 class Statement(Struct, frozen=True):
@@ -112,20 +127,7 @@ class WalletRequests:
         entries = await store.load_entries(
             self._given.pool, wallet.wallet_id, _STATEMENT_ENTRIES_MAX
         )
-        views = tuple(
-            EntryView(
-                entry_id=entry_id(row["cause_id"], row["tap_id"], row["product_id"]),
-                kind=row["kind"],
-                effective_at=row["effective_at"],
-                recorded_at=row["recorded_at"],
-                service_day=row["service_day"],
-                settlement_day=row["settlement_day"],
-                postings=tuple(zip(row["accounts"], row["amounts_fen"], strict=True)),
-                tap_id=row["tap_id"],
-                product_id=row["product_id"],
-            )
-            for row in entries
-        )
+        views = tuple(map(_entry_view, entries))
         return answer(encode(Statement(wallet, views), JSON))
 
     async def accept_top_up(

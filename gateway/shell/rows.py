@@ -15,21 +15,36 @@ from uuid import UUID
 
 import msgspec
 from asyncpg import Record
-from msgspec import structs
+from msgspec import defstruct, structs
 
 from fare_rules import RideTap
-from gateway.core.days import Opening, Riders, ride_tap
+from gateway.core.days import Opening, ride_tap
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import JournalEntry, Posting
+from gateway.core.ledger import BANK, DEBT, PURSE, JournalEntry, Posting
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallets import Media, Wallet, WalletStatus
+from gateway.shell.rider_rows import state_bytes, state_from
 
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+# A tap as the tuple of its fields: half the size of a mapping, and decoded as strictly. Its id, the
+# first, has a column of its own. Of a usual tap the last ones are left out.
 _hints = get_type_hints(Tap, include_extras=False)
-# tuple[...] of Tap's own types: half the size of a mapping, and decoded as strictly. Its id, the
-# first, has a column of its own.
-_said_type: Any = tuple[tuple(_hints[name] for name in Tap.__struct_fields__[1:])]  # type: ignore[misc]
-_decode_said = msgspec.msgpack.Decoder(_said_type).decode
+_USUAL_FIELDS = Tap.__struct_fields__.index("distance_m")
+_USUAL = Tap.__struct_defaults__[_USUAL_FIELDS - len(Tap.__struct_fields__) :]
+_Said = defstruct(
+    "_Said",
+    [
+        *((name, _hints[name]) for name in Tap.__struct_fields__[1:_USUAL_FIELDS]),
+        *zip(
+            Tap.__struct_fields__[_USUAL_FIELDS:],
+            (_hints[name] for name in Tap.__struct_fields__[_USUAL_FIELDS:]),
+            _USUAL,
+            strict=True,
+        ),
+    ],
+    array_like=True,
+)
+_decode_said = msgspec.msgpack.Decoder(_Said).decode
 # What the registry and the card added: network, operator, rider category, fare media, issuer,
 # coupons.
 _decode_facts = msgspec.msgpack.Decoder(
@@ -39,41 +54,40 @@ _decode_facts = msgspec.msgpack.Decoder(
 _decode_answer = msgspec.msgpack.Decoder(
     tuple[bool, str, int | None, tuple[tuple[str, int], ...], int | None, int, UUID | None, bool]
 ).decode
-_decode_state = msgspec.msgpack.Decoder(tuple[date | None, Riders, Opening, datetime | None]).decode
 _decode_opening = msgspec.msgpack.Decoder(Opening).decode
 _decode_coupons = msgspec.msgpack.Decoder(tuple[tuple[str, datetime], ...]).decode
 
 
+_STATUSES = {str(status): status for status in WalletStatus}
+# What wallet_from_row expects, in its order.
+WALLET_COLUMNS = (
+    "wallet_id, issuer_id, status, balance_fen, owed_fen, floor_fen, version, open_until, state"
+)
+
+
 def wallet_from_row(row: Record) -> Wallet:
-    day, riders, opening, swept_until = _decode_state(row["state"])
+    (
+        wallet_id, issuer_id, status, balance_fen, owed_fen, floor_fen, version, open_until, state
+    ) = row  # fmt: skip
+    day, riders, opening, swept_until = state_from(state, open_until)
     return Wallet(
-        wallet_id=row["wallet_id"],
-        issuer_id=row["issuer_id"],
-        status=WalletStatus(row["status"]),
-        balance_fen=row["balance_fen"],
-        owed_fen=row["owed_fen"],
-        floor_fen=row["floor_fen"],
-        version=row["version"],
-        day=day,
-        riders=riders,
-        opening=opening,
-        swept_until=swept_until,
-        open_until=row["open_until"],
-    )
+        wallet_id, issuer_id, _STATUSES[status], balance_fen, owed_fen, floor_fen, version,
+        day, riders, opening, swept_until, open_until,
+    )  # fmt: skip
+
+
+# A tap changes these alone.
+MOVED_COLUMNS = "wallet_id, balance_fen, owed_fen, version, open_until, state"
 
 
 def wallet_columns(wallets: Sequence[Wallet]) -> list[list[Any]]:
     return [
         [wallet.wallet_id for wallet in wallets],
-        [str(wallet.status) for wallet in wallets],
         [wallet.balance_fen for wallet in wallets],
         [wallet.owed_fen for wallet in wallets],
         [wallet.version for wallet in wallets],
         [wallet.open_until for wallet in wallets],
-        [
-            _encode((wallet.day, wallet.riders, wallet.opening, wallet.swept_until))
-            for wallet in wallets
-        ],
+        [state_bytes(wallet) for wallet in wallets],
     ]
 
 
@@ -97,19 +111,20 @@ def opening_columns(openings: dict[tuple[UUID, date], Opening]) -> list[list[Any
     ]
 
 
+# What media_from_row expects, in its order.
+MEDIA_COLUMNS = "media_token, wallet_id, rider_category, fare_media, is_blocked, coupons"
+
+
 def media_from_row(row: Record) -> Media:
+    media_token, wallet_id, rider_category, fare_media, is_blocked, coupons = row
     return Media(
-        media_token=row["media_token"],
-        wallet_id=row["wallet_id"],
-        rider_category=row["rider_category"],
-        fare_media=row["fare_media"],
-        is_blocked=row["is_blocked"],
-        coupons=_decode_coupons(row["coupons"]) if row["coupons"] else (),
-    )
+        media_token, wallet_id, rider_category, fare_media, is_blocked,
+        _decode_coupons(coupons) if coupons else (),
+    )  # fmt: skip
 
 
 def kept_from_row(row: Record) -> KeptTap:
-    tap = Tap(row["tap_id"], *_decode_said(row["said"]))
+    tap = _tap_from_row(row)
     opened, text, fare_fen, payers, balance_fen, owed_fen, journey_id, incomplete = _decode_answer(
         row["answer"]
     )
@@ -137,7 +152,11 @@ def kept_from_row(row: Record) -> KeptTap:
 
 
 def facts_from_row(row: Record) -> RideTap:
-    return _facts(Tap(row["tap_id"], *_decode_said(row["said"])), row["facts"])
+    return _facts(_tap_from_row(row), row["facts"])
+
+
+def _tap_from_row(row: Record) -> Tap:
+    return Tap(row["tap_id"], *structs.astuple(_decode_said(row["said"])))
 
 
 def _facts(tap: Tap, column: bytes) -> RideTap:
@@ -164,18 +183,19 @@ _MICROSECOND = timedelta(microseconds=1)
 _TEXT_OID, _INT8_OID = 25, 20
 
 _length = Layout("!i").pack
+_long = Layout("!iq").pack
 _TAP_COLUMNS = (
-    "tap_id", "service_day", "received_at", "needs_person", "outcome", "wallet_id",
-    "wallet_version", "said", "facts", "answer",
+    "tap_id", "received_at", "service_day", "needs_person", "wallet_id", "wallet_version",
+    "outcome", "said", "facts", "answer",
 )  # fmt: skip
-_tap_start = Layout("!h i16s ii iq i?").pack
+_tap_start = Layout("!h i16s iq ii i?").pack
 _wallet_version = Layout("!i16s iq").pack
 _SEQUENCE_COLUMNS = ("sequence", "service_day", "tap_id", "gate_id")
 _sequence_start = Layout("!h iq ii i16s").pack
 _ENTRY_COLUMNS = (
     "wallet_id", "wallet_version", "effective_at", "recorded_at", "service_day",
     "settlement_day", "ride_count", "cause_id", "tap_id", "kind", "operator_id", "product_id",
-    "accounts", "amounts_fen",
+    "purse_fen", "debt_fen", "operator_fen", "bank_fen", "sponsors", "sponsors_fen",
 )  # fmt: skip
 _entry_start = Layout("!h i16s iq iq iq ii ii iq i16s").pack
 _TOP_UP_COLUMNS = ("top_up_id", "wallet_id", "amount_fen", "recorded_at")
@@ -187,27 +207,30 @@ def kept_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
     parts = [_HEADER]
     for one in kept:
         tap, result, facts = one.tap, one.result, one.facts
+        fields = structs.astuple(tap)
+        said = _encode(fields[1:_USUAL_FIELDS] if fields[_USUAL_FIELDS:] == _USUAL else fields[1:])
+        payers = [(payer.account, payer.amount_fen) for payer in result.payers]
+        answer = _encode((
+            result.open, result.display_text, result.fare_fen, payers, result.balance_fen,
+            result.owed_fen, result.journey_id, result.incomplete,
+        ))  # fmt: skip
         parts += (
             _tap_start(
-                len(_TAP_COLUMNS), 16, tap.tap_id.bytes, 4, _days(one.service_day),
-                8, _microseconds(one.received_at), 1, result.needs_person,
+                10, 16, tap.tap_id.bytes, 8, _microseconds(one.received_at),
+                4, _days(one.service_day), 1, result.needs_person,
             ),
-            _text(result.outcome),
             _wallet_version(16, one.wallet_id.bytes, 8, one.wallet_version or 0)
             if one.wallet_id
             else _NULL + _NULL,
-            _bytes(_encode(structs.astuple(tap)[1:])),
+            _text(result.outcome),
+            _length(len(said)),
+            said,
             _NULL if facts is None else _facts_column(
                 facts.network, facts.operator_id, facts.rider_category, facts.fare_media,
                 facts.issuer_id, facts.coupons,
             ),
-            _bytes(
-                _encode((
-                    result.open, result.display_text, result.fare_fen,
-                    [(payer.account, payer.amount_fen) for payer in result.payers],
-                    result.balance_fen, result.owed_fen, result.journey_id, result.incomplete,
-                ))
-            ),
+            _length(len(answer)),
+            answer,
         )  # fmt: skip
     parts.append(_TRAILER)
     return _TAP_COLUMNS, b"".join(parts)
@@ -235,23 +258,36 @@ def entry_rows(
     recorded = _microseconds(recorded_at)
     parts = [_HEADER]
     for entry in entries:
-        amounts = [posting.amount_fen for posting in entry.postings]
+        fen = {posting.account: posting.amount_fen for posting in entry.postings}
+        operator_id = entry.operator_id
         parts += (
             _entry_start(
-                len(_ENTRY_COLUMNS), 16, entry.wallet_id.bytes, 8, entry.wallet_version,
+                18, 16, entry.wallet_id.bytes, 8, entry.wallet_version,
                 8, _microseconds(entry.effective_at), 8, recorded,
                 4, _days(entry.service_day), 4, _days(entry.settlement_day),
                 8, entry.ride_count, 16, entry.cause_id.bytes,
             ),
             _bytes(entry.tap_id.bytes) if entry.tap_id else _NULL,
             _text(entry.kind),
-            _text(entry.operator_id) if entry.operator_id is not None else _NULL,
-            _text(entry.product_id) if entry.product_id is not None else _NULL,
-            _accounts(tuple(posting.account for posting in entry.postings)),
-            _amounts(len(amounts))(*(part for amount in amounts for part in (8, amount))),
+            _NULL if operator_id is None else _text(operator_id),
+            _NULL if entry.product_id is None else _text(entry.product_id),
+            _long(8, fen.pop(PURSE)),
+            _long(8, fen.pop(DEBT)) if DEBT in fen else _NULL,
+            _NULL if operator_id is None else _long(8, fen.pop(f"operator:{operator_id}")),
+            _long(8, fen.pop(BANK)) if BANK in fen else _NULL,
+            _sponsors(fen) if fen else _NULL + _NULL,
         )  # fmt: skip
     parts.append(_TRAILER)
     return _ENTRY_COLUMNS, b"".join(parts)
+
+
+def _sponsors(fen: dict[str, int]) -> bytes:
+    head = Layout("!5i").pack
+    names = b"".join(_text(account.removeprefix("sponsor:")) for account in fen)
+    amounts = b"".join(_long(8, amount_fen) for amount_fen in fen.values())
+    return _bytes(head(1, 0, _TEXT_OID, len(fen), 1) + names) + _bytes(
+        head(1, 0, _INT8_OID, len(fen), 1) + amounts
+    )
 
 
 def top_up_rows(
@@ -292,19 +328,15 @@ def _facts_column(*facts: object) -> bytes:
     return _bytes(_encode(facts))
 
 
-@lru_cache(maxsize=4096)
-def _accounts(names: tuple[str, ...]) -> bytes:
-    elements = b"".join(map(_text, names))
-    return _bytes(Layout("!5i").pack(1, 0, _TEXT_OID, len(names), 1) + elements)
-
-
-@lru_cache(maxsize=32)
-def _amounts(count: int) -> Any:
-    pack = Layout("!i5i" + "iq" * count).pack
-    return lambda *elements: pack(20 + 12 * count, 1, 0, _INT8_OID, count, 1, *elements)
-
-
 def entry_from_row(row: Record) -> JournalEntry:
+    sponsors = [f"sponsor:{sponsor}" for sponsor in row["sponsors"] or ()]
+    fen = [
+        (PURSE, row["purse_fen"]),
+        (DEBT, row["debt_fen"]),
+        *zip(sponsors, row["sponsors_fen"] or (), strict=True),
+        (f"operator:{row['operator_id']}", row["operator_fen"]),
+        (BANK, row["bank_fen"]),
+    ]
     return JournalEntry(
         kind=row["kind"],
         cause_id=row["cause_id"],
@@ -313,7 +345,7 @@ def entry_from_row(row: Record) -> JournalEntry:
         effective_at=row["effective_at"],
         service_day=row["service_day"],
         settlement_day=row["settlement_day"],
-        postings=tuple(map(Posting, row["accounts"], row["amounts_fen"])),
+        postings=tuple(Posting(*posting) for posting in fen if posting[1] is not None),
         tap_id=row["tap_id"],
         operator_id=row["operator_id"],
         product_id=row["product_id"],

@@ -108,7 +108,7 @@ async def load_lines(pool: asyncpg.Pool, row: SettlementRow) -> list[SettledLine
     found = await pool.fetch(
         """SELECT kind, tap_id, cause_id, operator_id, product_id, service_day,
             settlement_day, effective_at, recorded_at, ride_count,
-            amounts_fen[array_position(accounts, 'operator:' || operator_id)] AS amount_fen
+            operator_fen AS amount_fen
         FROM journal_entry
         WHERE settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)
             AND operator_id IS NOT NULL""",

@@ -170,6 +170,7 @@ class WalletWork:
                 now,
                 [wallet.issuer_id for wallet in opened],
                 [wallet.floor_fen for wallet in opened],
+                [str(wallet.status) for wallet in opened],
                 *rows.wallet_columns(opened),
             )
             if len(saved) != len(opened):
@@ -192,6 +193,12 @@ class WalletWork:
         await save_wallets_and_entries(
             self._connection, plan.changed, plan.entries, now, snapshot.wallets
         )
+        if plan.changed:
+            await self._connection.execute(
+                _UPDATE_STATUSES,
+                [wallet.wallet_id for wallet in plan.changed],
+                [str(wallet.status) for wallet in plan.changed],
+            )
 
 
 @asynccontextmanager
@@ -234,7 +241,7 @@ async def sweep_work(pool: asyncpg.Pool) -> AsyncIterator[SweepWork]:
 
 
 async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
-    row = await pool.fetchrow("SELECT * FROM wallet WHERE wallet_id = $1", wallet_id)
+    row = await pool.fetchrow(f"{READ_WALLETS} WHERE wallet_id = $1", wallet_id)
     return rows.wallet_from_row(row) if row else None
 
 
@@ -243,40 +250,41 @@ async def load_media(pool: asyncpg.Pool, media_token: str) -> Media | None:
     return rows.media_from_row(row) if row else None
 
 
-async def load_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[asyncpg.Record]:
+async def load_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[JournalEntry]:
     """A wallet's newest entries first."""
-    found: list[asyncpg.Record] = await pool.fetch(_READ_STATEMENT, wallet_id, limit)
-    return found
+    found = await pool.fetch(_READ_STATEMENT, wallet_id, limit)
+    return [rows.entry_from_row(row) for row in found]
 
 
 READ_CLOCK = "SELECT closed_through FROM settlement_clock"
-LOCK_WALLETS = (
-    "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
-)
+READ_WALLETS = f"SELECT {rows.WALLET_COLUMNS} FROM wallet"
+LOCK_WALLETS = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
 # No index leads to open legs: keeping one would cost each tap more than this costs a close.
-_LOCK_LATE_LEGS = """
-SELECT * FROM wallet WHERE open_until <= $1 AND ($2::uuid IS NULL OR wallet_id > $2)
+_LOCK_LATE_LEGS = f"""
+{READ_WALLETS} WHERE open_until <= $1 AND ($2::uuid IS NULL OR wallet_id > $2)
 ORDER BY wallet_id LIMIT $3 FOR UPDATE
 """
-READ_MEDIA = "SELECT * FROM media WHERE media_token = ANY($1::text[])"
-_LOCK_MEDIA = (
-    "SELECT * FROM media WHERE media_token = ANY($1::text[]) ORDER BY media_token FOR UPDATE"
-)
-_WALLET_COLUMNS = "wallet_id, status, balance_fen, owed_fen, version, open_until, state"
+READ_MEDIA = f"SELECT {rows.MEDIA_COLUMNS} FROM media WHERE media_token = ANY($1::text[])"
+_LOCK_MEDIA = f"{READ_MEDIA} ORDER BY media_token FOR UPDATE"
 _UPDATE_WALLETS = f"""
 UPDATE wallet SET
-    status = new.status, balance_fen = new.balance_fen, owed_fen = new.owed_fen,
-    version = new.version, open_until = new.open_until, state = new.state
+    balance_fen = new.balance_fen, owed_fen = new.owed_fen, version = new.version,
+    open_until = new.open_until, state = new.state
 FROM unnest(
-    $1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
-    $7::timestamptz[], $8::bytea[]
-) AS new (loaded_version, {_WALLET_COLUMNS})
+    $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[],
+    $7::bytea[]
+) AS new (loaded_version, {rows.MOVED_COLUMNS})
 WHERE wallet.wallet_id = new.wallet_id AND wallet.version = new.loaded_version
 """
+_UPDATE_STATUSES = """
+UPDATE wallet SET status = new.status
+FROM unnest($1::uuid[], $2::text[]) AS new (wallet_id, status)
+WHERE wallet.wallet_id = new.wallet_id AND wallet.status <> new.status
+"""
 _INSERT_WALLETS = f"""
-INSERT INTO wallet (opened_at, issuer_id, floor_fen, {_WALLET_COLUMNS})
+INSERT INTO wallet (opened_at, issuer_id, floor_fen, status, {rows.MOVED_COLUMNS})
 SELECT $1, * FROM unnest(
-    $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[],
     $9::timestamptz[], $10::bytea[]
 )
 ON CONFLICT DO NOTHING RETURNING wallet_id

@@ -34,6 +34,7 @@ from gateway.shell.store import (
     LOCK_WALLETS,
     READ_CLOCK,
     READ_MEDIA,
+    READ_WALLETS,
     Connection,
     append,
     save_wallets_and_entries,
@@ -213,7 +214,7 @@ async def load_books(connection: Connection, after: UUID | None, limit: int) -> 
     ]
 
 
-_READ_WALLETS_BY_ID = "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[])"
+_READ_WALLETS_BY_ID = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[])"
 _KEPT = """
     tap.tap_id, tap.said, tap.answer, tap.facts, tap.received_at, tap.outcome,
     tap.wallet_id, tap.wallet_version, tap.service_day
@@ -253,15 +254,14 @@ _READ_CHARGES = """
 SELECT
     entry.tap_id, entry.operator_id, entry.product_id,
     sum(entry.ride_count)::bigint AS ride_count,
-    sum(entry.amounts_fen[array_position(entry.accounts, 'operator:' || entry.operator_id)])::bigint
-        AS fare_fen
+    sum(entry.operator_fen)::bigint AS fare_fen
 FROM tap JOIN journal_entry AS entry USING (wallet_id, service_day)
 WHERE tap.tap_id = ANY($1::uuid[]) AND entry.tap_id = tap.tap_id
 GROUP BY entry.tap_id, entry.operator_id, entry.product_id
 HAVING sum(entry.ride_count) <> 0
 """
-_READ_WALLETS = """
-SELECT * FROM wallet WHERE $1::uuid IS NULL OR wallet_id > $1 ORDER BY wallet_id LIMIT $2
+_READ_WALLETS = f"""
+{READ_WALLETS} WHERE $1::uuid IS NULL OR wallet_id > $1 ORDER BY wallet_id LIMIT $2
 """
 _READ_TAPS_OF_WALLETS = f"""
 SELECT {_KEPT} FROM tap WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version

@@ -95,8 +95,8 @@ async def test_a_repeat_that_was_answered_otherwise(run: Run):
 async def test_a_tap_logged_on_two_days(run: Run):
     await run.tamper(
         "CREATE TABLE tap_elsewhere PARTITION OF tap FOR VALUES FROM ('1999-01-01') TO"
-        " ('1999-12-31'); INSERT INTO tap SELECT tap_id, '1999-02-03', received_at, needs_person,"
-        " outcome, wallet_id, wallet_version, said, facts, answer FROM tap"
+        " ('1999-12-31'); INSERT INTO tap SELECT tap_id, wallet_id, wallet_version,"
+        " received_at, '1999-02-03', needs_person, outcome, said, facts, answer FROM tap"
     )
     assert {
         "no tap is logged twice",
@@ -120,7 +120,7 @@ async def test_a_balance_that_no_entry_explains(run: Run):
 async def test_an_entry_that_makes_money(run: Run):
     await run.tamper(
         "ALTER TABLE journal_entry DROP CONSTRAINT postings_sum_to_zero",
-        "UPDATE journal_entry SET amounts_fen[2] = amounts_fen[2] + 1 WHERE kind = 'fare'",
+        "UPDATE journal_entry SET operator_fen = operator_fen + 1 WHERE kind = 'fare'",
     )
     assert await run.broken() == {"every journal entry sums to zero"}
 

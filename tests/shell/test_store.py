@@ -93,7 +93,7 @@ async def ride(pool: asyncpg.Pool, database: str, taps: Sequence[Tap]) -> Plan:
 @pytest.mark.parametrize(
     "edit",
     [
-        "UPDATE journal_entry SET amounts_fen = '{0,0}'",
+        "UPDATE journal_entry SET purse_fen = 0, operator_fen = 0",
         "DELETE FROM journal_entry",
         "DELETE FROM tap",
         "TRUNCATE tap",
@@ -112,13 +112,23 @@ async def test_the_gateway_may_not_edit_the_ledger_and_its_owner_cannot(
 
 
 async def post_like_the_fare(pool: asyncpg.Pool, amounts_fen: Sequence[int]) -> None:
-    accounts = [f"sponsor:bank_{n}" for n in range(len(amounts_fen))]
+    purse_fen, operator_fen, *others_fen = amounts_fen
+    debt_fen, sponsors_fen = (others_fen or [None])[0], others_fen[1:]
     await pool.execute(
-        """INSERT INTO journal_entry SELECT wallet_id, 1000 + random() * 1000000,
-        effective_at, recorded_at, service_day, settlement_day, ride_count, cause_id, tap_id, kind,
-        operator_id, product_id, $1, $2 FROM journal_entry WHERE kind = 'fare'""",
-        accounts,
-        amounts_fen,
+        """INSERT INTO journal_entry (
+            wallet_id, wallet_version, effective_at, recorded_at, service_day, settlement_day,
+            purse_fen, debt_fen, operator_fen, cause_id, tap_id, ride_count, kind,
+            operator_id, product_id, sponsors, sponsors_fen
+        )
+        SELECT wallet_id, 1000 + random() * 1000000, effective_at, recorded_at, service_day,
+            settlement_day, $1, $2, $3, cause_id, tap_id, ride_count, kind, operator_id, product_id,
+            $4, $5
+        FROM journal_entry WHERE kind = 'fare'""",
+        purse_fen,
+        debt_fen,
+        operator_fen,
+        [f"bank_{n}" for n in range(len(sponsors_fen))] or None,
+        sponsors_fen or None,
     )
 
 
@@ -137,7 +147,7 @@ async def test_an_entry_of_more_postings_than_the_gateway_makes_is_refused(
     pool: asyncpg.Pool, database: str
 ) -> None:
     await ride(pool, database, [boarding("card-0", 1)])
-    with pytest.raises(asyncpg.CheckViolationError, match="postings_pair"):
+    with pytest.raises(asyncpg.CheckViolationError, match="named_sponsors"):
         await post_like_the_fare(pool, [-1] * POSTINGS_MAX + [POSTINGS_MAX])
 
 

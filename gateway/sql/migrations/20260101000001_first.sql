@@ -44,17 +44,19 @@ CREATE TABLE credential (
 -- Riders' money. One row is the lock for everything of its rider. No index on what a tap changes, and room
 -- left on the page: so that every update is a HOT update and touches no index.
 -- state is MessagePack (gateway/shell/rows.py): what pricing remembers of the wallet's media.
+-- The log gets of a new version what lies between the first and the last byte that differ, so what a tap
+-- changes stands together.
 CREATE TABLE wallet (
     wallet_id uuid PRIMARY KEY,
-    issuer_id text REFERENCES operator,
-    status text NOT NULL CHECK (status IN ('open', 'blocked', 'closed')),
-    balance_fen bigint NOT NULL,
-    owed_fen bigint NOT NULL,
+    opened_at timestamptz NOT NULL,
     floor_fen bigint NOT NULL CHECK (floor_fen <= 0),
+    status text NOT NULL CHECK (status IN ('open', 'blocked', 'closed')),
+    issuer_id text REFERENCES operator,
+    owed_fen bigint NOT NULL,
+    balance_fen bigint NOT NULL,
     version bigint NOT NULL,
     open_until timestamptz,
     state bytea NOT NULL,
-    opened_at timestamptz NOT NULL,
     CONSTRAINT balance_above_floor CHECK (balance_fen >= floor_fen),
     CONSTRAINT owes_only_at_floor CHECK (owed_fen = 0 OR (owed_fen > 0 AND balance_fen = floor_fen))
 ) WITH (fillfactor = 50);
@@ -88,12 +90,12 @@ CREATE TABLE log_day (
 -- (gateway/shell/rows.py). A tap too old or too early for its own day is kept on the day it came.
 CREATE TABLE tap (
     tap_id uuid NOT NULL,
-    service_day date NOT NULL,
-    received_at timestamptz NOT NULL,
-    needs_person boolean NOT NULL,
-    outcome text NOT NULL,
     wallet_id uuid,
     wallet_version bigint,
+    received_at timestamptz NOT NULL,
+    service_day date NOT NULL,
+    needs_person boolean NOT NULL,
+    outcome text NOT NULL,
     said bytea NOT NULL,
     facts bytea,
     answer bytea NOT NULL,
@@ -113,10 +115,12 @@ CREATE TABLE gate_sequence (
 );
 CREATE INDEX gate_sequence_day ON gate_sequence USING brin (service_day);
 
--- The ledger. purse and debt are those of wallet_id; every other account is named in full. The wallet's
--- version makes an entry unique; that its wallet exists is checked by the audit, not row by row.
+-- The ledger. An entry has at most one posting to its wallet's purse and debt, to its operator and to the
+-- bank, each in a column of its own, NULL where it has none; those to sponsors stand in two arrays, NULL where
+-- nobody sponsors. The view posting has them all, one a row, with the accounts' full names.
+-- The wallet's version makes an entry unique; that its wallet exists is checked by the audit, not row by row.
 -- The sum is written out because a CHECK may not aggregate and a function call per row costs more than the
--- rest of the insert; most entries have two postings, or three.
+-- rest of the insert.
 CREATE TABLE journal_entry (
     wallet_id uuid NOT NULL,
     wallet_version bigint NOT NULL,
@@ -124,29 +128,34 @@ CREATE TABLE journal_entry (
     recorded_at timestamptz NOT NULL,
     service_day date NOT NULL,
     settlement_day date NOT NULL,
+    purse_fen bigint NOT NULL,
+    debt_fen bigint,
+    operator_fen bigint,
+    bank_fen bigint,
     ride_count bigint NOT NULL,
     cause_id uuid NOT NULL,
     tap_id uuid,
     kind text NOT NULL CHECK (kind IN ('fare', 'correction', 'top_up', 'payout')),
     operator_id text,
     product_id text,
-    accounts text [] NOT NULL,
-    amounts_fen bigint [] NOT NULL,
+    sponsors text [],
+    sponsors_fen bigint [],
     CONSTRAINT entry_once PRIMARY KEY (wallet_id, wallet_version, service_day),
-    CONSTRAINT postings_pair CHECK (
-        cardinality(accounts) = cardinality(amounts_fen) AND cardinality(accounts) BETWEEN 2 AND 16
+    CONSTRAINT named_operator CHECK ((operator_fen IS NULL) = (operator_id IS NULL)),
+    CONSTRAINT named_sponsors CHECK (
+        cardinality(sponsors) IS NOT DISTINCT FROM cardinality(sponsors_fen) AND cardinality(sponsors) <= 13
     ),
     CONSTRAINT postings_sum_to_zero CHECK (
-        CASE cardinality(amounts_fen)
-            WHEN 2 THEN amounts_fen[1] + amounts_fen[2]
-            WHEN 3 THEN amounts_fen[1] + amounts_fen[2] + amounts_fen[3]
+        purse_fen + coalesce(debt_fen, 0) + coalesce(operator_fen, 0) + coalesce(bank_fen, 0)
+        + CASE
+            WHEN sponsors_fen IS NULL THEN 0
             ELSE
-                amounts_fen[1] + amounts_fen[2] + amounts_fen[3] + amounts_fen[4]
-                + coalesce(amounts_fen[5], 0) + coalesce(amounts_fen[6], 0) + coalesce(amounts_fen[7], 0)
-                + coalesce(amounts_fen[8], 0) + coalesce(amounts_fen[9], 0) + coalesce(amounts_fen[10], 0)
-                + coalesce(amounts_fen[11], 0) + coalesce(amounts_fen[12], 0)
-                + coalesce(amounts_fen[13], 0) + coalesce(amounts_fen[14], 0)
-                + coalesce(amounts_fen[15], 0) + coalesce(amounts_fen[16], 0)
+                coalesce(sponsors_fen[1], 0) + coalesce(sponsors_fen[2], 0) + coalesce(sponsors_fen[3], 0)
+                + coalesce(sponsors_fen[4], 0) + coalesce(sponsors_fen[5], 0)
+                + coalesce(sponsors_fen[6], 0) + coalesce(sponsors_fen[7], 0)
+                + coalesce(sponsors_fen[8], 0) + coalesce(sponsors_fen[9], 0)
+                + coalesce(sponsors_fen[10], 0) + coalesce(sponsors_fen[11], 0)
+                + coalesce(sponsors_fen[12], 0) + coalesce(sponsors_fen[13], 0)
         END = 0
     ),
     CONSTRAINT settled_no_earlier_than_it_happened CHECK (settlement_day >= service_day)
@@ -174,12 +183,21 @@ SELECT
     entry.service_day,
     entry.settlement_day,
     side.amount_fen,
-    CASE
-        WHEN side.account IN ('purse', 'debt') THEN side.account || ':' || entry.wallet_id
-        ELSE side.account
-    END AS account
+    side.account
 FROM journal_entry AS entry
-CROSS JOIN LATERAL unnest(entry.accounts, entry.amounts_fen) AS side (account, amount_fen);
+CROSS JOIN LATERAL (
+    SELECT * FROM (
+        VALUES
+        ('purse:' || entry.wallet_id, entry.purse_fen),
+        ('debt:' || entry.wallet_id, entry.debt_fen),
+        ('operator:' || entry.operator_id, entry.operator_fen),
+        ('bank', entry.bank_fen)
+    ) AS own (account, amount_fen)
+    WHERE own.amount_fen IS NOT NULL
+    UNION ALL
+    SELECT 'sponsor:' || share.sponsor, share.amount_fen
+    FROM unnest(entry.sponsors, entry.sponsors_fen) AS share (sponsor, amount_fen)
+) AS side;
 
 -- Settlement. Taps read the one row of settlement_clock, which holds its table lock until they commit;
 -- a close takes that lock exclusively, so no entry can be stamped with a day that has just been closed.
