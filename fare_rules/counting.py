@@ -6,11 +6,12 @@ from uuid import UUID
 from msgspec import structs
 
 from fare_rules.base_fare import percent_of
-from fare_rules.compiled import CompiledTariff, LegPlan
+from fare_rules.compiled import CompiledTariff
 from fare_rules.language.discounts import Accumulating, FareCap, FareTier
 from fare_rules.legs import Leg
 from fare_rules.paying import split_fen, tier_percent
 from fare_rules.periods import Window, window_at
+from fare_rules.plans import LegPlan
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import PastLeg, RiderState
 from fare_rules.zones import Span
