@@ -20,23 +20,19 @@ from fare_rules.language.discounts import (
     Accumulating,
     Concession,
     Coupon,
-    FareCap,
     FareTier,
     FareTransferRule,
     Promotion,
-    Subsidy,
 )
 from fare_rules.language.journeys import Disruption, FareLegJoinRule
 from fare_rules.language.places import SameStopExit
 from fare_rules.language.products import (
     DearestCharge,
     FareLegRule,
-    FareProduct,
     FixedCharge,
     IncompleteLegRule,
     Matrix,
     ProductCharge,
-    Surcharge,
 )
 from fare_rules.language.scalars import moment
 from fare_rules.language.tariff import Tariff
@@ -44,6 +40,7 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.paths import Paths
+from fare_rules.plans import LegPlan
 from fare_rules.quotes import Fare
 from fare_rules.service_day import service_day_of
 from fare_rules.states import ChainLeg, PastLeg
@@ -57,33 +54,6 @@ FARES_MAX = 200_000
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 R = TypeVar("R")
-
-
-class LegPlan(Struct, frozen=True):
-    """All rules that legs of the same facts are priced by."""
-
-    facts: LegFacts
-    product: FareProduct | None
-    span: Span | None
-    network: NetworkRules
-    # What one rider pays where the gate names and measures nothing.
-    full_fare: Fen | FareRefusal
-    added_m: int
-    incomplete: IncompleteLegRule | None
-    surcharges: tuple[Surcharge, ...]
-    concessions: tuple[Concession, ...]
-    joins: tuple[FareLegJoinRule, ...]
-    transfers: tuple[FareTransferRule, ...]
-    tiers: tuple[FareTier, ...]
-    caps: tuple[FareCap, ...]
-    promotions: tuple[Promotion, ...]
-    subsidies: tuple[Subsidy, ...]
-    # The joins and transfers whose `from` fits these legs.
-    leads_to: frozenset[str]
-    # Whether what the rider rode before may count for these legs, or they for later ones.
-    is_counted: bool
-    # Those worked out already, by all that they depend on besides the facts.
-    fares: dict[tuple[object, ...], Fare]
 
 
 class Campaign(Struct, frozen=True):

@@ -6,11 +6,12 @@ from uuid import UUID
 from msgspec import structs
 
 from fare_rules.base_fare import percent_of
-from fare_rules.compiled import CompiledTariff, LegPlan
+from fare_rules.compiled import CompiledTariff
 from fare_rules.language.discounts import Accumulating, FareCap, FareTier
 from fare_rules.legs import Leg
 from fare_rules.paying import split_fen, tier_percent
 from fare_rules.periods import Window, window_at
+from fare_rules.plans import LegPlan
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import PastLeg, RiderState
 from fare_rules.zones import Span
@@ -83,17 +84,8 @@ class Counting:
                 self.windows.pop(rule.id, None)
                 continue
             window = self._window(rule)
-            spent_fen = {
-                "paid": total.due_fen,
-                "paid_by_all": total.due_fen + total.sponsored_fen,
-                "before_caps": total.before_caps_fen,
-                "full_fare": total.full_fen,
-            }[rule.counts]
-            if is_given and not rule.counts_free:
-                spent_fen = 0
-            span = self.plan.span
-            known = Span(window.low, window.high) if window.low >= 0 else None
-            widest = span.with_(known) if span else known or Span(-1, -1)
+            spent_fen = 0 if is_given and not rule.counts_free else _counted_fen(rule, total)
+            widest = self._span_with(window) or Span(-1, -1)
             counted = Window(
                 window.first_day,
                 window.opened_at,
@@ -136,9 +128,14 @@ class Counting:
     def _limit_fen(self, rule: FareCap, window: Window) -> int | None:
         if rule.amount is not None:
             return int(rule.amount)
-        known = Span(window.low, window.high) if window.low >= 0 else None
-        span = self.plan.span.with_(known) if self.plan.span else known
-        return self.tariff.cap_limits[rule.id].of(span)
+        return self.tariff.cap_limits[rule.id].of(self._span_with(window))
+
+    def _span_with(self, window: Window) -> Span | None:
+        """The zones of the leg, and of the window before it."""
+        span = self.plan.span
+        if window.low < 0:
+            return span
+        return Span(window.low, window.high).with_(span)
 
     def _stands_apart(self, rule: Accumulating) -> bool:
         """Whether the leg begins too soon after another at the same place to count."""
@@ -151,3 +148,15 @@ class Counting:
             and self.leg.boarded_at - before.boarded_at < apart
             for before in self.state.trail
         )
+
+
+def _counted_fen(rule: Accumulating, total: RunningSum) -> int:
+    match rule.counts:
+        case "paid":
+            return total.due_fen
+        case "paid_by_all":
+            return total.due_fen + total.sponsored_fen
+        case "before_caps":
+            return total.before_caps_fen
+        case "full_fare":
+            return total.full_fen

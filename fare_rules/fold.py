@@ -30,7 +30,7 @@ from fare_rules.networks import NetworkRules
 from fare_rules.periods import is_over
 from fare_rules.price import Priced, price_leg
 from fare_rules.quotes import Quote, QuoteLine, quote_of
-from fare_rules.states import NOTHING, Habit, LastTap, PastLeg, Reentry, RiderState
+from fare_rules.states import NOTHING, Habit, LastTap, Reentry, RiderState
 from fare_rules.taps import Action, RideTap
 
 # Bounds of what is remembered of a rider.
@@ -324,20 +324,21 @@ class RiderFold:
             network = tariff.networks[leg.network]
             line = QuoteLine(network.completion_id, Fen(0), network.reference)
             quote = structs.replace(quote, lines=(*quote.lines, line))
-        past = priced.memory.past
         # A leg never closed that costs nothing is no sale; a free ride is one.
         is_sale = quote.fare_fen or quote.rider_fen or len(quote.lines) > 1
         if is_sale or leg.missing != "exit":
             self._put(charged, charged.tapped_at, quote)
-        self.journeys[opening.tap_id] = self.journeys[charged.tap_id] = past.journey_id
-        self._remember(leg, priced, past, tariff, day)
+        self.journeys[charged.tap_id] = priced.past.journey_id
+        if opening is not charged:
+            self.journeys[opening.tap_id] = priced.past.journey_id
+        self._remember(leg, priced, tariff, day)
 
     def _price(
         self, leg: Leg, day: date, journey_id: UUID
     ) -> tuple[CompiledTariff | None, Priced | FareRefusal]:
         """Price a leg by the tariff in force, or by either where a change falls into it."""
-        later = self._book.tariff_at(leg.last_tap_at)
         earlier = self._book.tariff_at(leg.boarded_at)
+        later = self._book.tariff_at(leg.alighted_at) if leg.alighted_at else earlier
         if earlier is None or later is None:
             return None, FareRefusal.NO_TARIFF
 
@@ -365,10 +366,8 @@ class RiderFold:
         charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote)
         self.charges[charge.key] = charge
 
-    def _remember(
-        self, leg: Leg, priced: Priced, past: PastLeg, tariff: CompiledTariff, day: date
-    ) -> None:
-        state, memory = self.state, priced.memory
+    def _remember(self, leg: Leg, priced: Priced, tariff: CompiledTariff, day: date) -> None:
+        state = self.state
         earliest = leg.boarded_at - tariff.lookback
         trail = [each for each in state.trail if each.last_tap_at >= earliest]
         habits = state.habits
@@ -378,10 +377,10 @@ class RiderFold:
             habits = (*habits, Habit(leg.network, leg.from_stop, leg.to_stop, day))[-HABITS_MAX:]
         self.state = structs.replace(
             state,
-            trail=(*trail, past)[-TRAIL_LEGS_MAX:],
-            journey=memory.journey,
-            windows={**state.windows, **memory.windows} if memory.windows else state.windows,
-            uses={**state.uses, **memory.uses} if memory.uses else state.uses,
+            trail=(*trail, priced.past)[-TRAIL_LEGS_MAX:],
+            journey=priced.journey,
+            windows={**state.windows, **priced.windows} if priced.windows else state.windows,
+            uses={**state.uses, **priced.uses} if priced.uses else state.uses,
             habits=habits,
         )
 

@@ -5,10 +5,11 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from fare_rules.compiled import CompiledTariff, LegPlan
+from fare_rules.compiled import CompiledTariff
 from fare_rules.language.discounts import FareTransferRule
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.legs import Leg, LegFacts
+from fare_rules.plans import LegPlan
 from fare_rules.states import ChainLeg, Journey, PastLeg, RiderState
 
 

@@ -5,10 +5,11 @@ from datetime import datetime
 from msgspec import Struct, structs
 
 from fare_rules.base_fare import FareRefusal, Trip, distance_m
-from fare_rules.compiled import CompiledTariff, LegPlan
+from fare_rules.compiled import CompiledTariff
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
+from fare_rules.plans import LegPlan
 from fare_rules.states import JoinedLeg, Journey
 
 

@@ -36,21 +36,15 @@ NEVER_DEARER = "never_dearer_than"
 CHAIN_LEGS_MAX = 14
 
 
-class Memory(Struct, gc=False):
-    """What a leg leaves behind once it is charged."""
-
-    windows: dict[str, Window]
-    uses: dict[str, Uses]
-    past: PastLeg
-    journey: Journey | None
-
-
 class Priced(Struct, frozen=True, gc=False):
     """A price, and what must be remembered once it is charged."""
 
     quote: Quote
-    memory: Memory
-    is_joined: bool = False
+    past: PastLeg
+    journey: Journey | None
+    windows: dict[str, Window]
+    uses: dict[str, Uses]
+    is_joined: bool
 
 
 def price_leg(
@@ -392,8 +386,8 @@ class _Pricing:
     ) -> Priced:
         self.fare = fare
         past = self._past(fare.paid_fen, is_joined=join is not None)
-        memory = Memory(windows, self.uses, past, self._journey(fare, join, journey))
-        return Priced(fare.quote, memory, join is not None)
+        joinable = self._journey(fare, join, journey)
+        return Priced(fare.quote, past, joinable, windows, self.uses, join is not None)
 
     def _past(self, paid_fen: int, *, is_joined: bool) -> PastLeg:
         leg, before = self.leg, self.follows

@@ -55,7 +55,7 @@ def priced():
         state = RiderState()
         before = one(previous, state) if previous else None
         if before is not None and not isinstance(before, FareRefusal):
-            state = RiderState(trail=(before.memory.past,))
+            state = RiderState(trail=(before.past,))
         found = one(leg, state)
         return found if isinstance(found, FareRefusal) else found.quote
 
