@@ -98,8 +98,7 @@ CREATE TABLE tap (
     outcome text NOT NULL,
     said bytea NOT NULL,
     facts bytea,
-    answer bytea NOT NULL,
-    CONSTRAINT tap_once PRIMARY KEY (tap_id, service_day)
+    answer bytea NOT NULL
 ) PARTITION BY RANGE (service_day);
 CREATE INDEX tap_needs_person ON tap (received_at, tap_id) WHERE needs_person;
 CREATE INDEX tap_wallet ON tap (wallet_id) WHERE wallet_id IS NOT NULL;
@@ -140,7 +139,6 @@ CREATE TABLE journal_entry (
     product_id text,
     sponsors text [],
     sponsors_fen bigint [],
-    CONSTRAINT entry_once PRIMARY KEY (wallet_id, wallet_version, service_day),
     CONSTRAINT named_operator CHECK ((operator_fen IS NULL) = (operator_id IS NULL)),
     CONSTRAINT named_sponsors CHECK (
         cardinality(sponsors) IS NOT DISTINCT FROM cardinality(sponsors_fen) AND cardinality(sponsors) <= 13
@@ -252,19 +250,22 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON settlement_manifest
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 
--- Make a day's partitions. The table is made first and attached then, which waits for no reader and no tap; the
+-- Make a day's partitions, each with a key that makes its rows unique: a key of the whole table would have to
+-- hold the day, too. The table is made first and attached then, which waits for no reader and no tap; the
 -- row of log_day lets one process do it while others wait.
 CREATE FUNCTION open_log_day(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
     parent text;
+    once text;
     part text;
 BEGIN
     INSERT INTO log_day (service_day) VALUES (day) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN RETURN; END IF;
-    FOREACH parent IN ARRAY ARRAY['tap', 'journal_entry'] LOOP
+    FOR parent, once IN VALUES ('tap', 'tap_id'), ('journal_entry', 'wallet_id, wallet_version') LOOP
         part := parent || '_' || to_char(day, 'YYYYMMDD');
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+        EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I PRIMARY KEY (%s)', part, part || '_once', once);
         EXECUTE format(
             'CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
             'FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit()', part
