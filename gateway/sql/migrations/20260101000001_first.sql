@@ -42,7 +42,8 @@ CREATE TABLE credential (
 );
 
 -- Riders' money. One row is the lock for everything of its rider. No index on what a tap changes, and room
--- left on the page: so that every update is a HOT update and touches no index.
+-- left on the page, for a rider's row grows to three times what it is when the wallet is opened: so that every
+-- update is a HOT update and touches no index.
 -- state is MessagePack (gateway/shell/rows.py): what pricing remembers of the wallet's media.
 -- The log gets of a new version what lies between the first and the last byte that differ, so what a tap
 -- changes stands together.
@@ -59,7 +60,7 @@ CREATE TABLE wallet (
     state bytea NOT NULL,
     CONSTRAINT balance_above_floor CHECK (balance_fen >= floor_fen),
     CONSTRAINT owes_only_at_floor CHECK (owed_fen = 0 OR (owed_fen > 0 AND balance_fen = floor_fen))
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 30);
 
 -- What was remembered of a wallet when an earlier day of it began, where that is not nothing: a late tap
 -- is priced from there. opening is MessagePack (gateway/shell/rows.py).
