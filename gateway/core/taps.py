@@ -30,7 +30,7 @@ Fare = Annotated[int, Meta(ge=0, le=10_000_000, description="minor units of the 
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class Tap(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Tap(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """One card held to one gate, with an id the gate chose and stored before sending."""
 
     tap_id: UUID
@@ -112,14 +112,14 @@ _LET_THROUGH = frozenset(list(TapOutcome)[list(TapOutcome).index(TapOutcome.DOUB
 _QUARANTINED = frozenset({TapOutcome.TOO_OLD, TapOutcome.NO_TARIFF, TapOutcome.NO_FARE})
 
 
-class Payer(Struct, frozen=True):
+class Payer(Struct, frozen=True, gc=False):
     """One payer's share of a fare."""
 
     account: str
     amount_fen: int
 
 
-class TapResult(Struct, frozen=True, omit_defaults=True):
+class TapResult(Struct, frozen=True, gc=False, omit_defaults=True):
     """What the gate is told. The same tap is told the same bytes, however often it is sent."""
 
     tap_id: UUID | None

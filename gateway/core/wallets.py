@@ -22,7 +22,7 @@ class WalletStatus(StrEnum):
     CLOSED = "closed"
 
 
-class Wallet(Struct, frozen=True):
+class Wallet(Struct, frozen=True, gc=False):
     """A wallet as its row holds it, with all that pricing remembers of its media.
 
     `version` counts every change, and is stamped on the taps and entries that made it. `riders` is
@@ -59,7 +59,7 @@ class Wallet(Struct, frozen=True):
         )
 
 
-class Media(Struct, frozen=True):
+class Media(Struct, frozen=True, gc=False):
     """A card or phone, bound to the wallet that pays for it."""
 
     media_token: str

@@ -13,10 +13,11 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 import structlog
+from msgspec import Struct
 
 from gateway.core.decide import Plan
 from gateway.core.taps import Tap, TapResult
@@ -43,7 +44,7 @@ class OutcomeUnknown(Exception):
     """
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     result: TapResult
     is_repeat: bool
 
@@ -98,12 +99,11 @@ class Batcher:
         found = await asyncio.gather(
             *(lane.put([taps[i] for i in mine]) for lane, mine in positions.items())
         )
-        by_position = {
-            position: answer
-            for mine, answers in zip(positions.values(), found, strict=True)
-            for position, answer in zip(mine, answers, strict=True)
-        }
-        return [by_position[position] for position in range(len(taps))]
+        in_order: list[Any] = [None] * len(taps)
+        for mine, answers in zip(positions.values(), found, strict=True):
+            for position, answer in zip(mine, answers, strict=True):
+                in_order[position] = answer
+        return in_order
 
     async def drain(self) -> None:
         """Answer everything that waits, then stop. Nothing may be submitted any more."""
@@ -262,13 +262,14 @@ def _fail(group: _Group, error: Exception) -> None:
 
 
 def _resolve(groups: list[_Group], plan: Plan) -> None:
-    repeats = set(plan.repeats)
+    answers = [Answer(result, False) for result in plan.results]
+    for position in plan.repeats:
+        answers[position] = Answer(plan.results[position], True)
     start = 0
     for group in groups:
         end = start + len(group.taps)
-        answers = [Answer(plan.results[i], i in repeats) for i in range(start, end)]
         # The client may have gone; its taps are saved all the same.
         if not group.answers.done():
-            group.answers.set_result(answers)
+            group.answers.set_result(answers[start:end])
         start = end
     telemetry.count_taps(plan.results)

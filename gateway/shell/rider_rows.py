@@ -104,32 +104,22 @@ def _trail(trail: Iterable[PastLeg]) -> list[tuple[Any, ...]]:
     chain_before: tuple[ChainLeg, ...] = ()
     journey_before = tariff_before = None
     for past in trail:
-        chain, journey_id, tariff_id, place = (
-            past.chain,
-            past.journey_id,
-            past.tariff_id,
-            past.place,
-        )
-        legs = chain.legs
+        legs, journey_id, tariff_id, place = (
+            past.chain.legs, past.journey_id, past.tariff_id, past.place
+        )  # fmt: skip
         leg = legs[-1]
-        facts = leg.facts
-        if len(legs) == 1:
-            before: Any = ()
-        else:
+        facts, boarded_at, last_tap_at = leg.facts, leg.boarded_at, leg.last_tap_at
+        before: list[Any] | None = []
+        if len(legs) > 1:
             before = None if legs[:-1] == chain_before else list(map(_leg, legs[:-1]))
-        wire.append(
-            (
-                *_leg(leg),
-                before,
-                chain.paid_fen,
-                chain.transfers_count,
-                None if journey_id == journey_before else journey_id,
-                None if tariff_id == tariff_before else tariff_id,
-                True
-                if place is not None and place == (facts.from_stop or facts.route_id)
-                else place,
-            )
-        )
+        wire.append((
+            boarded_at, None if last_tap_at == boarded_at else last_tap_at, _facts(facts), before,
+            past.chain.paid_fen, past.chain.transfers_count,
+            # Nearly always the same record where it is the same journey.
+            None if journey_id is journey_before else journey_id,
+            None if tariff_id == tariff_before else tariff_id,
+            True if place and place == (facts.from_stop or facts.route_id) else place,
+        ))  # fmt: skip
         chain_before, journey_before, tariff_before = legs, journey_id, tariff_id
     wire.reverse()
     return wire

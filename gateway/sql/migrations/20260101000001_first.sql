@@ -42,7 +42,8 @@ CREATE TABLE credential (
 );
 
 -- Riders' money. One row is the lock for everything of its rider. No index on what a tap changes, and room
--- left on the page: so that every update is a HOT update and touches no index.
+-- left on the page, for a rider's row grows to three times what it is when the wallet is opened: so that every
+-- update is a HOT update and touches no index.
 -- state is MessagePack (gateway/shell/rows.py): what pricing remembers of the wallet's media.
 -- The log gets of a new version what lies between the first and the last byte that differ, so what a tap
 -- changes stands together.
@@ -59,7 +60,7 @@ CREATE TABLE wallet (
     state bytea NOT NULL,
     CONSTRAINT balance_above_floor CHECK (balance_fen >= floor_fen),
     CONSTRAINT owes_only_at_floor CHECK (owed_fen = 0 OR (owed_fen > 0 AND balance_fen = floor_fen))
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 30);
 
 -- What was remembered of a wallet when an earlier day of it began, where that is not nothing: a late tap
 -- is priced from there. opening is MessagePack (gateway/shell/rows.py).
@@ -98,8 +99,7 @@ CREATE TABLE tap (
     outcome text NOT NULL,
     said bytea NOT NULL,
     facts bytea,
-    answer bytea NOT NULL,
-    CONSTRAINT tap_once PRIMARY KEY (tap_id, service_day)
+    answer bytea NOT NULL
 ) PARTITION BY RANGE (service_day);
 CREATE INDEX tap_needs_person ON tap (received_at, tap_id) WHERE needs_person;
 CREATE INDEX tap_wallet ON tap (wallet_id) WHERE wallet_id IS NOT NULL;
@@ -140,7 +140,6 @@ CREATE TABLE journal_entry (
     product_id text,
     sponsors text [],
     sponsors_fen bigint [],
-    CONSTRAINT entry_once PRIMARY KEY (wallet_id, wallet_version, service_day),
     CONSTRAINT named_operator CHECK ((operator_fen IS NULL) = (operator_id IS NULL)),
     CONSTRAINT named_sponsors CHECK (
         cardinality(sponsors) IS NOT DISTINCT FROM cardinality(sponsors_fen) AND cardinality(sponsors) <= 13
@@ -252,19 +251,22 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON settlement_manifest
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 
--- Make a day's partitions. The table is made first and attached then, which waits for no reader and no tap; the
+-- Make a day's partitions, each with a key that makes its rows unique: a key of the whole table would have to
+-- hold the day, too. The table is made first and attached then, which waits for no reader and no tap; the
 -- row of log_day lets one process do it while others wait.
 CREATE FUNCTION open_log_day(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
     parent text;
+    once text;
     part text;
 BEGIN
     INSERT INTO log_day (service_day) VALUES (day) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN RETURN; END IF;
-    FOREACH parent IN ARRAY ARRAY['tap', 'journal_entry'] LOOP
+    FOR parent, once IN VALUES ('tap', 'tap_id'), ('journal_entry', 'wallet_id, wallet_version') LOOP
         part := parent || '_' || to_char(day, 'YYYYMMDD');
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+        EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I PRIMARY KEY (%s)', part, part || '_once', once);
         EXECUTE format(
             'CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
             'FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit()', part
