@@ -7,11 +7,12 @@ says who may use it; a route that says nothing can be used by nobody.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -24,7 +25,7 @@ from gateway.shell.messages import JSON
 from gateway.shell.problems import Problem, busy, forbidden, unauthorized
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings
-from gateway.shell.signatures import KEY_HEADER, bearer, signing_gate
+from gateway.shell.signatures import KEY_HEADER, GateSecrets, bearer, signing_gate
 
 log = structlog.get_logger()
 
@@ -73,7 +74,10 @@ class Door:
         self.settings = settings
         self.registry = registry
         self.is_draining = False
-        self._master_key = master_key
+        self._secrets = GateSecrets(master_key)
+        # An id is for tracing only: it need not be hard to guess, but no other process may give it.
+        process_id = token_hex(8)
+        self._request_ids = (f"{process_id}{number:08x}" for number in itertools.count(1))
         self._in_flight_count = 0
 
     @property
@@ -106,6 +110,8 @@ class Door:
                 f"Send at most {self.settings.header_count_max}.",
             )
         try:
+            if request.content.is_eof():  # All of it is here: most often it came with its headers.
+                return await request.read()
             async with asyncio.timeout(self.settings.request_timeout_ms / 1000):
                 return await request.read()
         except TimeoutError:
@@ -128,7 +134,7 @@ class Door:
                 request.raw_path,
                 body,
                 registry=registry,
-                master_key=self._master_key,
+                secrets=self._secrets,
                 now=now,
                 skew_seconds_max=self.settings.signature_skew_seconds_max,
             )
@@ -182,7 +188,7 @@ class Door:
         if not response.prepared:
             asked = request.headers.get("X-Request-Id", "")
             is_fine = 0 < len(asked) <= 64 and asked.isascii() and asked.isprintable()
-            response.headers["X-Request-Id"] = asked if is_fine else uuid4().hex
+            response.headers["X-Request-Id"] = asked if is_fine else next(self._request_ids)
             response.headers["X-Content-Type-Options"] = "nosniff"
             if self.is_draining:
                 response.headers["Connection"] = "close"
