@@ -24,6 +24,7 @@ _packed_raws = msgspec.msgpack.Decoder(list[Raw])
 _packed_tap = msgspec.msgpack.Decoder(Tap)
 _json = msgspec.json.Encoder()
 _packed = msgspec.msgpack.Encoder()
+_packed_frame = msgspec.msgpack.Decoder(tuple[int, Raw])
 _packed_map = msgspec.msgpack.Decoder(dict[Any, Raw])
 _NAMES = [name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))]
 # At the ends of the calendar an instant cannot be told in another timezone.
@@ -65,13 +66,35 @@ def read_taps(
     try:
         if not is_packed and body.lstrip()[:1] != b"[":
             return [_read_one(body, is_packed, chars_max)], False
-        if is_packed and not (body and (0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD))):
+        if is_packed and not _is_packed_array(body):
             return [_read_one(body, is_packed, chars_max)], False
         return _read_many(body, is_packed, taps_max, chars_max), True
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except _FAULTS as error:
         raise _undecodable(error) from None
+
+
+def read_frame(message: bytes) -> tuple[int, bytes]:
+    """The counter of a stream's message, and the taps that follow it. Raises: Problem 400."""
+    try:
+        counter, taps = _packed_frame.decode(message)
+    except _FAULTS as error:
+        raise _undecodable(error) from None
+    return counter, bytes(taps)
+
+
+def read_frame_taps(
+    body: bytes, *, taps_max: int, chars_max: int
+) -> tuple[list[Tap | TapResult], bool]:
+    """The same as `read_taps`, but a single tap that is malformed is its own refusal, too."""
+    if _is_packed_array(body):
+        return read_taps(body, MESSAGE_PACK, taps_max=taps_max, chars_max=chars_max)
+    return [_read_or_refuse(body, True, chars_max)], False
+
+
+def _is_packed_array(body: bytes) -> bool:
+    return bool(body) and (0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD))
 
 
 def _read_one(body: bytes, is_packed: bool, chars_max: int) -> Tap:

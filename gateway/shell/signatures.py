@@ -56,6 +56,15 @@ def sign(secret: bytes, method: str, path: str, timestamp: str, body: bytes) -> 
     return hmac.digest(secret, _bytes(text), "sha256").hex()
 
 
+def stream_key(secret: bytes, nonce: bytes) -> bytes:
+    """The key of one stream's frames: a replayed opening meets another nonce, and has no key."""
+    return hmac.digest(secret, b"faregate stream\0" + nonce, "sha256")
+
+
+def frame_mac(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256")
+
+
 def _bytes(text: str) -> bytes:
     """The bytes as they came: aiohttp reads a header or path that is not UTF-8 this way."""
     return text.encode("utf-8", "surrogateescape")

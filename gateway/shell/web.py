@@ -7,9 +7,10 @@ says who may use it; a route that says nothing can be used by nobody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
@@ -74,11 +75,28 @@ class Door:
         self.settings = settings
         self.registry = registry
         self.is_draining = False
-        self._secrets = GateSecrets(master_key)
+        self.secrets = GateSecrets(master_key)
         # An id is for tracing only: it need not be hard to guess, but no other process may give it.
         process_id = token_hex(8)
         self._request_ids = (f"{process_id}{number:08x}" for number in itertools.count(1))
         self._in_flight_count = 0
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    def when_stopping(self, closer: Callable[[], Awaitable[None]]) -> None:
+        """Close what lives longer than a request before the door waits for the requests."""
+        self._closers.append(closer)
+
+    @contextlib.contextmanager
+    def not_in_flight(self) -> Iterator[None]:
+        """A request that became a stream, whose frames are counted instead."""
+        self._in_flight_count -= 1
+        try:
+            yield
+        finally:
+            self._in_flight_count += 1
+
+    async def _close_streams(self, _app: web.Application) -> None:
+        await asyncio.gather(*(close() for close in self._closers))
 
     @property
     def in_flight_count(self) -> int:
@@ -90,6 +108,7 @@ class Door:
         )
         for route in routes:
             app.router.add_route(route.method, route.path, self._guarded(route))
+        app.on_shutdown.append(self._close_streams)
         return app
 
     def _guarded(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -134,7 +153,7 @@ class Door:
                 request.raw_path,
                 body,
                 registry=registry,
-                secrets=self._secrets,
+                secrets=self.secrets,
                 now=now,
                 skew_seconds_max=self.settings.signature_skew_seconds_max,
             )
