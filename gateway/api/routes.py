@@ -49,6 +49,7 @@ class Api:
         self.batcher = batcher
         self.book = book
         self.settings = settings
+        door.is_full = lambda: batcher.is_full
         given = Given(door, pool, batcher, book, settings, master_key)
         service = ServiceRequests(given, VERSION)
         self.routes = _routes(given, service)
@@ -81,7 +82,8 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
 
     return [
         route("POST", "/v1/taps", taps.accept_taps, "Post one tap, or an array of taps.",
-              {200: TapResult | list[TapResult]}, is_signed=True, body=Tap | list[Tap]),
+              {200: TapResult | list[TapResult]}, is_signed=True, body=Tap | list[Tap],
+              takes_taps=taps.take_taps),
         route("GET", "/v1/stream", streams.open_stream,
               "Open a WebSocket on which a gate posts taps; gateway/STREAM.md has the protocol.",
               {101: None}, is_signed=True),

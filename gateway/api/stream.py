@@ -80,9 +80,9 @@ class StreamRequests:
     ) -> web.StreamResponse:
         door, settings = self._given.door, self._given.settings
         if door.is_draining:
-            raise busy("The gateway is stopping; another one answers.")
+            raise busy("The gateway is stopping; another one answers.", "stopping")
         if len(self._open) >= settings.streams_max:
-            raise busy("Too many streams are open.")
+            raise busy("Too many streams are open.", "too_many_streams")
         if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
             raise Problem(
                 400, "no-stream", "This opens a stream", f"Ask for the subprotocol {PROTOCOL}."

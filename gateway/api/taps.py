@@ -76,9 +76,16 @@ class TapRequests:
         self._given = given
 
     async def accept_taps(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        said, headers = await self.take_taps(body, request.content_type, caller)
+        return web.Response(body=said, headers=headers)
+
+    async def take_taps(
+        self, body: bytes, content_type: str, caller: Caller
+    ) -> tuple[bytes, dict[str, str]]:
+        """What is answered to one tap or an array of taps, and its headers."""
         read, is_array = read_taps(
             body,
-            request.content_type,
+            content_type,
             taps_max=self._given.settings.request_taps_max,
             chars_max=self._given.settings.text_chars_max,
         )
@@ -87,10 +94,10 @@ class TapRequests:
         if not is_array:
             _raise_if_refused_whole(answers[0].result)
         said = [answer.result for answer in answers] if is_array else answers[0].result
-        response = answer(encode(said, request.content_type), content_type=request.content_type)
+        headers = {"Content-Type": content_type}
         if repeats := [i for i, one in enumerate(answers) if one.is_repeat]:
-            response.headers[REPEATS_HEADER] = _ranges(repeats)
-        return response
+            headers[REPEATS_HEADER] = _ranges(repeats)
+        return encode(said, content_type), headers
 
     async def answer_taps(self, read: list[Tap | TapResult], signer_id: str) -> list[Answer]:
         """Answer what one gate signed, in order. Raises: Problem 503, and nothing is known then."""

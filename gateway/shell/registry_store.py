@@ -45,9 +45,9 @@ class RegistryHolder:
             version = await connection.fetchval("SELECT version FROM registry_version")
         if version != self.current.version:
             self.current = await load_registry(self._pool)
-        self.refreshed_at = time.monotonic()
             for listener in self._listeners:
                 listener(self.current)
+        self.refreshed_at = time.monotonic()
 
     async def run_forever(self, poll_seconds: float) -> None:
         """Keep up with other processes: a revoked key works for one poll longer at the most."""

@@ -147,6 +147,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     requests_in_flight_max: Annotated[
         int, _says("More requests at once are answered 503.", ge=1, le=100_000)
     ] = 1000
+    gate_requests_in_flight_max: Annotated[
+        int, _says("More requests at once of one gate are answered 429.", ge=1, le=100_000)
+    ] = 250
     streams_max: Annotated[int, _says("More open streams are answered 503.", ge=0, le=100_000)] = (
         1000
     )
