@@ -165,15 +165,7 @@ def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: Tar
 async def serving(api: Api, *, shares_port: bool = False) -> AsyncIterator[str]:
     """The HTTP door, open; its address. On leaving: not ready, taps in flight answered, closed."""
     settings = api.settings
-    app = api.door.application(api.routes)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        max_line_size=settings.header_bytes_max,
-        max_field_size=settings.header_bytes_max,
-        shutdown_timeout=settings.drain_seconds_max,
-    )
+    runner = api.door.runner(api.routes)
     await runner.setup()
     site = web.TCPSite(runner, settings.host, settings.port, backlog=1024, reuse_port=shares_port)
     try:
@@ -183,8 +175,8 @@ async def serving(api: Api, *, shares_port: bool = False) -> AsyncIterator[str]:
             raise port_taken(settings, error) from error
         yield f"http://{settings.host}:{_port(runner)}"
     finally:
-        api.door.is_draining = True
         log.info("draining")
+        await api.door.stop()
         await runner.cleanup()
 
 

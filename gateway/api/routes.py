@@ -15,6 +15,7 @@ from gateway.api.fares import FareRequests, Tariffs
 from gateway.api.given import Done, Given
 from gateway.api.service import ServiceRequests, State
 from gateway.api.settlements import CloseWish, SettlementRequests
+from gateway.api.stream import StreamRequests
 from gateway.api.taps import Charges, ChargesWish, TapRequests, TapsForAPerson
 from gateway.api.wallets import Statement, TopUpReceipt, WalletRequests
 from gateway.core.registry import Role
@@ -48,6 +49,7 @@ class Api:
         self.batcher = batcher
         self.book = book
         self.settings = settings
+        door.is_full = lambda: batcher.is_full
         given = Given(door, pool, batcher, book, settings, master_key)
         service = ServiceRequests(given, VERSION)
         self.routes = _routes(given, service)
@@ -57,6 +59,7 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
+    streams = StreamRequests(given, taps)
     admin = frozenset({Role.ADMIN})
     gates = admin | {Role.GATE_OPERATOR}
     money = admin | {Role.FINANCE}
@@ -79,7 +82,11 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
 
     return [
         route("POST", "/v1/taps", taps.accept_taps, "Post one tap, or an array of taps.",
-              {200: TapResult | list[TapResult]}, is_signed=True, body=Tap | list[Tap]),
+              {200: TapResult | list[TapResult]}, is_signed=True, body=Tap | list[Tap],
+              takes_taps=taps.take_taps),
+        route("GET", "/v1/stream", streams.open_stream,
+              "Open a WebSocket on which a gate posts taps; gateway/STREAM.md has the protocol.",
+              {101: None}, is_signed=True),
         route("GET", "/v1/taps/{tap_id}", taps.get_tap, "Ask what became of a tap.",
               {200: TapResult}, money_readers | gates, is_signed=True),
         route("GET", "/v1/taps", taps.list_taps,

@@ -76,23 +76,32 @@ class TapRequests:
         self._given = given
 
     async def accept_taps(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        said, headers = await self.take_taps(body, request.content_type, caller)
+        return web.Response(body=said, headers=headers)
+
+    async def take_taps(
+        self, body: bytes, content_type: str, caller: Caller
+    ) -> tuple[bytes, dict[str, str]]:
+        """What is answered to one tap or an array of taps, and its headers."""
         read, is_array = read_taps(
             body,
-            request.content_type,
+            content_type,
             taps_max=self._given.settings.request_taps_max,
             chars_max=self._given.settings.text_chars_max,
         )
-        answers = await self._answer_taps(read, caller)
+        assert caller.gate_id is not None
+        answers = await self.answer_taps(read, caller.gate_id)
         if not is_array:
             _raise_if_refused_whole(answers[0].result)
         said = [answer.result for answer in answers] if is_array else answers[0].result
-        response = answer(encode(said, request.content_type), content_type=request.content_type)
+        headers = {"Content-Type": content_type}
         if repeats := [i for i, one in enumerate(answers) if one.is_repeat]:
-            response.headers[REPEATS_HEADER] = _ranges(repeats)
-        return response
+            headers[REPEATS_HEADER] = _ranges(repeats)
+        return encode(said, content_type), headers
 
-    async def _answer_taps(self, read: list[Tap | TapResult], caller: Caller) -> list[Answer]:
-        answers: list[Answer | None] = [self._refuse_at_door(one, caller) for one in read]
+    async def answer_taps(self, read: list[Tap | TapResult], signer_id: str) -> list[Answer]:
+        """Answer what one gate signed, in order. Raises: Problem 503, and nothing is known then."""
+        answers: list[Answer | None] = [self._refuse_at_door(one, signer_id) for one in read]
         mine = [
             (position, tap)
             for position, (tap, known) in enumerate(zip(read, answers, strict=True))
@@ -115,12 +124,11 @@ class TapRequests:
                 answers[position] = one
         return [one for one in answers if one is not None]
 
-    def _refuse_at_door(self, tap: Tap | TapResult, caller: Caller) -> Answer | None:
+    def _refuse_at_door(self, tap: Tap | TapResult, signer_id: str) -> Answer | None:
         if isinstance(tap, TapResult):
             return Answer(tap, False)
         registry = self._given.door.registry.current
-        assert caller.gate_id is not None
-        if not registry.may_sign_for(caller.gate_id, tap.gate_id):
+        if not registry.may_sign_for(signer_id, tap.gate_id):
             return Answer(refusal(tap, TapOutcome.GATE_NOT_SIGNERS), False)
         if looks_like_card_number(tap.media_token):
             return Answer(refusal(tap, TapOutcome.CARD_NUMBER), False)

@@ -79,6 +79,10 @@ class Batcher:
             for _ in range(lanes_count)
         ]
 
+    @property
+    def is_full(self) -> bool:
+        return self._waiting_count >= self._queue_taps_max
+
     def start(self) -> None:
         for lane in self._lanes:
             lane.start()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw, structs
+from msgspec import Raw
 
 from gateway.core.taps import Tap, TapOutcome, TapResult
 from gateway.shell.problems import Problem
@@ -22,9 +22,10 @@ _json_tap = msgspec.json.Decoder(Tap)
 _packed_taps = msgspec.msgpack.Decoder(list[Tap])
 _packed_raws = msgspec.msgpack.Decoder(list[Raw])
 _packed_tap = msgspec.msgpack.Decoder(Tap)
+_json = msgspec.json.Encoder()
+_packed = msgspec.msgpack.Encoder()
+_packed_frame = msgspec.msgpack.Decoder(tuple[int, Raw])
 _packed_map = msgspec.msgpack.Decoder(dict[Any, Raw])
-_FIELDS = {name: f'"{name}"'.encode() for name in Tap.__struct_fields__}
-_DEFAULTS = {one.name: one.default for one in structs.fields(Tap) if not one.required}
 _NAMES = [name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))]
 # At the ends of the calendar an instant cannot be told in another timezone.
 _YEAR_MIN, _YEAR_MAX = 2, 9998
@@ -32,9 +33,7 @@ _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, 
 
 
 def encode(value: Any, content_type: str) -> bytes:
-    if content_type == MESSAGE_PACK:
-        return msgspec.msgpack.encode(value)
-    return msgspec.json.encode(value)
+    return (_packed if content_type == MESSAGE_PACK else _json).encode(value)
 
 
 def read_message(body: bytes, content_type: str, kind: type[T]) -> T:
@@ -67,7 +66,7 @@ def read_taps(
     try:
         if not is_packed and body.lstrip()[:1] != b"[":
             return [_read_one(body, is_packed, chars_max)], False
-        if is_packed and not (body and (0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD))):
+        if is_packed and not _is_packed_array(body):
             return [_read_one(body, is_packed, chars_max)], False
         return _read_many(body, is_packed, taps_max, chars_max), True
     except msgspec.ValidationError as error:
@@ -76,14 +75,31 @@ def read_taps(
         raise _undecodable(error) from None
 
 
+def read_frame(message: bytes) -> tuple[int, bytes]:
+    """The counter of a stream's message, and the taps that follow it. Raises: Problem 400."""
+    try:
+        counter, taps = _packed_frame.decode(message)
+    except _FAULTS as error:
+        raise _undecodable(error) from None
+    return counter, bytes(taps)
+
+
+def read_frame_taps(
+    body: bytes, *, taps_max: int, chars_max: int
+) -> tuple[list[Tap | TapResult], bool]:
+    """The same as `read_taps`, but a single tap that is malformed is its own refusal, too."""
+    if _is_packed_array(body):
+        return read_taps(body, MESSAGE_PACK, taps_max=taps_max, chars_max=chars_max)
+    return [_read_or_refuse(body, True, chars_max)], False
+
+
+def _is_packed_array(body: bytes) -> bool:
+    return bool(body) and (0x90 <= body[0] <= 0x9F or body[0] in (0xDC, 0xDD))
+
+
 def _read_one(body: bytes, is_packed: bool, chars_max: int) -> Tap:
-    if is_packed:
-        tap = _packed_tap.decode(body)
-        _refuse_duplicate_packed_keys(body)
-    else:
-        tap = _json_tap.decode(body)
-        if _may_repeat_keys(body, [tap]):
-            _refuse_duplicate_keys(body)
+    tap = _packed_tap.decode(body) if is_packed else _json_tap.decode(body)
+    _refuse_repeated_keys(body, tap, is_packed)
     _check_tap(tap, chars_max)
     return tap
 
@@ -94,10 +110,7 @@ def _read_many(
     try:
         found = _packed_taps.decode(body) if is_packed else _json_taps.decode(body)
         _check_count(len(found), taps_max)
-        if is_packed:
-            _refuse_duplicate_packed_keys(body)
-        elif _may_repeat_keys(body, found):
-            _refuse_duplicate_keys(body)
+        _refuse_repeated_keys(body, found, is_packed)
         for tap in found:
             _check_tap(tap, chars_max)
         return list(found)
@@ -162,21 +175,27 @@ def _check_tap(tap: Tap, chars_max: int) -> None:
             )
 
 
-def _may_repeat_keys(body: bytes, taps: list[Tap]) -> bool:
-    """A quick look: without a backslash, a field's quoted name stands once a tap that has it.
+def _refuse_repeated_keys(body: bytes, read: Tap | list[Tap], is_packed: bool) -> None:
+    """Look closely only where a quick look finds more than the taps need.
 
-    A tap that writes a default out makes it look closer, which costs time and nothing else.
+    Written anew, a tap has each of its fields once and no default. A body with a field twice, or
+    with a default written out, has more; the closer look tells the one from the other.
     """
-    return b"\\" in body or any(
-        (count := body.count(quoted)) > len(taps)
-        or (count and name in _DEFAULTS and count > _given_count(taps, name))
-        for name, quoted in _FIELDS.items()
-    )
+    if is_packed:
+        if _packed_keys_count(body) != _packed_keys_count(_packed.encode(read)):
+            _refuse_duplicate_packed_keys(body)
+    elif b"\\" in body or body.count(b'"') != _json.encode(read).count(b'"'):
+        _refuse_duplicate_keys(body)
 
 
-def _given_count(taps: list[Tap], name: str) -> int:
-    default = _DEFAULTS[name]
-    return sum(getattr(tap, name) != default for tap in taps)
+def _packed_keys_count(body: bytes) -> int:
+    """How many keys a map says it has, or the maps of an array together."""
+    first = body[0]
+    if 0x80 <= first <= 0x8F:
+        return first & 0x0F
+    if first in (0xDE, 0xDF):
+        return int.from_bytes(body[1 : 3 if first == 0xDE else 5])
+    return sum(_packed_keys_count(bytes(raw)) for raw in _packed_raws.decode(body))
 
 
 def _refuse_duplicate_keys(body: bytes) -> None:
@@ -201,9 +220,8 @@ def _refuse_duplicate_packed_keys(raw: bytes) -> None:
     """In MessagePack a map says how many keys it has; if two are equal, fewer are kept."""
     first = raw[0]
     if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
-        said = first & 0x0F if first <= 0x8F else int.from_bytes(raw[1 : 3 if first == 0xDE else 5])
         values = _packed_map.decode(raw)
-        if len(values) != said:
+        if len(values) != _packed_keys_count(raw):
             raise msgspec.ValidationError("Object has a key twice")
         for value in values.values():
             _refuse_duplicate_packed_keys(bytes(value))

@@ -24,6 +24,7 @@ _PROBLEMS = {
     413: "The body is too large.",
     415: "The body is in a form that is not read here.",
     422: "The message does not have the form it should.",
+    429: "The gate sends more than its share: send it again after Retry-After seconds.",
     431: "The request has too many headers.",
     503: "Not now: send it again after Retry-After seconds.",
 }

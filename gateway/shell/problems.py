@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
@@ -45,18 +43,21 @@ class Problem(Exception):
         )
         self.retry_after_seconds = retry_after_seconds
 
-    def response(self) -> web.Response:
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer, which is counted as a refusal."""
         telemetry.REFUSALS.labels(self.reason).inc()
-        headers: dict[str, Any] = {}
+        headers = {"Content-Type": CONTENT_TYPE}
         if self.retry_after_seconds is not None:
             headers["Retry-After"] = str(self.retry_after_seconds)
         if self.document.status == 401:
             headers["WWW-Authenticate"] = "Bearer, Faregate-HMAC"
+        return headers
+
+    def response(self) -> web.Response:
         return web.Response(
             status=self.document.status,
             body=msgspec.json.encode(self.document),
-            content_type=CONTENT_TYPE,
-            headers=headers,
+            headers=self.headers(),
         )
 
 
@@ -80,4 +81,14 @@ def busy(detail: str, reason: str) -> Problem:
         detail,
         retry_after_seconds=1,
         reason=reason,
+    )
+
+
+def too_many(detail: str) -> Problem:
+    return Problem(
+        429,
+        "too-many-of-a-gate",
+        "You send more than your share",
+        detail,
+        retry_after_seconds=1,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -33,6 +33,10 @@ class RegistryHolder:
         self._pool = pool
         self.current = Registry()
         self.refreshed_at = time.monotonic()
+        self._listeners: list[Callable[[Registry], None]] = []
+
+    def when_changed(self, listener: Callable[[Registry], None]) -> None:
+        self._listeners.append(listener)
 
     async def refresh(self) -> None:
         asked_at = time.monotonic()
@@ -41,6 +45,8 @@ class RegistryHolder:
             version = await connection.fetchval("SELECT version FROM registry_version")
         if version != self.current.version:
             self.current = await load_registry(self._pool)
+            for listener in self._listeners:
+                listener(self.current)
         self.refreshed_at = time.monotonic()
 
     async def run_forever(self, poll_seconds: float) -> None:

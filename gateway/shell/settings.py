@@ -23,7 +23,10 @@ PREFIX = "FAREGATE_"
 # Variables that may come as a file's name instead, because files can be kept from other users.
 SECRETS = ("database_url", "gate_master_key")
 # A name ends in its unit, or in its unit and its bound.
-UNITS = {"bytes", "chars", "count", "days", "fen", "lanes", "ms", "requests", "seconds", "taps"}
+UNITS = {
+    "bytes", "chars", "count", "days", "fen", "frames", "lanes", "ms", "requests", "seconds",
+    "streams", "taps",
+}  # fmt: skip
 
 _KEY_BYTES_MIN = 32
 _HIDDEN = "(hidden)"
@@ -144,6 +147,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     requests_in_flight_max: Annotated[
         int, _says("More requests at once are answered 503.", ge=1, le=100_000)
     ] = 1000
+    gate_requests_in_flight_max: Annotated[
+        int, _says("More requests at once of one gate are answered 429.", ge=1, le=100_000)
+    ] = 250
+    streams_max: Annotated[int, _says("More open streams are answered 503.", ge=0, le=100_000)] = (
+        1000
+    )
+    stream_frames_max: Annotated[
+        int,
+        _says("A stream with more unanswered frames is not read until some are.", ge=1, le=10_000),
+    ] = 256
+    stream_ping_seconds: Annotated[
+        int,
+        _says("A stream that does not answer a ping in half this time is closed.", ge=1, le=3600),
+    ] = 30
     queue_taps_max: Annotated[
         int,
         _says("When more taps wait for a batch, a request is answered 503.", ge=1, le=1_000_000),

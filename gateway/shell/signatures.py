@@ -8,16 +8,18 @@ A gate's signature is HMAC-SHA256, in hex, over four lines:
     hex(SHA-256 of the body)
 
 A key's secret is derived from the gateway's master key and the key's id, so the database holds
-none. A token is 256 random bits, so its plain SHA-256 is as safe at rest as a slow hash would be.
+none; what was derived for a key in force is remembered. A token is 256 random bits, so its plain
+SHA-256 is as safe at rest as a slow hash would be.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from secrets import token_bytes, token_hex, token_urlsafe
 
 from gateway.core.registry import Credential, Registry
 from gateway.shell.problems import unauthorized
@@ -26,10 +28,26 @@ KEY_HEADER = "Faregate-Key"
 TIMESTAMP_HEADER = "Faregate-Timestamp"
 SIGNATURE_HEADER = "Faregate-Signature"
 _TIMESTAMP_DIGITS_MAX = 12
+_KEYS_REMEMBERED_MAX = 65_536
 
 
 def gate_secret(master_key: bytes, key_id: str) -> bytes:
     return hmac.digest(master_key, b"faregate gate key\0" + _bytes(key_id), "sha256")
+
+
+class GateSecrets:
+    """The secrets of the keys in force, each derived when it is first used."""
+
+    def __init__(self, master_key: bytes) -> None:
+        # Whoever guesses key ids is checked against this, and so told nothing by the time it takes.
+        self._of_no_key = token_bytes(32)
+        self._of_key = functools.lru_cache(_KEYS_REMEMBERED_MAX)(
+            functools.partial(gate_secret, master_key)
+        )
+
+    def of(self, key_id: str, registry: Registry) -> bytes:
+        """A key's secret, or one that nobody has for an id that was never issued."""
+        return self._of_key(key_id) if key_id in registry.gate_keys else self._of_no_key
 
 
 def sign(secret: bytes, method: str, path: str, timestamp: str, body: bytes) -> str:
@@ -38,17 +56,26 @@ def sign(secret: bytes, method: str, path: str, timestamp: str, body: bytes) -> 
     return hmac.digest(secret, _bytes(text), "sha256").hex()
 
 
+def stream_key(secret: bytes, nonce: bytes) -> bytes:
+    """The key of one stream's frames: a replayed opening meets another nonce, and has no key."""
+    return hmac.digest(secret, b"faregate stream\0" + nonce, "sha256")
+
+
+def frame_mac(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256")
+
+
 def _bytes(text: str) -> bytes:
     """The bytes as they came: aiohttp reads a header or path that is not UTF-8 this way."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def new_token() -> str:
-    return "fg_" + secrets.token_urlsafe(32)
+    return "fg_" + token_urlsafe(32)
 
 
 def new_key_id() -> str:
-    return "gk_" + secrets.token_hex(8)
+    return "gk_" + token_hex(8)
 
 
 def token_sha256(token: str) -> bytes:
@@ -62,7 +89,7 @@ def signing_gate(
     body: bytes,
     *,
     registry: Registry,
-    master_key: bytes,
+    secrets: GateSecrets,
     now: datetime,
     skew_seconds_max: int,
 ) -> str:
@@ -82,7 +109,7 @@ def signing_gate(
             f"{TIMESTAMP_HEADER} is more than {skew_seconds_max} s off; set the gate's clock and "
             "sign again."
         )
-    due = sign(gate_secret(master_key, key_id), method, path, timestamp, body)
+    due = sign(secrets.of(key_id, registry), method, path, timestamp, body)
     is_right = hmac.compare_digest(due.encode(), _bytes(given))
     key = registry.gate_keys.get(key_id)
     if not is_right or key is None or not key.is_valid_at(now):

@@ -49,6 +49,9 @@ REQUEST_SECONDS = _histogram(
 REFUSALS = _counter("faregate_refusals", "Requests refused as a whole, by reason.", "reason")
 IN_FLIGHT = _gauge("faregate_requests_in_flight", "Requests that wait for their answer.")
 
+STREAMS = _gauge("faregate_streams", "Streams that are open.")
+STREAM_FRAMES = _counter("faregate_stream_frames", "Frames of streams answered.", "status")
+
 # Taps, from the door to the disk. Observed once a batch, never once a tap.
 TAPS = _counter("faregate_taps", "Taps answered, by outcome.", "outcome")
 QUEUE_TAPS = _gauge("faregate_queue_taps", "Taps taken in and not yet answered.")
@@ -99,12 +102,17 @@ REGISTRY_AGE_SECONDS = _gauge(
 # Finding a child by its labels costs more than counting does, so each is found once.
 _requests_of = functools.cache(REQUESTS.labels)
 _request_seconds_of = functools.cache(REQUEST_SECONDS.labels)
+_frames_of = functools.cache(STREAM_FRAMES.labels)
 _taps_of = functools.cache(TAPS.labels)
 
 
 def count_request(route: str, status: int, seconds: float) -> None:
     _requests_of(route, str(status)).inc()
     _request_seconds_of(route).observe(seconds)
+
+
+def count_frame(status: int) -> None:
+    _frames_of(str(status)).inc()
 
 
 def count_taps(results: Sequence[TapResult]) -> None:
