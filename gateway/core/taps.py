@@ -137,7 +137,7 @@ class TapResult(Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def needs_person(self) -> bool:
         """Nothing is dropped: these are listed until somebody has looked at them."""
-        return self.incomplete or self.outcome.is_quarantined
+        return self.incomplete or self.outcome in _QUARANTINED
 
 
 def differing_field(first: Tap, second: Tap) -> str | None:

@@ -216,7 +216,7 @@ def kept_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
         ))  # fmt: skip
         parts += (
             _tap_start(
-                10, 16, tap.tap_id.bytes, 8, _microseconds(one.received_at),
+                10, 16, tap.tap_id.bytes, 8, _same_microseconds(one.received_at),
                 4, _days(one.service_day), 1, result.needs_person,
             ),
             _wallet_version(16, one.wallet_id.bytes, 8, one.wallet_version or 0)
@@ -307,6 +307,10 @@ def top_up_rows(
 
 def _microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
+
+
+# All taps of a batch were received at one instant.
+_same_microseconds = lru_cache(maxsize=8)(_microseconds)
 
 
 @lru_cache(maxsize=64)
