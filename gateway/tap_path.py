@@ -34,7 +34,7 @@ async def run_tap_batch(
     """Answer a tap batch. When this returns, everything in the plan is durable.
 
     Raises: store.RACES when another process was first, store.OUTAGES when the database is away.
-            Both are answered by running the batch again.
+            Both are answered by running the batch again, locking after a race.
     """
     days = [log_day(tap.tapped_at, received_at, book, limits) for tap in taps]
     await (log_days or LogDays()).open(connection, days)

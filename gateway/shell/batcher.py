@@ -26,7 +26,8 @@ from gateway.shell.store import OUTAGES, RACES, connect
 
 log = structlog.get_logger()
 
-# The last is whether to lock the wallets first: after a lost race, so that none is lost for ever.
+# The last is whether to lock the wallets first and to look up every id: after a lost race, so that
+# none is lost for ever.
 RunBatch = Callable[[asyncpg.Connection, Sequence[Tap], bool], Awaitable[Plan]]
 _RACES_MAX = 20
 _HOMES_MAX = 100_000

@@ -59,8 +59,8 @@ class TapWork:
         """Load what deciding these taps needs.
 
         Shape:  `days` are the days of the log that the taps are kept on. The settlement clock comes
-                first, so that no day closes until we commit. Wallets are not locked unless asked:
-                saving finds out whether anybody else has changed one.
+                first, so that no day closes until we commit. Wallets are not locked unless asked,
+                nor is each id looked up: saving finds out whether anybody else has changed one.
         """
         tokens = list({tap.media_token for tap in taps})
         connection = self._connection
