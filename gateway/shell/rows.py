@@ -282,6 +282,7 @@ def entry_rows(
 
 
 def _sponsors(fen: dict[str, int]) -> bytes:
+    assert all(account.startswith("sponsor:") for account in fen), fen
     head = Layout("!5i").pack
     names = b"".join(_text(account.removeprefix("sponsor:")) for account in fen)
     amounts = b"".join(_long(8, amount_fen) for amount_fen in fen.values())
