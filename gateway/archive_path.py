@@ -8,6 +8,7 @@ folder is found to hold the same, or it is out and marked as such.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -142,16 +143,16 @@ async def _archive(
     after: Callable[[str], None],
 ) -> Manifest:
     after("locked")
-    writer = DayWriter(folder, day, await work.schema())
-    async for taps in work.taps():
-        writer.add_taps(taps)
-    writer.write(TAPS)
-    after("taps written")
-    async for entries in work.entries():
-        writer.add_entries(entries)
-    writer.write(ENTRIES)
-    after("entries written")
-    manifest, sha256 = writer.seal()
+    with contextlib.closing(DayWriter(folder, day, await work.schema())) as writer:
+        async for taps in work.taps():
+            writer.add_taps(taps)
+        writer.write(TAPS)
+        after("taps written")
+        async for entries in work.entries():
+            writer.add_entries(entries)
+        writer.write(ENTRIES)
+        after("entries written")
+        manifest, sha256 = writer.seal()
     after("sealed")
     async for wallet_days in work.wallet_days_to_remember(late_since):
         # A day that no tap can be of, so that nothing else is ever kept under it.

@@ -179,6 +179,6 @@ def _check_archive(
     for day in days:
         found = list(folder_breaks(archive / str(day.service_day), day))
         breaks += found
-        whole += [] if found else [day]
+        whole += [] if any(one.kind != "archive_extra" for one in found) else [day]
     tallies = [read_manifest(archive, day).tally for day in whole]
     return breaks, ArchivedBooks(archive, whole), tallies

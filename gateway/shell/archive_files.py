@@ -191,7 +191,7 @@ class DayWriter:
         Shape:  a folder that a broken run has put in place already is kept if it holds the same.
         Raises: ArchiveDiffers when it does not, or when the files do not hold what was told.
         """
-        self._session.close()
+        self.close()
         self._staging.unlink()
         tally, place = self._counting.tally(), self._archive / str(self._day)
         if count_day(self._partial) != tally:
@@ -207,6 +207,9 @@ class DayWriter:
         sync_folder(self._archive)
         kept = (place / MANIFEST).read_bytes()
         return msgspec.json.decode(kept, type=Manifest), hashlib.sha256(kept).hexdigest()
+
+    def close(self) -> None:
+        self._session.close()
 
     def _keep(self, place: Path, tally: Tally) -> None:
         found = list(folder_breaks(place, None))

@@ -1,4 +1,4 @@
-"""A town whose days grow old: what goes to the archive, and what the gateway says before and after."""
+"""A town whose days grow old, and what the gateway says of them before and after."""
 
 from __future__ import annotations
 
@@ -50,7 +50,14 @@ class Town:
         self.store.take_wishes([Wish(wallet_id, opens=opens)], moment(0, "05:00"))
 
     def tap(
-        self, name: str, action: str, place: str, day: int, clock: str, *, arrives: int | None = None
+        self,
+        name: str,
+        action: str,
+        place: str,
+        day: int,
+        clock: str,
+        *,
+        arrives: int | None = None,
     ) -> TapResult:
         """`arrives` is the day it comes in, at noon, if that is not its own."""
         network, _, spot = place.partition(" ")
