@@ -247,7 +247,9 @@ async def reading(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def load_archived_days(connection: Connection, through: date = date.max) -> list[ArchivedDay]:
+async def load_archived_days(
+    connection: Connection | asyncpg.Pool, through: date = date.max
+) -> list[ArchivedDay]:
     """The days that are in the archive, oldest first."""
     found = await connection.fetch(
         """SELECT service_day, manifest_sha256, settled_through FROM log_day
