@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import duckdb
 import pytest
 from _stores import MIDNIGHT
@@ -21,7 +19,7 @@ from gateway.core.decide import KeptTap
 from gateway.core.taps import TapOutcome
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
-from gateway.shell.archive_store import DayInUse, NotTheOwner
+from gateway.shell.archive_store import DayInUse
 
 BOOK = load_book(MIDNIGHT)
 LAST_OLD_DAY = 2
@@ -266,32 +264,10 @@ def test_while_an_audit_reads_no_day_is_taken_from_under_it(
     town.check_audit()
 
 
-def test_only_the_owner_of_the_tables_may_archive(town: Town) -> None:
-    name = f"clerk_{urlsplit(town.dsn).path[-8:]}"
-    run = town.store.run
-    run(_as_owner(town, f"CREATE ROLE {name} LOGIN PASSWORD 'clerk'"))
-    run(_as_owner(town, f"GRANT faregate_gateway TO {name}"))
-    parts = urlsplit(town.dsn)
-    server = parts.netloc.rpartition("@")[2]
-    town.dsn = parts._replace(netloc=f"{name}:clerk@{server}").geturl()
-    try:
-        with pytest.raises(NotTheOwner, match="db upgrade"):
-            town.archive(ARCHIVING_DAY)
-    finally:
-        town.dsn = parts.geturl()
-        run(_as_owner(town, f"DROP ROLE {name}"))
-
-
 def test_a_retention_shorter_than_taps_may_be_late_is_refused(town: Town) -> None:
     town.settings = structs.replace(town.settings, retention_days=RETENTION_DAYS - 1)
     with pytest.raises(ArchiveRefused, match="too short"):
         town.archive(ARCHIVING_DAY)
-
-
-async def _as_owner(town: Town, statement: str) -> None:
-    owner = await asyncpg.connect(town.dsn)
-    await owner.execute(statement)
-    await owner.close()
 
 
 def killed_after(step: str):
