@@ -19,6 +19,7 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.taps import TapOutcome
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
+from gateway.shell.store import READ_WALLETS
 
 _ROWS_AT_ONCE = 5_000
 _WALLETS_AT_ONCE = 1_000
@@ -105,7 +106,7 @@ class DayWork:
     async def list_wallets_with_open_legs(self) -> list[Wallet]:
         """Those that rode on the day and have a leg that is neither closed nor charged."""
         found = await self._connection.fetch(
-            f"""SELECT * FROM wallet WHERE open_until IS NOT NULL
+            f"""{READ_WALLETS} WHERE open_until IS NOT NULL
             AND EXISTS (SELECT FROM {self._tap} AS tap WHERE tap.wallet_id = wallet.wallet_id)"""
         )
         return [rows.wallet_from_row(row) for row in found]
@@ -164,7 +165,7 @@ class DayWork:
         )
         openings |= {row["wallet_id"]: rows.opening_from(row["opening"]) for row in kept}
         for row in await self._connection.fetch(
-            "SELECT * FROM wallet WHERE wallet_id = ANY($1::uuid[])", ids
+            f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[])", ids
         ):
             wallet = rows.wallet_from_row(row)
             if wallet.day == self._day:
