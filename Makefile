@@ -56,7 +56,7 @@ docs: .venv/runtime.stamp  ## Write the pages that are made from the code; a tes
 
 # The universal locks hold hashes and no address, so any index or mirror can serve them.
 LOCK := .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --extra embedded --group build
+	--no-emit-index-url --no-header --extra embedded --extra archive --group build
 lock: .venv/dev.stamp  ## Resolve both locks anew; the smaller takes its versions from the larger.
 	$(LOCK) --upgrade --group test --group lint --group load --group lock -o requirements-dev.lock
 	$(LOCK) --upgrade --constraint requirements-dev.lock -o requirements.lock

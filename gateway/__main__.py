@@ -32,6 +32,7 @@ from rich.table import Table
 from fare_rules import RideTap, TariffFaults, load_book
 from gateway import example_city
 from gateway.api import VERSION
+from gateway.archive_path import ArchiveRefused, run_archive
 from gateway.audit_path import run_audit
 from gateway.core.registry import Role
 from gateway.fare_speed import measure_speed
@@ -48,6 +49,8 @@ from gateway.serving import (
 )
 from gateway.settlement_path import CloseRefused, debtor_of, run_settlement_close
 from gateway.shell import migrations, telemetry
+from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing
+from gateway.shell.archive_store import DayInUse, NotTheOwner
 from gateway.shell.embedded_postgres import (
     EmbeddedPostgres,
     PostgresCannotRun,
@@ -169,6 +172,19 @@ def audit() -> int:
         return _run(_audit(settings, dsn))
 
 
+@app.command
+def archive(
+    *,
+    before: Annotated[
+        date | None, Parameter(help="Only days before this one; else all past the retention.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(help="Say which days, and why not more.")] = False,
+) -> int:
+    """Move days older than FAREGATE_RETENTION_DAYS to Parquet files in FAREGATE_ARCHIVE_DIR."""
+    with _database() as (settings, dsn):
+        return _run(_archive(settings, dsn, before, dry_run))
+
+
 @config.command(name="show")
 def config_show() -> int:
     """Print every setting, secrets hidden."""
@@ -245,7 +261,10 @@ def _database(data: Path | None = None, port: int | None = None) -> Iterator[tup
     if data is not None:
         data = data.resolve()
         settlement_dir = data / settings.settlement_dir.name
-        settings = structs.replace(settings, data_dir=data, settlement_dir=settlement_dir)
+        archive_dir = data / settings.archive_dir.name
+        settings = structs.replace(
+            settings, data_dir=data, settlement_dir=settlement_dir, archive_dir=archive_dir
+        )
     if port is not None:
         settings = structs.replace(settings, port=port)
     telemetry.start_logging(settings.log_level, settings.log_format)
@@ -354,7 +373,7 @@ async def _run_demo(settings: Settings, dsn: str) -> int:
         answers = [await client.tap(tap) for tap in taps]
         day = api.book.service_day_of(datetime.fromisoformat(taps[0]["tapped_at"]))
         closed = await client.post("/v1/settlements", {"service_day": day.isoformat()})
-        report = await run_audit(api.pool, api.book)
+        report = await run_audit(api.pool, api.book, settings.archive_dir)
     _out.print(f"\n{len(taps)} taps of {day}")
     for outcome, count in sorted(Counter(one["outcome"] for one in answers).items()):
         _out.print(f"  {outcome:<18}{count:>8}")
@@ -383,6 +402,7 @@ async def _close(settings: Settings, dsn: str, service_day: date) -> int:
             now=datetime.now(UTC),
             folder=settings.settlement_dir,
             debtor=debtor_of(settings),
+            archive=settings.archive_dir,
         )
     except CloseRefused as refused:
         _out.print(str(refused), markup=False)
@@ -396,10 +416,27 @@ async def _close(settings: Settings, dsn: str, service_day: date) -> int:
     return OK
 
 
+async def _archive(settings: Settings, dsn: str, before: date | None, is_dry_run: bool) -> int:
+    try:
+        taken = await run_archive(
+            dsn,
+            settings=settings,
+            book=load_book(settings.tariffs_dir),
+            now=datetime.now(UTC),
+            before=before,
+            is_dry_run=is_dry_run,
+            say=lambda day: _out.print(str(day), markup=False),
+        )
+    except (ArchiveRefused, ArchiveDiffers, DayInUse) as refused:
+        _out.print(str(refused), markup=False)
+        return PROBLEMS_FOUND
+    return PROBLEMS_FOUND if any(day.still_needed for day in taken) else OK
+
+
 async def _audit(settings: Settings, dsn: str) -> int:
     pool = await open_pool(dsn)
     try:
-        report = await run_audit(pool, load_book(settings.tariffs_dir))
+        report = await run_audit(pool, load_book(settings.tariffs_dir), settings.archive_dir)
     finally:
         await pool.close()
     for line in report.lines():
@@ -418,7 +455,9 @@ def main() -> None:
     except TariffFaults as faults:
         print(faults, file=sys.stderr)
         sys.exit(CANNOT_RUN)
-    except (CannotRun, PostgresCannotRun, migrations.MigrationFailed) as error:
+    except (
+        CannotRun, PostgresCannotRun, migrations.MigrationFailed, NotTheOwner, ArchiveMissing
+    ) as error:  # fmt: skip
         print(f"cannot run: {error}", file=sys.stderr)
         sys.exit(CANNOT_RUN)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidParameterValueError, *OUTAGES) as error:

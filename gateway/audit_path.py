@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -12,7 +14,17 @@ from fare_rules import TariffBook
 from gateway.core.audit import Break, audit_wallet
 from gateway.core.taps import TapOutcome
 from gateway.settlement_path import load_settlement_files
+from gateway.shell.archive_files import (
+    ArchivedDay,
+    ArchiveMissing,
+    Tally,
+    folder_breaks,
+    read_manifest,
+    stray_breaks,
+)
+from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.settlement_store import list_settlement_rows
+from gateway.shell.store import load_archived_days, reading
 from gateway.shell.tap_store import load_books
 
 _WALLETS_AT_ONCE = 500
@@ -52,6 +64,7 @@ class AuditReport(Struct, frozen=True):
     taps_count: int
     entries_count: int
     settlements_count: int
+    archived_days_count: int
     rider_fen: int
     operator_fen: int
     bank_fen: int
@@ -76,6 +89,7 @@ class AuditReport(Struct, frozen=True):
             f" quarantined {self.quarantined_count:,}",
             f"entries      {self.entries_count:>14,}",
             f"settlements  {self.settlements_count:>14,}",
+            f"old days     {self.archived_days_count:>14,}   in the archive",
             f"riders hold  {self.rider_fen:>14,} fen",
             f"operators    {self.operator_fen:>14,} fen",
             f"bank         {self.bank_fen:>14,} fen",
@@ -86,22 +100,28 @@ class AuditReport(Struct, frozen=True):
         ]
 
 
-async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
-    """Look at everything in one consistent picture of the database."""
-    breaks: list[Break] = []
+async def run_audit(
+    pool: asyncpg.Pool, book: TariffBook, archive: Path | None = None
+) -> AuditReport:
+    """Look at everything in one consistent picture of the database, archived days included.
+
+    Raises: ArchiveMissing when days are archived and there is nothing to read them with.
+    """
     wallets_count = entries_count = incomplete_count = 0
-    async with (
-        pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
+    async with reading(pool) as connection:
+        days = await load_archived_days(connection)
+        known = [row[0] for row in await connection.fetch("SELECT service_day FROM log_day")]
+        breaks, archived, tallies = _check_archive(archive, days, known)
         after: UUID | None = None
         while chunk := await load_books(connection, after, _WALLETS_AT_ONCE):
-            for books in chunk:
+            for one in chunk:
+                books = archived.joined_to(one)
                 breaks += audit_wallet(books, book)
                 wallets_count += 1
                 entries_count += len(books.entries)
                 incomplete_count += sum(kept.result.incomplete for kept in books.taps)
             after = chunk[-1].wallet.wallet_id
+        breaks += archived.breaks()
         for kind, query in _QUERIES.items():
             breaks += [Break(kind, row[0], "") for row in await connection.fetch(query)]
         taps_count = await connection.fetchval("SELECT count(*) FROM tap")
@@ -120,7 +140,12 @@ async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
         assert sums is not None
     settlements = await list_settlement_rows(pool)
     for row in settlements:
-        files = await load_settlement_files(pool, row.settlement_day, book)
+        try:
+            files = await load_settlement_files(pool, row.settlement_day, book, archive)
+        except ArchiveMissing as missing:
+            subject = f"settlement {row.settlement_day}"
+            breaks.append(Break("settlement_differs", subject, str(missing)))
+            continue
         kept = await pool.fetchval(
             "SELECT manifest FROM settlement_manifest WHERE settlement_day = $1", row.settlement_day
         )
@@ -129,14 +154,31 @@ async def run_audit(pool: asyncpg.Pool, book: TariffBook) -> AuditReport:
             breaks.append(Break("settlement_differs", subject, "it adds up to other files now"))
     return AuditReport(
         wallets_count=wallets_count,
-        taps_count=taps_count,
+        taps_count=taps_count + sum(tally.taps_count for tally in tallies),
         entries_count=entries_count,
         settlements_count=len(settlements),
-        rider_fen=sums[0],
-        operator_fen=sums[1],
-        bank_fen=sums[2],
-        sponsors_fen=sums[3],
+        archived_days_count=len(days),
+        rider_fen=sums[0] + sum(tally.money_fen["riders"] for tally in tallies),
+        operator_fen=sums[1] + sum(tally.money_fen["operators"] for tally in tallies),
+        bank_fen=sums[2] + sum(tally.money_fen["bank"] for tally in tallies),
+        sponsors_fen=sums[3] + sum(tally.money_fen["sponsors"] for tally in tallies),
         incomplete_count=incomplete_count,
-        quarantined_count=quarantined_count,
+        quarantined_count=quarantined_count + sum(tally.quarantined_count for tally in tallies),
         breaks=tuple(breaks),
     )
+
+
+def _check_archive(
+    archive: Path | None, days: Sequence[ArchivedDay], known: Sequence[date]
+) -> tuple[list[Break], ArchivedBooks, list[Tally]]:
+    """Hold each file against its hash; a day that has changed or is missing is not read at all."""
+    if archive is None:
+        return [], ArchivedBooks(archive, days), []
+    breaks = list(stray_breaks(archive, known))
+    whole = []
+    for day in days:
+        found = list(folder_breaks(archive / str(day.service_day), day))
+        breaks += found
+        whole += [] if any(one.kind != "archive_extra" for one in found) else [day]
+    tallies = [read_manifest(archive, day).tally for day in whole]
+    return breaks, ArchivedBooks(archive, whole), tallies

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from fare_rules import TariffBook, load_book
 from gateway.api import VERSION, Api
+from gateway.archive_path import late_days_max
 from gateway.core.decide import Limits, Plan
 from gateway.core.registry import Role
 from gateway.core.taps import Tap
@@ -26,7 +27,7 @@ from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
 from gateway.shell.registry_store import RegistryHolder
-from gateway.shell.settings import Settings
+from gateway.shell.settings import Settings, retention_fault
 from gateway.shell.store import OUTAGES, LogDays, open_pool
 from gateway.shell.web import Door
 from gateway.tap_path import run_tap_batch
@@ -59,6 +60,12 @@ async def prepare_database(settings: Settings, dsn: str) -> None:
 async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncIterator[Api]:
     """Everything that one process needs, started; on leaving, drained and closed."""
     book = load_book(settings.tariffs_dir)
+    # Where the setting says how late, it was held against the retention when it was read.
+    late_days = late_days_max(settings, book)
+    if not settings.tap_age_days_max and (
+        fault := retention_fault(settings, late_days, "the tariff")
+    ):
+        raise CannotRun(fault)
     await prepare_database(settings, dsn)
     _say_what_runs(settings)
     pool = await open_pool(dsn, connections_count_max=settings.pool_connections_count_max)

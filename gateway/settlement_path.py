@@ -49,6 +49,7 @@ async def run_settlement_close(
     now: datetime,
     folder: Path,
     debtor: Debtor,
+    archive: Path | None = None,
 ) -> tuple[Settlement, list[Path]]:
     """Settle everything up to a service day. Doing it again gives the same bytes.
 
@@ -63,7 +64,7 @@ async def run_settlement_close(
     settlement: Settlement | None = None
     for row in await list_settlement_rows(pool):
         if row.settlement_day == service_day or not row.is_saved:
-            settlement, files = await _add_up(pool, row, book)
+            settlement, files = await _add_up(pool, row, book, archive)
             await save_settlement(pool, settlement, files["manifest.json"])
             paths = write_settlement(folder / str(row.settlement_day), dict(files))
         if row.settlement_day == service_day:
@@ -118,9 +119,9 @@ async def _close_clock(
 
 
 async def _add_up(
-    pool: asyncpg.Pool, row: SettlementRow, book: TariffBook
+    pool: asyncpg.Pool, row: SettlementRow, book: TariffBook, archive: Path | None
 ) -> tuple[Settlement, dict[str, bytes]]:
-    lines = await load_lines(pool, row)
+    lines = await load_lines(pool, row, archive)
     parties = parties_of(row)
     operators = {operator.operator_id: operator for operator in parties.operators}
     settlement = settle(
@@ -146,16 +147,20 @@ async def _add_up(
     return settlement, files
 
 
-async def list_settlements(pool: asyncpg.Pool, book: TariffBook) -> list[Settlement]:
+async def list_settlements(
+    pool: asyncpg.Pool, book: TariffBook, archive: Path | None = None
+) -> list[Settlement]:
     """Every settlement so far, added up afresh."""
-    return [(await _add_up(pool, row, book))[0] for row in await list_settlement_rows(pool)]
+    return [
+        (await _add_up(pool, row, book, archive))[0] for row in await list_settlement_rows(pool)
+    ]
 
 
 async def load_settlement_files(
-    pool: asyncpg.Pool, service_day: date, book: TariffBook
+    pool: asyncpg.Pool, service_day: date, book: TariffBook, archive: Path | None = None
 ) -> dict[str, bytes] | None:
-    """A settlement's files, made again from the ledger; None when the day is not closed."""
+    """A settlement's files, made again from ledger and archive; None if the day is not closed."""
     for row in await list_settlement_rows(pool):
         if row.settlement_day == service_day:
-            return (await _add_up(pool, row, book))[1]
+            return (await _add_up(pool, row, book, archive))[1]
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import date
 
 from aiohttp import web
@@ -15,6 +17,7 @@ from gateway.settlement_path import (
     load_settlement_files,
     run_settlement_close,
 )
+from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
 from gateway.shell.web import Caller, answer
@@ -24,6 +27,16 @@ class CloseWish(Struct, frozen=True, forbid_unknown_fields=True):
     """The service day up to which everything is to be settled."""
 
     service_day: date
+
+
+@contextlib.contextmanager
+def _archive_at_hand() -> Iterator[None]:
+    try:
+        yield
+    except ArchiveMissing as missing:
+        raise Problem(
+            503, "archive-missing", "The archive cannot be read", str(missing)
+        ) from missing
 
 
 class SettlementRequests:
@@ -43,6 +56,7 @@ class SettlementRequests:
                 now=now(),
                 folder=self._given.settings.settlement_dir,
                 debtor=debtor_of(self._given.settings),
+                archive=self._given.settings.archive_dir,
             )
         except CloseRefused as refused:
             raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
@@ -52,14 +66,21 @@ class SettlementRequests:
         self, _request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        return answer(encode(await list_settlements(self._given.pool, self._given.book), JSON))
+        with _archive_at_hand():
+            found = await list_settlements(
+                self._given.pool, self._given.book, self._given.settings.archive_dir
+            )
+        return answer(encode(found, JSON))
 
     async def get_settlement_file(
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
         day = day_of(request)
-        files = await load_settlement_files(self._given.pool, day, self._given.book)
+        with _archive_at_hand():
+            files = await load_settlement_files(
+                self._given.pool, day, self._given.book, self._given.settings.archive_dir
+            )
         content = (files or {}).get(request.match_info["name"])
         if content is None:
             raise not_found("No such file: the day is not closed, or has no file of this name.")

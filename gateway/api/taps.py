@@ -16,6 +16,7 @@ from gateway.shell import tap_store
 from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
 from gateway.shell.messages import JSON, encode, read_message, read_taps
 from gateway.shell.problems import Problem, busy, not_found
+from gateway.shell.store import load_archived_days
 from gateway.shell.web import Caller, answer
 
 REPEATS_HEADER = "Faregate-Repeats"
@@ -135,18 +136,27 @@ class TapRequests:
         return None
 
     async def get_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
-        kept = await tap_store.load_kept(self._given.pool, uuid_of(request, "tap_id"))
-        if kept is None or not self._may_see(kept, caller):
-            raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        kept = await self._load_kept(uuid_of(request, "tap_id"), caller)
         return answer(encode(kept.result, JSON))
 
     async def explain_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         tap_id = uuid_of(request, "tap_id")
-        kept = await tap_store.load_kept(self._given.pool, tap_id)
-        if kept is None or not self._may_see(kept, caller):
-            raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        await self._load_kept(tap_id, caller)
         return answer(
             encode(await run_explanation(self._given.pool, tap_id, self._given.book), JSON)
+        )
+
+    async def _load_kept(self, tap_id: UUID, caller: Caller) -> KeptTap:
+        kept = await tap_store.load_kept(self._given.pool, tap_id)
+        if kept is not None and self._may_see(kept, caller):
+            return kept
+        days = await load_archived_days(self._given.pool)
+        if not days:
+            raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        raise not_found(
+            f"No such tap is kept here. If it was made on {days[-1].service_day} or before, it may "
+            "have been answered and archived: look in the archive. If it is newer and the gate has "
+            "sent it, send it again."
         )
 
     def _may_see(self, kept: KeptTap, caller: Caller) -> bool:

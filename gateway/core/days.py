@@ -279,6 +279,11 @@ def _concerned(days: Sequence[WalletDay], tap_day: date) -> tuple[WalletDay, ...
     return tuple(each for each in days if each.day >= first)
 
 
+def closing(day: WalletDay, book: TariffBook) -> Opening:
+    """What is remembered of each media when a day ends, before time takes any of it away."""
+    return {token: rider.state for token, rider in fold_days([day], book).riders.items()}
+
+
 def swept(
     riders: Riders, book: TariffBook, swept_until: datetime | None
 ) -> dict[tuple[UUID, str], Charge]:

@@ -27,13 +27,14 @@ def write_settlement(folder: Path, files: dict[str, bytes]) -> list[Path]:
             )
     for path, content in paths.items():
         if not path.exists():
-            _write_whole(path, content)
+            write_whole(path, content)
         # Also for a file found there: a crash may have come between its renaming and this.
-        _sync_folder(folder)
+        sync_folder(folder)
     return list(paths)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole, or not at all."""
     # Its own name for each writer, so that two at once cannot write into each other's.
     handle, partial = mkstemp(prefix=".partial-", dir=path.parent)
     try:
@@ -47,7 +48,8 @@ def _write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

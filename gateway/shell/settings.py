@@ -30,6 +30,7 @@ UNITS = {
 
 _KEY_BYTES_MIN = 32
 _HIDDEN = "(hidden)"
+_LOOK_BACK_DAYS = 2
 
 
 class SettingsWrong(ValueError):
@@ -86,13 +87,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         Path,
         _says(
-            "The folder of the embedded server, its keys and the settlement files.",
+            "The folder of the embedded server, its keys, settlement files and archive.",
             default="/var/lib/faregate for root, else ~/.local/share/faregate",
         ),
     ] = field(default_factory=_data_dir)
     settlement_dir: Annotated[
         Path, _says("The folder of the settlement files, seen from the data folder.")
     ] = Path("settlement")
+    archive_dir: Annotated[
+        Path, _says("The folder of archived days, seen from the data folder.")
+    ] = Path("archive")
     tariffs_dir: Annotated[
         Path,
         _says(
@@ -124,6 +128,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             le=36_600,
         ),
     ] = 0
+
+    retention_days: Annotated[
+        int,
+        _says(
+            "How long taps and entries stay in the database and a repeat is recognised, before "
+            "`faregate archive` may take them.",
+            ge=3,
+            le=40_000,
+        ),
+    ] = 400
 
     # The limits of one request.
     body_bytes_max: Annotated[
@@ -256,7 +270,25 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         faults = _contradictions(settings)
     if faults:
         raise SettingsWrong(faults)
-    return structs.replace(settings, settlement_dir=settings.data_dir / settings.settlement_dir)
+    return structs.replace(
+        settings,
+        settlement_dir=settings.data_dir / settings.settlement_dir,
+        archive_dir=settings.data_dir / settings.archive_dir,
+    )
+
+
+def retention_fault(settings: Settings, late_days: int, cause: str) -> str | None:
+    """Say so if a tap may come later than its day is sure to be kept.
+
+    A late tap looks back to the day before its own, and a change of clocks may move it by another.
+    """
+    if settings.retention_days >= late_days + _LOOK_BACK_DAYS:
+        return None
+    return (
+        f"{_variable('retention_days')}: {settings.retention_days} is too short: {cause} lets a "
+        f"tap come {late_days} days late, and it looks back {_LOOK_BACK_DAYS} more. "
+        f"Keep {late_days + _LOOK_BACK_DAYS} days or more, or take taps for fewer."
+    )
 
 
 def settings_table(settings: Settings) -> list[SettingRow]:
@@ -361,13 +393,17 @@ def _key_from_text(text: str) -> SecretKey:
 
 
 def _contradictions(settings: Settings) -> list[str]:
+    faults = []
     if settings.request_taps_max > settings.queue_taps_max:
-        return [
+        faults.append(
             f"{_variable('queue_taps_max')}: {settings.queue_taps_max} is less than "
             f"{_variable('request_taps_max')}, {settings.request_taps_max}: "
             "a full request could never be queued. Raise the one or lower the other."
-        ]
-    return []
+        )
+    age_days_max = settings.tap_age_days_max
+    if fault := retention_fault(settings, age_days_max, _variable("tap_age_days_max")):
+        faults.append(fault)
+    return faults
 
 
 def _meta(setting: structs.FieldInfo) -> Meta:

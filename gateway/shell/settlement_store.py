@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from pathlib import Path
 
 import asyncpg
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.ledger import entry_id
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
+from gateway.shell.archive_files import ENTRIES, ArchivedDay, paths_of, read_settled_entries
+from gateway.shell.store import Connection, load_archived_days, reading
 
 
 class SettlementRow(Struct, frozen=True):
@@ -104,8 +108,45 @@ async def list_settlement_rows(pool: asyncpg.Pool) -> list[SettlementRow]:
     return [SettlementRow(**row) for row in found]
 
 
-async def load_lines(pool: asyncpg.Pool, row: SettlementRow) -> list[SettledLine]:
-    found = await pool.fetch(
+async def load_lines(
+    pool: asyncpg.Pool, row: SettlementRow, archive: Path | None
+) -> list[SettledLine]:
+    """What one close settles, from the ledger and from the archive.
+
+    Raises: ArchiveMissing when some of it is archived, and the archive cannot be read.
+    """
+    async with reading(pool) as connection:
+        lines = await _load_ledger_lines(connection, row)
+        archived = [
+            day
+            for day in await load_archived_days(connection, row.settlement_day)
+            if day.settled_through is not None
+            and (row.days_after is None or day.settled_through > row.days_after)
+        ]
+    if archived:
+        lines += await asyncio.to_thread(_read_archived_lines, archive, archived, row)
+    return lines
+
+
+def _read_archived_lines(
+    archive: Path | None, days: list[ArchivedDay], row: SettlementRow
+) -> list[SettledLine]:
+    paths = paths_of(archive, days, ENTRIES)
+    return [
+        msgspec.convert(
+            {
+                "entry_id": entry.entry_id,
+                "amount_fen": entry.operator_fen,
+                **structs.asdict(entry),
+            },
+            SettledLine,
+        )
+        for entry in read_settled_entries(paths, row.days_after, row.settlement_day)
+    ]
+
+
+async def _load_ledger_lines(connection: Connection, row: SettlementRow) -> list[SettledLine]:
+    found = await connection.fetch(
         """SELECT kind, tap_id, cause_id, operator_id, product_id, service_day,
             settlement_day, effective_at, recorded_at, ride_count,
             operator_fen AS amount_fen

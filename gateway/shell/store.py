@@ -19,6 +19,7 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, Wish
 from gateway.core.wallets import Media, Wallet
 from gateway.shell import rows
+from gateway.shell.archive_files import ArchivedDay
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -232,6 +233,30 @@ class SweepWork:
     ) -> None:
         known = {wallet.wallet_id: wallet for wallet in loaded}
         await save_wallets_and_entries(self._connection, wallets, entries, now, known)
+
+
+@asynccontextmanager
+async def reading(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
+    """One consistent picture of the log and the ledger, of which no day is archived meanwhile."""
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        # Before the first look, so that the picture is of after the lock.
+        await connection.execute("LOCK TABLE tap, journal_entry IN ACCESS SHARE MODE")
+        yield connection
+
+
+async def load_archived_days(
+    connection: Connection | asyncpg.Pool, through: date = date.max
+) -> list[ArchivedDay]:
+    """The days that are in the archive, oldest first."""
+    found = await connection.fetch(
+        """SELECT service_day, manifest_sha256, settled_through FROM log_day
+        WHERE archived_at IS NOT NULL AND service_day <= $1 ORDER BY service_day""",
+        through,
+    )
+    return [ArchivedDay(**row) for row in found]
 
 
 @asynccontextmanager

@@ -142,8 +142,13 @@ async def tap_work(connection: asyncpg.Connection) -> AsyncIterator[TapWork]:
 async def _read_days(
     connection: Connection | asyncpg.Pool, wallets: Sequence[Wallet], since: Sequence[date]
 ) -> dict[UUID, LoadedDays]:
-    """Days of wallets up to their newest, from the last one with taps up to the first asked."""
+    """Days of wallets up to their newest, from the last one with taps up to the first asked.
+
+    Where that one is archived, the day after it stands in: it has no taps, and its opening is what
+    was remembered then.
+    """
     ids = [wallet.wallet_id for wallet in wallets]
+    asked = dict(zip(ids, since, strict=True))
     openings: dict[tuple[UUID, date], Opening] = {
         (row["wallet_id"], row["day"]): rows.opening_from(row["opening"])
         for row in await connection.fetch(_READ_OPENINGS, ids)
@@ -152,9 +157,17 @@ async def _read_days(
         if wallet.day is not None:
             openings[wallet.wallet_id, wallet.day] = wallet.opening
     taps: dict[UUID, dict[date, list[RideTap]]] = {}
+    bases: dict[UUID, date] = {}
     for row in await connection.fetch(_READ_DAYS, ids, since, _LET_THROUGH):
         days = taps.setdefault(row["wallet_id"], {})
         days.setdefault(row["service_day"], []).append(rows.facts_from_row(row))
+    for wallet_id, day in sorted(openings):
+        if day <= asked[wallet_id]:
+            found = taps.setdefault(wallet_id, {})
+            if day not in found and min(found, default=date.max) > asked[wallet_id]:
+                bases[wallet_id] = day
+    for wallet_id, day in bases.items():
+        taps[wallet_id][day] = []
     return {
         wallet_id: LoadedDays(
             first,
@@ -163,7 +176,7 @@ async def _read_days(
                 for day, found in sorted(taps.get(wallet_id, {}).items())
             ),
         )
-        for wallet_id, first in zip(ids, since, strict=True)
+        for wallet_id, first in asked.items()
     }
 
 

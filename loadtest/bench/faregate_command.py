@@ -22,6 +22,7 @@ def environment(stage: Stage, **settings: object) -> dict[str, str]:
         "FAREGATE_LOG_LEVEL": "warning",
         # The days of the race lie in the past, because it runs through one in minutes.
         "FAREGATE_TAP_AGE_DAYS_MAX": "36500",
+        "FAREGATE_RETENTION_DAYS": "40000",
         **{f"FAREGATE_{name.upper()}": str(value) for name, value in settings.items()},
     }
 

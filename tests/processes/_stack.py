@@ -58,6 +58,7 @@ class Gateway:
             "FAREGATE_GATE_MASTER_KEY": "ab" * 32,
             "FAREGATE_PORT": str(self.port),
             "FAREGATE_TAP_AGE_DAYS_MAX": "36500",
+            "FAREGATE_RETENTION_DAYS": "40000",
             "FAREGATE_REGISTRY_POLL_MS": "50",
             "FAREGATE_METRICS_PUBLIC": "true",
             **variables,

@@ -14,7 +14,7 @@ def test_help_and_version_are_answered() -> None:
     assert run_faregate("--version").stdout.strip() == "0.1.0"
     shown = run_faregate("--help")
     assert shown.returncode == 0
-    for command in ("serve", "run", "demo", "demo-stack", "settle", "audit", "config", "db"):
+    for command in ("serve", "run", "demo", "demo-stack", "settle", "audit", "archive", "config"):
         assert command in shown.stdout
 
 

@@ -55,6 +55,13 @@ def test_an_unknown_name_is_an_error_with_the_likely_one():
     assert "faregate config show" in faults(FAREGATE_XYZZY_PLUGH="1")[0]
 
 
+def test_a_tap_may_not_come_later_than_its_day_is_kept():
+    [fault] = faults(FAREGATE_TAP_AGE_DAYS_MAX="30", FAREGATE_RETENTION_DAYS="31")
+    assert "FAREGATE_RETENTION_DAYS: 31 is too short" in fault
+    assert "Keep 32 days or more" in fault
+    read_settings({"FAREGATE_TAP_AGE_DAYS_MAX": "30", "FAREGATE_RETENTION_DAYS": "32"})
+
+
 def test_all_faults_come_at_once():
     assert len(faults(FAREGATE_PROT="1", FAREGATE_PORT="x", FAREGATE_LOG_FORMAT="xml")) == 3
 
