@@ -24,7 +24,7 @@ from loadtest.bench.results import append_results, machine
 from loadtest.bench.skew_race import race_one_operator, race_one_wallet
 from loadtest.bench.soak_race import SOAK_SECONDS, race_soak
 from loadtest.bench.stage import Stage
-from loadtest.bench.table import ON_DEMAND, ROWS, Measured, lines_of
+from loadtest.bench.table import ON_DEMAND, ROWS, Line, Measured, lines_of
 
 _CALIBRATION_SECONDS = 2.0
 _ROWS_HELP = "such as P1,P4; only when asked for: K, the soak, and growth, which has no row"
@@ -98,6 +98,10 @@ async def _race(wish: Wish) -> int:
         day = datetime.now(UTC).date()
         command = " ".join(("make bench", *sys.argv[1:]))
         append_results(command, f"PostgreSQL {version}", printed, day=day)
+    return _exit_code(lines, is_audited=is_audited)
+
+
+def _exit_code(lines: Sequence[Line], *, is_audited: bool) -> int:
     return 0 if is_audited and all(line.is_ok() for line in lines) else 1
 
 
