@@ -54,8 +54,10 @@ def _wish(arguments: Sequence[str] | None) -> Wish:
     parser.add_argument("--wallets", type=int, default=300_000)
     parser.add_argument("--no-results", action="store_true", help="leave RESULTS.md alone")
     parser.add_argument("--soak-seconds", type=float, default=SOAK_SECONDS, help="of row K")
-    parser.add_argument("--growth-wallets", type=_numbers, default=list(WALLETS))
-    parser.add_argument("--growth-taps", type=_numbers, default=list(TAPS))
+    parser.add_argument(
+        "--growth-wallets", type=_numbers, default=list(WALLETS), help="such as 10000,300000"
+    )
+    parser.add_argument("--growth-taps", type=_numbers, default=list(TAPS), help="stored before")
     return parser.parse_args(arguments, namespace=Wish())
 
 

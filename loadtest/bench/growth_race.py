@@ -90,6 +90,8 @@ async def _measure(stage: Stage, what: str, size: int, rounds_count: int, second
         await engine.order(seconds=WARM_SECONDS)
         turn = engine_turn(stage, engine, seconds)
         turns = Turn(tuple([await turn() for _ in range(rounds_count)]))
+    # The taps of a small city, played this fast, may reach into the following day.
+    stage.next_day()
     return Point(
         what,
         size,
