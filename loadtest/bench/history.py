@@ -8,13 +8,13 @@ before it, as archiving would.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import asyncpg
 
 # How a copy's value differs, by the column's name; what is not named is copied as it is. $1 is the
-# copy's day, $2 how many days it lies before the first one.
+# copy's day, $2 its number, which no other copy has: it keeps their ids apart.
 _CHANGED = {
     **dict.fromkeys(
         ("tap_id", "cause_id", "wallet_id"),
@@ -23,7 +23,7 @@ _CHANGED = {
     **dict.fromkeys(("service_day", "settlement_day"), "$1::date"),
     **dict.fromkeys(
         ("tapped_at", "received_at", "effective_at", "recorded_at"),
-        "{column} - $2::int * interval '1 day'",
+        "{column} - ($3::date - $1::date) * interval '1 day'",
     ),
     "sequence": "{column} - $2::int * 86400000000",
 }
@@ -31,18 +31,18 @@ _TABLES = {"tap": "true", "gate_sequence": "true", "journal_entry": "tap_id IS N
 _COPIERS = 2
 
 
-async def copy_day(dsn: str, first: date, copies: Sequence[date]) -> None:
-    """Copy one service day to earlier ones."""
-    waiting = list(copies)
+async def copy_day(dsn: str, first: date, copies: Mapping[int, date]) -> None:
+    """Copy one service day to earlier ones: by the copy's number, the day it becomes part of."""
+    waiting = list(copies.items())
 
     async def copy_some() -> None:
         connection = await asyncpg.connect(dsn)
         while waiting:
-            day = waiting.pop()
+            number, day = waiting.pop()
             await connection.execute("SELECT open_log_day($1)", day)
             for table, condition in _TABLES.items():
                 statement = await _copy_statement(connection, table, condition)
-                await connection.execute(statement, day, (first - day).days, first)
+                await connection.execute(statement, day, number, first)
         await connection.close()
 
     await asyncio.gather(*(copy_some() for _ in range(_COPIERS)))

@@ -12,10 +12,8 @@ from loadtest.bench.faregate_command import faregate
 from loadtest.bench.history import copy_day, count_taps, forget
 from loadtest.bench.processes import Runner
 from loadtest.bench.rounds import Run, race, ratios
-from loadtest.bench.stage import Stage
+from loadtest.bench.stage import HISTORY_DAYS, Stage
 from loadtest.bench.table import Measured
-
-HISTORY_DAYS = 50
 
 
 async def race_history(
@@ -28,7 +26,7 @@ async def race_history(
         await engine.order(seconds=seconds)
     days = [first.date() - timedelta(days=n) for n in range(HISTORY_DAYS, 0, -1)]
     started_at = time.monotonic()
-    await copy_day(full.dsn, first.date(), days)
+    await copy_day(full.dsn, first.date(), dict(enumerate(reversed(days), 1)))
     copied = await count_taps(full.dsn, first.date()) * HISTORY_DAYS
     yield f"    {copied:,} taps of history, copied in {time.monotonic() - started_at:.0f} s"
     day = full.next_day().isoformat()

@@ -25,30 +25,48 @@ CONNECTIONS = 64
 # The gateway takes a signature for 300 s.
 _SIGNED_SECONDS_MAX = 100
 _OUTCOME = re.compile(rb'"outcome":"(\w+)"')
-_FIRST_REQUESTS_PER_SECOND = {"single": 5_000, "batch": 150}
+_FIRST_REQUESTS_PER_SECOND = {"single": 5_000, "batch": 150, "stream": 15_000}
 
 
 class Gates:
-    """All gates of a city on a few connections."""
+    """All gates of a city on a few connections. Other doors have other requests and pools."""
+
+    under_way = CONNECTIONS
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self._port: int = facts["port"]
-        self._requests = _all_requests(facts)
+        city = City(riders_count=facts["wallets_count"])
+        self.taps = city.stream(
+            datetime.fromisoformat(facts["starts_at"]),
+            facts["wallets_count"] * CITY_TAPS_PER_SECOND_PER_WALLET,
+        )
+        gates = city.registry()["gates"]
+        self.signers = {g["gate_id"]: g.get("concentrator_id", g["gate_id"]) for g in gates}
+        self._requests = self._prepare(facts)
         self._per_second: float = _FIRST_REQUESTS_PER_SECOND[facts["form"]]
-        self._left: list[bytes] = []
+        self._left: list[Any] = []
         self._made_at = 0.0
+
+    def _prepare(self, facts: dict[str, Any]) -> Iterator[Any]:
+        keys = load_keys(facts["keys"])
+        if facts["form"] == "single":
+            return single_requests(self.taps, keys)
+        return batch_requests(self.taps, keys, self.signers)
+
+    def _pool(self) -> Any:
+        return HttpPool()
 
     async def run(self, *, loop: str, **order: Any) -> dict[str, Any]:
         return await (self.run_closed if loop == "closed" else self.run_open)(**order)
 
     async def run_closed(self, *, seconds: float) -> dict[str, Any]:
         """Each connection sends as soon as it has been answered."""
-        ready = self._make(int(self._per_second * seconds * 1.2) + CONNECTIONS)
-        pool = HttpPool()
+        ready = self._make(int(self._per_second * seconds * 1.2) + self.under_way)
+        pool = self._pool()
         await pool.open("127.0.0.1", self._port, CONNECTIONS)
         answers: list[tuple[int, bytes]] = []
         ended = asyncio.get_running_loop().create_future()
-        under_way = CONNECTIONS
+        under_way = self.under_way
         until = 0.0
 
         def send() -> None:
@@ -69,7 +87,7 @@ class Gates:
         gc.freeze()
         cpu_before, started_at = time.process_time(), time.perf_counter()
         until = started_at + seconds
-        for _ in range(CONNECTIONS):
+        for _ in range(self.under_way):
             send()
         await ended
         elapsed = time.perf_counter() - started_at
@@ -78,7 +96,7 @@ class Gates:
         pool.close()
         self._left = list(ready)
         self._per_second = len(answers) / elapsed
-        outcomes = _outcomes(answers)
+        outcomes = self._outcomes(answers)
         taps_count = sum(outcomes.values())
         return {
             "taps_count": taps_count,
@@ -93,7 +111,7 @@ class Gates:
         """Send by a schedule, whatever the gateway does."""
         planned = [Phase(*phase) for phase in phases]
         ready = self._make(int(sum(each.per_second * each.seconds for each in planned) * 1.1) + 500)
-        pool = HttpPool()
+        pool = self._pool()
         await pool.open("127.0.0.1", self._port, connections)
         gc.collect()
         gc.freeze()
@@ -103,36 +121,22 @@ class Gates:
         self._left = list(ready)
         return {"phases": reports}
 
-    def _make(self, count: int) -> Iterator[bytes]:
+    def _make(self, count: int) -> Iterator[Any]:
         if time.monotonic() > self._made_at + _SIGNED_SECONDS_MAX:
             self._left = []
         self._made_at = time.monotonic()
         self._left += islice(self._requests, max(0, count - len(self._left)))
         return iter(self._left)
 
-
-def _all_requests(facts: dict[str, Any]) -> Iterator[bytes]:
-    city = City(riders_count=facts["wallets_count"])
-    keys = load_keys(facts["keys"])
-    stream = city.stream(
-        datetime.fromisoformat(facts["starts_at"]),
-        facts["wallets_count"] * CITY_TAPS_PER_SECOND_PER_WALLET,
-    )
-    if facts["form"] == "single":
-        return single_requests(stream, keys)
-    gates = city.registry()["gates"]
-    signers = {gate["gate_id"]: gate.get("concentrator_id", gate["gate_id"]) for gate in gates}
-    return batch_requests(stream, keys, signers)
-
-
-def _outcomes(answers: list[tuple[int, bytes]]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for status, said in answers:
-        if status == 200:
-            found.update(name.decode() for name in _OUTCOME.findall(said))
-        else:
-            found[f"status {status}"] += 1
-    return found
+    @staticmethod
+    def _outcomes(answers: list[tuple[int, bytes]]) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for status, said in answers:
+            if status == 200:
+                found.update(name.decode() for name in _OUTCOME.findall(said))
+            else:
+                found[f"status {status}"] += 1
+        return found
 
 
 async def main() -> None:

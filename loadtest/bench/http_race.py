@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from loadtest.bench.engine_race import WARM_SECONDS, assert_all_taken, cost_lines
 from loadtest.bench.gateway_process import GatewayProcess, serving
@@ -12,32 +13,45 @@ from loadtest.bench.rounds import Contender, Run, costs, race, ratios
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Measured
 
-CLIENT = "loadtest.bench.http_client"
-# The form of a request, its row, and its place in the row of CPU costs.
-FORMS = {"batch": ("P3", 1), "single": ("P4", 2)}
+
+class Form(NamedTuple):
+    """How taps come in: the runner of the gates, its row, and its place in the row of CPU costs."""
+
+    row_id: str
+    client: str
+    cost_position: int | None
+
+
+_HTTP = "loadtest.bench.http_client"
+FORMS = {
+    "batch": Form("P3", _HTTP, 1),
+    "single": Form("P4", _HTTP, 2),
+    "stream": Form("P5", "loadtest.bench.stream_client", None),
+}
 
 
 async def race_http(
     stage: Stage, peer: Peer, form: str, rounds_count: int, seconds: float
 ) -> AsyncIterator[Measured | str]:
-    """P3 or P4, and what a tap cost, which P10 says."""
-    row_id, position = FORMS[form]
+    """P3, P4 or P5, and what a tap cost, which P10 says of those two over HTTP."""
+    row_id, client, position = FORMS[form]
     async with serving(stage) as gateway:
         facts = stage.city_facts(port=gateway.port, form=form, keys=str(stage.keys_path))
-        async with Runner(CLIENT, **facts) as gates:
+        async with Runner(client, **facts) as gates:
             await gates.order(loop="closed", seconds=WARM_SECONDS)
             rounds = await race(
                 {
-                    f"HTTP {form}": http_turn(stage, gateway, gates, seconds),
+                    form: http_turn(stage, gateway, gates, seconds),
                     "A": peer.turn(stage, seconds),
                 },
                 rounds_count,
             )
     for line in cost_lines(rounds):
         yield line
-    yield Measured(row_id, 0, ratios(rounds, f"HTTP {form}", "A"))
-    cpu = costs(rounds, f"HTTP {form}", "gateway_cpu_seconds", scale=1e6)
-    yield Measured("P10", position, cpu)
+    yield Measured(row_id, 0, ratios(rounds, form, "A"))
+    if position is not None:
+        cpu = costs(rounds, form, "gateway_cpu_seconds", scale=1e6)
+        yield Measured("P10", position, cpu)
 
 
 def http_turn(stage: Stage, gateway: GatewayProcess, gates: Runner, seconds: float) -> Contender:

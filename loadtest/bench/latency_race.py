@@ -29,6 +29,7 @@ class Door(NamedTuple):
 
 
 HTTP = Door("loadtest.bench.http_client", "single", "L")
+STREAM = Door("loadtest.bench.stream_client", "stream", "S")
 
 
 async def race_latency(stage: Stage, door: Door, seconds: float) -> AsyncIterator[Measured | str]:

@@ -24,6 +24,8 @@ COMPANY = "company "
 COMPANY_MEDIA_COUNT = 8
 COMPANIES_COUNT = 12
 _DAYS_MAX = 60
+# Before the race's days lie those of which only the history is wanted; wallets are older still.
+HISTORY_DAYS = 50
 
 
 def company_token(company: int, number: int) -> str:

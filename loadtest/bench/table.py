@@ -79,7 +79,12 @@ ROWS: Mapping[str, Row] = {
     "O refusal": _latency("the same: time to a refusal with Retry-After, p99", 10),
     "O memory": Row("the same: growth of the gateway", _ceilings("MB", (200, 100))),
     "O after": _latency("p99 in the second that begins 5 s after", 25),
+    "K memory": Row("soak at 70 %: growth of the gateway", _ceilings("MB", (60, 20))),
+    "K p99": Row("the same: p99, last third ÷ first", _ceilings("", (1.5, 1.1))),
+    "K table": Row("the same: size of the wallets' table", _ceilings("", (1.15, 1.02))),
 }
+# These take long, so they are run only when they are asked for.
+ON_DEMAND = frozenset({"K memory", "K p99", "K table"})
 
 
 class Measured(NamedTuple):

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -28,6 +28,7 @@ from loadtest.bench.stage import (
     COMPANIES_COUNT,
     COMPANY,
     COMPANY_MEDIA_COUNT,
+    HISTORY_DAYS,
     MASTER_KEY,
     Stage,
     company_token,
@@ -81,7 +82,8 @@ def _open_folder() -> Path:
 async def _load(made: Stage) -> None:
     """Fill the template: each copy of it begins with the same city, analyzed and written out."""
     await migrations.upgrade(made.dsn)
-    await load_city(made.dsn, made.wallets_count, made.first_day, made.keys_path)
+    opened_at = made.first_day - timedelta(days=HISTORY_DAYS + 10)
+    await load_city(made.dsn, made.wallets_count, opened_at, made.keys_path)
     async with made.connected() as connection:
         await connection.execute("CREATE EXTENSION pg_stat_statements")
         await connection.execute("VACUUM ANALYZE")
