@@ -18,7 +18,7 @@ from loadtest.feed import Feed
 from loadtest.keys_file import KeysFile
 from loadtest.objectives import judge
 from loadtest.records import Recorder
-from loadtest.shapes import SHAPES, USERS, Shape
+from loadtest.shapes import SHAPES, USERS, WARM, Shape
 from loadtest.users.desks import Desk
 from loadtest.users.gates import TAPS_PER_SECOND, GateLine
 from loadtest.users.night_buses import NightBus
@@ -53,6 +53,8 @@ def prepare(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     if not options.keys:
         sys.exit("--keys FILE is missing: make it with python -m loadtest.register")
+    if isinstance(environment.runner, WorkerRunner):
+        environment.runner.register_message(WARM, lambda **_: environment.stats.reset_all())
     NightBus.fixed_count = _parts_count(environment)
     Desk.fixed_count = options.desks if options.token_file else 0
     if not Desk.fixed_count:

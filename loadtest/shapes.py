@@ -7,6 +7,7 @@ long the run takes.
 from collections.abc import Callable
 
 from locust import LoadTestShape
+from locust.runners import MasterRunner
 
 from loadtest.city.hours import rate_at
 from loadtest.users.gates import TAPS_PER_SECOND
@@ -15,6 +16,7 @@ RUN_SECONDS = 60
 USERS = 60
 SPAWN_PER_SECOND = 100
 WARM_UP_SECONDS = 5
+WARM = "warm"  # what the master tells its workers when the warm-up is over
 
 
 def _spike(share: float) -> float:
@@ -51,7 +53,7 @@ class Shape(LoadTestShape):
         if not self._is_warm and seconds >= min(WARM_UP_SECONDS, run_seconds / 4):
             self._is_warm = True
             self._counted_until = seconds
-            self.runner.environment.stats.reset_all()
+            self._forget_warm_up()
         if self._is_warm:
             self._count_asked(seconds)
         if seconds >= run_seconds:
@@ -64,6 +66,12 @@ class Shape(LoadTestShape):
         super().reset_time()
         self.asked_taps_count = 0.0
         self._is_warm = False
+
+    def _forget_warm_up(self) -> None:
+        """Here, and in the processes that have not told of it yet."""
+        self.runner.environment.stats.reset_all()
+        if isinstance(self.runner, MasterRunner):
+            self.runner.send_message(WARM)
 
     def _fixed_count(self) -> int:
         return sum(user.fixed_count for user in self.runner.user_classes)
