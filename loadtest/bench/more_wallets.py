@@ -19,7 +19,10 @@ _TABLES = ("wallet", "media", "top_up", "journal_entry")
 
 
 async def add_wallets(stage: Stage, wallets_count: int) -> None:
-    """Let a database have so many riders, each as if the desk had opened a wallet for it."""
+    """Let a database have so many riders, each as if the desk had opened a wallet for it.
+
+    Nobody may have tapped yet: what is copied is the first rider's.
+    """
     city = City(riders_count=wallets_count)
     async with stage.connected() as connection:
         columns = ", ".join(map(" ".join, zip(_OWN, _TYPES, strict=True)))

@@ -21,10 +21,11 @@ _SHARE = 0.7
 _PEAK_SECONDS = 5.0
 # Requests of a hundred taps; each station has a connection, so there are more than are under way.
 _CONNECTIONS = 128
+# A copied database counts its live rows anew, so the planner's number is taken.
 _TABLE_FACTS = """
-SELECT pg_table_size('wallet') AS wallet_bytes, n_dead_tup::float / greatest(n_live_tup, 1) AS dead,
+SELECT pg_table_size(oid) AS wallet_bytes, n_dead_tup / greatest(reltuples, 1) AS dead,
     autovacuum_count, n_tup_hot_upd::float / greatest(n_tup_upd, 1) AS hot
-FROM pg_stat_user_tables WHERE relname = 'wallet'
+FROM pg_stat_user_tables JOIN pg_class ON oid = relid WHERE pg_class.relname = 'wallet'
 """
 
 
