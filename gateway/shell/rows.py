@@ -65,7 +65,7 @@ WALLET_COLUMNS = (
 )
 
 
-def wallet_from_row(row: Record) -> Wallet:
+def wallet_from_row(row: Record | tuple[Any, ...]) -> Wallet:
     (
         wallet_id, issuer_id, status, balance_fen, owed_fen, floor_fen, version, open_until, state
     ) = row  # fmt: skip
@@ -115,12 +115,35 @@ def opening_columns(openings: dict[tuple[UUID, date], Opening]) -> list[list[Any
 MEDIA_COLUMNS = "media_token, wallet_id, rider_category, fare_media, is_blocked, coupons"
 
 
-def media_from_row(row: Record) -> Media:
+def media_from_row(row: Record | tuple[Any, ...]) -> Media:
     media_token, wallet_id, rider_category, fare_media, is_blocked, coupons = row
     return Media(
         media_token, wallet_id, rider_category, fare_media, is_blocked,
         _decode_coupons(coupons) if coupons else (),
     )  # fmt: skip
+
+
+# What riders_from_rows expects, after one column that is not theirs.
+RIDER_COLUMNS = ", ".join(
+    f"{table}.{column}"
+    for table, columns in (("media", MEDIA_COLUMNS), ("wallet", WALLET_COLUMNS))
+    for column in columns.split(", ")
+)
+_MEDIA_END = 1 + len(MEDIA_COLUMNS.split(", "))
+
+
+def riders_from_rows(found: Sequence[Record]) -> tuple[dict[str, Media], dict[UUID, Wallet]]:
+    """Each media with the wallet that it is bound to, if it is."""
+    media: dict[str, Media] = {}
+    wallets: dict[UUID, Wallet] = {}
+    for row in found:
+        if row[1] is None:
+            continue
+        one = media_from_row(row[1:_MEDIA_END])
+        media[one.media_token] = one
+        if one.wallet_id is not None and one.wallet_id not in wallets:
+            wallets[one.wallet_id] = wallet_from_row(row[_MEDIA_END:])
+    return media, wallets
 
 
 def kept_from_row(row: Record) -> KeptTap:

@@ -2,7 +2,7 @@
 
 Round trips of one tap batch, whatever its size:
 
-    BEGIN, read the settlement clock, media, wallets, numbers and taps seen,
+    BEGIN, read the settlement clock with media and wallets, then numbers seen,
     append sequences and taps and entries, update wallets, COMMIT
 
 Late taps add one that reads days from the log. Nothing is locked: a wallet that somebody else has
@@ -32,8 +32,6 @@ from gateway.core.wallets import Wallet
 from gateway.shell import rows, telemetry
 from gateway.shell.store import (
     LOCK_WALLETS,
-    READ_CLOCK,
-    READ_MEDIA,
     READ_WALLETS,
     Connection,
     append,
@@ -64,14 +62,11 @@ class TapWork:
         """
         tokens = list({tap.media_token for tap in taps})
         connection = self._connection
-        closed_through = await connection.fetchval(READ_CLOCK)
-        media = {
-            row["media_token"]: rows.media_from_row(row)
-            for row in await connection.fetch(READ_MEDIA, tokens)
-        }
-        ids = list({one.wallet_id for one in media.values() if one.wallet_id})
-        found = await connection.fetch(LOCK_WALLETS if is_locking else _READ_WALLETS_BY_ID, ids)
-        wallets = {row["wallet_id"]: rows.wallet_from_row(row) for row in found}
+        found = await connection.fetch(_READ_RIDERS, tokens)
+        media, wallets = rows.riders_from_rows(found)
+        if is_locking:
+            locked = await connection.fetch(LOCK_WALLETS, list(wallets))
+            wallets = {row["wallet_id"]: rows.wallet_from_row(row) for row in locked}
         kept = await self._load_seen(taps, days, is_doubted=is_locking)
         return Snapshot(
             received_at=received_at,
@@ -84,7 +79,7 @@ class TapWork:
             },
             media=media,
             wallets=wallets,
-            closed_through=closed_through,
+            closed_through=found[0]["closed_through"],
         )
 
     async def _load_seen(
@@ -236,7 +231,12 @@ async def load_books(connection: Connection, after: UUID | None, limit: int) -> 
     ]
 
 
-_READ_WALLETS_BY_ID = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[])"
+# The clock's one row with each media and its wallet; with nothing, where no media is known.
+_READ_RIDERS = f"""
+SELECT closed_through, {rows.RIDER_COLUMNS} FROM settlement_clock
+LEFT JOIN media ON media.media_token = ANY($1::text[])
+LEFT JOIN wallet ON wallet.wallet_id = media.wallet_id
+"""
 _KEPT = """
     tap.tap_id, tap.said, tap.answer, tap.facts, tap.received_at, tap.outcome,
     tap.wallet_id, tap.wallet_version, tap.service_day
