@@ -240,6 +240,20 @@ def test_a_leg_that_no_close_has_charged_keeps_its_day(database: str, tmp_path: 
     town.store.close()
 
 
+def test_an_entry_that_comes_in_after_its_leg_was_given_up_is_charged_as_such(
+    database: str, tmp_path: Path
+) -> None:
+    """A close at noon of day 2 has charged another leg of the same wallet until then."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("bob")
+    town.tap("bob", "enter", "metro luohu", 0, "09:00")
+    town.close(1)
+    late = town.tap("bob", "enter", "metro laojie", 1, "14:00", arrives=3)
+    assert late.outcome is TapOutcome.RIDE_CHARGED
+    town.check_audit()
+    town.store.close()
+
+
 def test_a_dry_run_says_what_would_go_and_takes_nothing(town: Town) -> None:
     taken = town.archive(ARCHIVING_DAY, is_dry_run=True)
     assert [str(one) for one in taken] == [f"{day_of(n)}  can be archived" for n in range(3)]
