@@ -206,7 +206,7 @@ def take_one(
 
     It is not enough for a tap that comes before another of its media, nor where a charge that was
     already made may have to be given back: of a sweep, or of a rider who left at once and enters
-    again.
+    again; nor for an entry that comes so late that its leg has been swept with others by then.
     """
     if day is not None and tap_day < day:
         return None
@@ -231,8 +231,11 @@ def take_one(
             return None
         fold = RiderFold(book, rider.state)
     fold.take(tap)
+    until = fold.open_until
+    if swept_until is not None and until is not None and until <= swept_until:
+        return None
     newest = (tap.tapped_at, tap.sequence)
-    riders = {**riders, tap.media_token: RiderToday(fold.state, newest, fold.open_until)}
+    riders = {**riders, tap.media_token: RiderToday(fold.state, newest, until)}
     return Moved(
         tap_day,
         riders,

@@ -84,7 +84,7 @@ def test_archived_or_not_everybody_is_charged_the_same(
     book: TariffBook, database: str, tmp_path: Path
 ):
     @settings(
-        max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     @given(data=st.data())
     def told(data) -> None:

@@ -42,10 +42,13 @@ class Town:
         )
         self.taps: dict[str, Tap] = {}
 
-    def rider(self, name: str) -> None:
+    def rider(self, name: str, issuer: str | None = None) -> None:
         wallet_id = uuid5(NAMESPACE_URL, name)
         opens = OpenWallet(
-            wallet_id, media=(BindMedia(name),), top_up=TopUp(uuid5(wallet_id, "first"), 100_000)
+            wallet_id,
+            issuer,
+            media=(BindMedia(name),),
+            top_up=TopUp(uuid5(wallet_id, "first"), 100_000),
         )
         self.store.take_wishes([Wish(wallet_id, opens=opens)], moment(0, "05:00"))
 

@@ -240,6 +240,48 @@ def test_a_leg_that_no_close_has_charged_keeps_its_day(database: str, tmp_path: 
     town.store.close()
 
 
+def test_a_gift_used_up_long_ago_is_used_up_for_a_late_tap_too(
+    database: str, tmp_path: Path
+) -> None:
+    """Two rides in a lifetime cost a cent. An archived day remembers that they are gone."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("dan", "icbc")
+
+    def ride(day: int, hour: int, arrives: int | None = None) -> int | None:
+        town.tap("dan", "enter", "metro luohu", day, f"{hour:02}:00", arrives=arrives)
+        town.tap("dan", "exit", "metro laojie", day, f"{hour:02}:20", arrives=arrives)
+        return sum(
+            -posting.amount_fen
+            for entry in kept_entries(town)
+            if entry.effective_at.date() == day_of(day)
+            for posting in entry.postings
+            if posting.account == "purse"
+        )
+
+    assert [ride(0, 8), ride(0, 12)] == [1, 2]
+    town.close(0)
+    assert len(town.archive(ARCHIVING_DAY)) == 1
+    assert ride(ARCHIVING_DAY, 8) == 300
+    assert ride(ARCHIVING_DAY - 1, 8, arrives=ARCHIVING_DAY + 1) == 300
+    town.check_audit()
+    town.store.close()
+
+
+def test_an_entry_that_comes_in_after_its_leg_was_given_up_is_charged_as_such(
+    database: str, tmp_path: Path
+) -> None:
+    """A close at noon of day 2 has charged another leg of the same wallet until then."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("bob")
+    town.tap("bob", "enter", "metro luohu", 0, "09:00")
+    town.close(1)
+    town.tap("bob", "board", "bus M390", 1, "13:00", arrives=3)
+    late = town.tap("bob", "enter", "metro laojie", 1, "14:00", arrives=3)
+    assert late.outcome is TapOutcome.RIDE_CHARGED
+    town.check_audit()
+    town.store.close()
+
+
 def test_a_dry_run_says_what_would_go_and_takes_nothing(town: Town) -> None:
     taken = town.archive(ARCHIVING_DAY, is_dry_run=True)
     assert [str(one) for one in taken] == [f"{day_of(n)}  can be archived" for n in range(3)]
