@@ -74,7 +74,7 @@ async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured 
         yield _line(name, report)
     overload = found[1]
     yield (
-        f"    refused: {overload['statuses'].get('503', 0):,}, "
+        f"    refused: {sum(overload['statuses'].get(each, 0) for each in ('429', '503')):,}, "
         f"without Retry-After {overload['refused_without_retry_after']}"
     )
     yield Measured("O goodput", 0, [overload["taken_per_second"] / peak])
