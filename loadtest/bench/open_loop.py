@@ -118,6 +118,9 @@ def _report(phase: Phase, mine: Sequence[Sent]) -> dict[str, Any]:
     return {
         "per_second": phase.per_second,
         "p50_ms": percentile(taken_ms, 0.5),
+        "p50_since_sent_ms": percentile(
+            [(one.answered_at - one.sent_at) * 1000 for one in mine if one.status == 200], 0.5
+        ),
         "p99_ms": percentile(taken_ms, 0.99),
         "p999_ms": percentile(taken_ms, 0.999),
         "send_lag_p99_ms": percentile([(one.sent_at - one.due_at) * 1000 for one in mine], 0.99),
