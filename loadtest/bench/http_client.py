@@ -59,14 +59,14 @@ class Gates:
     async def run(self, *, loop: str, **order: Any) -> dict[str, Any]:
         return await (self.run_closed if loop == "closed" else self.run_open)(**order)
 
-    async def run_closed(self, *, seconds: float) -> dict[str, Any]:
-        """Each connection sends as soon as it has been answered."""
-        ready = self._make(int(self._per_second * seconds * 1.2) + self.under_way)
+    async def run_closed(self, *, seconds: float, crowd: int = 1) -> dict[str, Any]:
+        """Each connection sends as soon as it has been answered; a crowd has more of them."""
+        under_way = self.under_way * crowd
+        ready = self._make(int(self._per_second * seconds * 1.2) + under_way)
         pool = self._pool()
-        await pool.open("127.0.0.1", self._port, CONNECTIONS)
+        await pool.open("127.0.0.1", self._port, CONNECTIONS * crowd)
         answers: list[tuple[int, bytes]] = []
         ended = asyncio.get_running_loop().create_future()
-        under_way = self.under_way
         until = 0.0
 
         def send() -> None:
@@ -87,7 +87,7 @@ class Gates:
         gc.freeze()
         cpu_before, started_at = time.process_time(), time.perf_counter()
         until = started_at + seconds
-        for _ in range(self.under_way):
+        for _ in range(under_way):
             send()
         await ended
         elapsed = time.perf_counter() - started_at

@@ -19,6 +19,8 @@ from loadtest.bench.connections import Done
 Send = Callable[[bytes, Done], None]
 _GIVE_UP_TICKS, _GIVE_UP_TICK_SECONDS = 2_000, 0.01
 _TICK_SECONDS = 0.001
+# One gate's flood is refused by 429, everybody's by 503.
+_REFUSALS = frozenset({429, 503})
 
 
 class Phase(NamedTuple):
@@ -28,7 +30,9 @@ class Phase(NamedTuple):
     seconds: float
 
 
-class _Sent(NamedTuple):
+class Sent(NamedTuple):
+    """One request and what became of it; instants by the generator's clock."""
+
     phase: int
     due_at: float
     sent_at: float
@@ -52,7 +56,7 @@ async def run_open_loop(
     send: Send, requests: Iterator[bytes], phases: Sequence[Phase]
 ) -> list[dict[str, Any]]:
     """Send by the schedule; one report a phase."""
-    sent: list[_Sent] = []
+    sent: list[Sent] = []
     due = list(schedule(phases))
     position = 0
     started_at = time.perf_counter()
@@ -68,16 +72,16 @@ async def run_open_loop(
             break
         await asyncio.sleep(_GIVE_UP_TICK_SECONDS)
     assert len(sent) == len(due), f"{len(due) - len(sent)} requests were never answered"
-    return [_report(number, phase, sent) for number, phase in enumerate(phases)]
+    return reports_of(phases, sent, started_at)
 
 
-def _send_one(send: Send, request: bytes, phase: int, due_at: float, sent: list[_Sent]) -> None:
+def _send_one(send: Send, request: bytes, phase: int, due_at: float, sent: list[Sent]) -> None:
     sent_at = time.perf_counter()
 
     def done(status: int, said: bytes) -> None:
         answered_at = time.perf_counter()
-        is_told_when = status == 503 and b"retry-after" in said.lower()
-        sent.append(_Sent(phase, due_at, sent_at, answered_at, status, is_told_when))
+        is_told_when = status in _REFUSALS and b"retry-after" in said.lower()
+        sent.append(Sent(phase, due_at, sent_at, answered_at, status, is_told_when))
 
     send(request, done)
 
@@ -90,16 +94,33 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _report(number: int, phase: Phase, sent: Sequence[_Sent]) -> dict[str, Any]:
-    mine = [one for one in sent if one.phase == number]
+def reports_of(
+    phases: Sequence[Phase], sent: Sequence[Sent], started_at: float
+) -> list[dict[str, Any]]:
+    """What each phase saw: its own requests' latencies, and the answers given while it lasted."""
+    reports = []
+    begins_at = started_at
+    for number, phase in enumerate(phases):
+        ends_at = begins_at + phase.seconds
+        # A backlog that is answered when the overload is over was not carried by it.
+        taken = sum(one.status == 200 and begins_at <= one.answered_at < ends_at for one in sent)
+        mine = [one for one in sent if one.phase == number]
+        reports.append({"taken_per_second": taken / phase.seconds, **_report(phase, mine)})
+        begins_at = ends_at
+    return reports
+
+
+def _report(phase: Phase, mine: Sequence[Sent]) -> dict[str, Any]:
     taken_ms = [(one.answered_at - one.due_at) * 1000 for one in mine if one.status == 200]
-    refused = [one for one in mine if one.status == 503]
+    refused = [one for one in mine if one.status in _REFUSALS]
     # A refusal held up by the generator's own lack of connections is not the gateway's.
     refused_ms = [(one.answered_at - one.sent_at) * 1000 for one in refused]
     return {
         "per_second": phase.per_second,
-        "taken_per_second": len(taken_ms) / phase.seconds,
         "p50_ms": percentile(taken_ms, 0.5),
+        "p50_since_sent_ms": percentile(
+            [(one.answered_at - one.sent_at) * 1000 for one in mine if one.status == 200], 0.5
+        ),
         "p99_ms": percentile(taken_ms, 0.99),
         "p999_ms": percentile(taken_ms, 0.999),
         "send_lag_p99_ms": percentile([(one.sent_at - one.due_at) * 1000 for one in mine], 0.99),

@@ -9,6 +9,7 @@ import pytest
 
 from loadtest.bench import __main__ as bench
 from loadtest.bench.growth_chart import chart
+from loadtest.bench.open_loop import Phase, Sent, reports_of
 from loadtest.bench.rounds import Run, race, ratios
 from loadtest.bench.stream_client import STREAMS, streams_of
 from loadtest.bench.table import ON_DEMAND, ROWS, Measured, lines_of
@@ -81,6 +82,25 @@ def test_every_gate_taps_on_a_stream_of_its_own_signer():
     assert len(owners) == STREAMS
     assert {gate: owners[place] for gate, place in places.items()} == signers
     assert set(places.values()) == set(range(STREAMS))
+
+
+def test_a_tap_waits_from_the_moment_it_was_due_however_late_it_was_sent():
+    late = Sent(0, due_at=10.0, sent_at=10.2, answered_at=10.3, status=200, has_retry_after=False)
+    (report,) = reports_of([Phase(1, 1.0)], [late], started_at=10.0)
+    assert report["p50_ms"] == pytest.approx(300)
+    assert report["send_lag_p99_ms"] == pytest.approx(200)
+
+
+def test_a_backlog_answered_after_an_overload_was_not_carried_by_it():
+    in_time = Sent(0, due_at=0.1, sent_at=0.1, answered_at=0.9, status=200, has_retry_after=False)
+    backlog = Sent(0, due_at=0.2, sent_at=0.2, answered_at=1.5, status=200, has_retry_after=False)
+    refused = Sent(0, due_at=0.3, sent_at=0.3, answered_at=0.31, status=503, has_retry_after=True)
+    overload, after = reports_of(
+        [Phase(3, 1.0), Phase(1, 1.0)], [in_time, backlog, refused], started_at=0.0
+    )
+    assert (overload["taken_per_second"], after["taken_per_second"]) == (1, 1)
+    assert overload["refused_p99_ms"] == pytest.approx(10)
+    assert overload["refused_without_retry_after"] == 0
 
 
 def test_growth_is_drawn_from_nothing_stored_to_millions():
