@@ -17,6 +17,8 @@ from fare_rules.service_day import service_day_of, service_day_starts_at
 from fare_rules.source import Document
 
 EXAMPLES_FILE = "examples.yaml"
+# What lies beside the tariffs and is none.
+BESIDE = frozenset({EXAMPLES_FILE, "wallets.yaml", "campaigns.yaml", "clearing.yaml"})
 
 
 class TariffBook(Struct, frozen=True):
@@ -62,7 +64,7 @@ def load_book(folder: Path) -> TariffBook:
 
     Raises: TariffFaults, with the faults of all its files.
     """
-    paths = sorted(path for path in folder.glob("*.yaml") if path.name != EXAMPLES_FILE)
+    paths = sorted(path for path in folder.glob("*.yaml") if path.name not in BESIDE)
     if not paths:
         code, message = FaultCode.NO_TARIFF, "There is no tariff in this folder"
         remedy = "Add one, named for the day from which it is in force"
