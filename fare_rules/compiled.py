@@ -40,7 +40,7 @@ from fare_rules.legs import Leg, LegFacts
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.paths import Paths
-from fare_rules.plans import LegPlan
+from fare_rules.plans import LegPlan, purse_terms
 from fare_rules.quotes import Fare
 from fare_rules.service_day import service_day_of
 from fare_rules.states import ChainLeg, PastLeg
@@ -160,6 +160,7 @@ class CompiledTariff:
             ]
             + [subsidy.id for subsidy in tariff.subsidies if subsidy.steps]
         )
+        self.purse_rules = {rule.id: rule for rule in tariff.purses}
         self.coupon_promotions = frozenset(p.id for p in tariff.promotions if p.coupon)
         self.offers: dict[str, tuple[str, ...]] = {}
         for promotion in tariff.promotions:
@@ -370,6 +371,7 @@ class CompiledTariff:
             caps=caps,
             promotions=promotions,
             subsidies=subsidies,
+            purses=purse_terms(fitting("purses", tariff.purses), tariff.purse_order),
             leads_to=self._leads_to(facts, product_id, span, incomplete),
             is_counted=bool(tiers or caps or promotions or subsidies),
             fares={},

@@ -214,6 +214,9 @@ def _tap_differences(
         yield from _differs(
             f"{name} pays", _payers_said(told.pays, digits), _payers_said(payers(charges), digits)
         )
+    if told.purses is not None:
+        may_pay = sorted({terms.rule_id for charge in charges for terms in charge.purses})
+        yield from _differs(f"{name} purses", ", ".join(sorted(told.purses)), ", ".join(may_pay))
 
 
 def _normal(line: str, digits: int) -> str:

@@ -28,6 +28,7 @@ from fare_rules.legs import Leg
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.periods import is_over
+from fare_rules.plans import PurseTerms
 from fare_rules.price import Priced, price_leg
 from fare_rules.quotes import Quote, QuoteLine, quote_of
 from fare_rules.states import NOTHING, Habit, LastTap, Reentry, RiderState
@@ -49,6 +50,8 @@ class Charge(Struct, frozen=True, gc=False):
     effective_at: datetime
     service_day: date
     quote: Quote
+    # By which rules money bound to a purpose may pay for it.
+    purses: tuple[PurseTerms, ...] = ()
 
     @property
     def key(self) -> tuple[UUID, str]:
@@ -327,7 +330,8 @@ class RiderFold:
         # A leg never closed that costs nothing is no sale; a free ride is one.
         is_sale = quote.fare_fen or quote.rider_fen or len(quote.lines) > 1
         if is_sale or leg.missing != "exit":
-            self._put(charged, charged.tapped_at, quote)
+            purses = tariff.plan_of(leg).purses if tariff.purse_rules else ()
+            self._put(charged, charged.tapped_at, quote, purses)
         self.journeys[charged.tap_id] = priced.past.journey_id
         if opening is not charged:
             self.journeys[opening.tap_id] = priced.past.journey_id
@@ -361,9 +365,15 @@ class RiderFold:
             return earlier, priced
         return later, other
 
-    def _put(self, tap: RideTap, effective_at: datetime, quote: Quote) -> None:
+    def _put(
+        self,
+        tap: RideTap,
+        effective_at: datetime,
+        quote: Quote,
+        purses: tuple[PurseTerms, ...] = (),
+    ) -> None:
         day = self._book.service_day_of(tap.tapped_at)
-        charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote)
+        charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote, purses)
         self.charges[charge.key] = charge
 
     def _remember(self, leg: Leg, priced: Priced, tariff: CompiledTariff, day: date) -> None:

@@ -238,6 +238,13 @@ _EXAMPLES = {
     "Tariff.disruptions": (
         "[{id: storm, reference: s.14, begins: 2026-09-01 08:00, ends: 2026-09-01 20:00}]"
     ),
+    "Tariff.purses": (
+        "[{id: envelope, reference: s.15, kind: red_envelope, networks: [metro], ride_max: 5.00}]"
+    ),
+    "purse_order": "[kind, expiry, restriction]",
+    "kind": "red_envelope",
+    "ride_max": "5.00",
+    "rides_per_day": "2",
     "Tariff.carriage_classes": "[{id: ordinary}, {id: business}]",
     "Tariff.operators": "[{id: harbour_metro, name: Harbour Metro}]",
     "Tariff.issuers": "[{id: icbc, name: ICBC}]",
@@ -247,6 +254,7 @@ _EXAMPLES = {
     "Tariff.timeframes": "[{id: evening, periods: [{start: 19:00, end: 24:00}]}]",
     "Tariff.holidays": "{country: SG, also: [2026-02-17]}",
     "Example.taps": "[{at: 08:35, tap: board, network: bus, fare: 2.00}]",
+    "ExampleTap.purses": "[envelope]",
     "Example.pays": "{rider: 0.01, icbc: 2.89}",
     "ExampleTap.pays": "{rider: 0.01, icbc: 2.89}",
     "Example.subsidies": "{relief: 25.00}",

@@ -24,6 +24,7 @@ _SECTIONS = (
     "areas",
     "timeframes",
     "fare_leg_rules",
+    "purses",
 )
 # The section that a key names records of.
 _NAMED_IN = {

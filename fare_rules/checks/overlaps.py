@@ -47,7 +47,15 @@ _TIES = (
 # Of these, the one with the highest priority acts whenever it fits.
 _FIRST_ACTS = ("fare_leg_rules", "incomplete_leg_rules", "concessions")
 # Those that may leave legs out.
-_EXCEPTING = ("surcharges", "concessions", "fare_tiers", "fare_caps", "promotions", "subsidies")
+_EXCEPTING = (
+    "surcharges",
+    "concessions",
+    "fare_tiers",
+    "fare_caps",
+    "promotions",
+    "subsidies",
+    "purses",
+)
 
 
 class City(NamedTuple):

@@ -70,6 +70,9 @@ def order(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
         message = "The order does not have each of the five steps once"
         remedy = f"Write {', '.join(STEPS)} in the order of the notice"
         yield Finding(("order",), FaultCode.ORDER_INCOMPLETE, message, remedy)
+    if len(set(tariff.purse_order)) < len(tariff.purse_order):
+        message, remedy = "The order says something twice", "Say each of the three once at most"
+        yield Finding(("purse_order",), FaultCode.ORDER_INCOMPLETE, message, remedy)
 
 
 def bands(tariff: Tariff, tables: Tables) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ _SECTIONS = {
     "promotions": "promotions and passes of sponsors",
     "subsidies": "money given back after a period",
     "disruptions": "hours of trouble",
+    "purses": "what money bound to a purpose may pay for",
 }
 # Sections that are written, and whose own keys may be lacking.
 _WRITTEN = (
@@ -36,7 +37,15 @@ _LOOKED_AT: dict[type[Struct], tuple[str, ...]] = {
         *("rider_categories", "fare_media", "networks", "areas", "stops", "zones"),
         *("fare_products", "fare_leg_rules", "surcharges", "concessions"),
         *("fare_transfer_rules", "fare_leg_join_rules", "timeframes", "holidays"),
-        *("carriage_classes", "operators", "issuers", "sponsors", *_SECTIONS, "order"),
+        *(
+            "carriage_classes",
+            "operators",
+            "issuers",
+            "sponsors",
+            *_SECTIONS,
+            "order",
+            "purse_order",
+        ),
     ),
     RiderCategory: ("default",),
     Named: (),

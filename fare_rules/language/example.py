@@ -91,6 +91,10 @@ class ExampleTap(Record, frozen=True, kw_only=True):
         dict[str, Money] | None,
         Meta(description="Expected: all who pay something of it, the `rider` and sponsors."),
     ] = None
+    purses: Annotated[
+        tuple[Id, ...] | None,
+        Meta(description="Expected: by which purse rules money bound to a purpose may pay it."),
+    ] = None
     refusal: Annotated[
         Id | None, Meta(description="Expected: why it has no price, such as `no_fare_rule`.")
     ] = None

@@ -17,6 +17,7 @@ from fare_rules.language.discounts import (
 from fare_rules.language.journeys import Disruption, FareLegJoinRule
 from fare_rules.language.places import Area, HolidayCalendar, Network, Stop, Timeframe
 from fare_rules.language.products import FareLegRule, FareProduct, IncompleteLegRule, Surcharge
+from fare_rules.language.purses import SPENT_BY, PurseRule, SpentBy
 from fare_rules.language.scalars import CsvName, CurrencyCode, Id, Record, TimeOfDay, ZoneId
 
 Step = Literal["concessions", "transfers", "tiers", "caps", "promotions"]
@@ -82,6 +83,9 @@ class Tariff(Record, frozen=True, kw_only=True):
     disruptions: Annotated[
         tuple[Disruption, ...], Meta(description="Declared hours of trouble.")
     ] = ()
+    purses: Annotated[
+        tuple[PurseRule, ...], Meta(description="What money bound to a purpose may pay for.")
+    ] = ()
 
     carriage_classes: Annotated[tuple[Named, ...], Meta(description="Classes of carriage.")] = (
         Named(id="ordinary"),
@@ -115,6 +119,14 @@ class Tariff(Record, frozen=True, kw_only=True):
         tuple[Step, ...],
         Meta(description="The order in which the steps act on a fare; each of the five once."),
     ] = STEPS
+    purse_order: Annotated[
+        tuple[SpentBy, ...],
+        Meta(
+            description="Of several purses that may pay, which is spent first. expiry: what "
+            "expires first. restriction: what has the most conditions. kind: red_envelope, coupon, "
+            "purpose_bound, prepaid. What is said first decides; the main purse is always last."
+        ),
+    ] = SPENT_BY
     journeys_under_way: Annotated[
         Literal["old", "new", "cheaper"],
         Meta(description="By which tariff a leg is priced that this one's start falls into."),
