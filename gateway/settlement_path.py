@@ -15,8 +15,8 @@ from uuid import uuid5
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.decide import sweep
 from gateway.core.payment_order import Debtor
+from gateway.core.rides import sweep
 from gateway.core.settlement import Settlement, SettlementPeriod, settle
 from gateway.core.settlement_files import settlement_files
 from gateway.shell.files import write_settlement

@@ -9,7 +9,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.given import IDS_MAX, Given, as_uuid, uuid_of
-from gateway.core.decide import KeptTap, refusal
+from gateway.core.answers import refusal
+from gateway.core.decide import KeptTap
 from gateway.core.taps import Tap, TapOutcome, TapResult, looks_like_card_number
 from gateway.fares_path import run_explanation
 from gateway.shell import tap_store

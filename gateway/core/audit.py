@@ -17,9 +17,11 @@ from msgspec import Struct, structs
 
 from fare_rules import RideTap, TariffBook
 from fare_rules.explain import explain_charge
+from gateway.core.answers import ride_result
 from gateway.core.days import FoldedDays, LoadedDays, WalletDay, fold_days
-from gateway.core.decide import KeptTap, ride_result, sweep, take_ride
+from gateway.core.decide import KeptTap
 from gateway.core.ledger import DEBT, PURSE, JournalEntry
+from gateway.core.rides import sweep, take_ride
 from gateway.core.wallets import Wallet
 
 
@@ -168,9 +170,10 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
             book=book,
             day=day,
             closed_through=closed_through,
+            is_offline=kept.tap.offline,
         )
         assert ride is not None
-        days = days.after(ride.moved, facts)
+        days = days.after(ride.moved, facts, ride.paid)
         answer = ride_result(kept.tap, kept.result.outcome, ride)
         if answer != kept.result:
             field = next(

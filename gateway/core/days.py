@@ -18,6 +18,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules import Charge, FareRefusal, RiderFold, RiderState, RideTap, TariffBook, carried
+from gateway.core.purses import Paid
 from gateway.core.taps import Tap
 
 # What is remembered of each media token when a day begins; if nothing is, it is left out.
@@ -69,15 +70,17 @@ class LoadedDays(Struct, frozen=True):
 
     since: date
     days: tuple[WalletDay, ...]
+    # What purses have paid for the rides of those days.
+    paid: Paid = {}
 
-    def after(self, moved: Moved, tap: RideTap) -> LoadedDays:
-        """The days with one more tap."""
+    def after(self, moved: Moved, tap: RideTap, paid: Paid) -> LoadedDays:
+        """The days with one more tap, and what purses have paid since."""
         if moved.days:
             days = {each.day: each for each in (*self.days, *moved.days)}
         else:
             days = {each.day: each for each in with_tap(self.days, moved.day, tap)}
             days[moved.day] = structs.replace(days[moved.day], opening=moved.opening)
-        return LoadedDays(self.since, tuple(days[day] for day in sorted(days)))
+        return LoadedDays(self.since, tuple(days[day] for day in sorted(days)), paid)
 
 
 class FoldedDays(Struct, frozen=True):

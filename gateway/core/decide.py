@@ -12,31 +12,23 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from fare_rules import Charge, CompiledTariff, NetworkRules, RideTap, TariffBook
-from fare_rules.amounts import said
-from gateway.core.days import (
-    LoadedDays,
-    Moved,
-    Opening,
-    open_until,
-    refold,
-    ride_tap,
-    swept,
-    take_one,
-)
-from gateway.core.ledger import Change, JournalEntry, Posting, changes, rider_postings
+from fare_rules import CompiledTariff, RideTap, TariffBook
+from gateway.core.answers import refusal, ride_result, verdict
+from gateway.core.days import LoadedDays, Opening, ride_tap
+from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
+from gateway.core.rides import Ride, take_ride, top_up_first
 from gateway.core.taps import (
     Action,
-    Payer,
     Tap,
     TapOutcome,
     TapResult,
     differing_field,
     looks_like_card_number,
 )
+from gateway.core.wallet_classes import WalletClasses
 from gateway.core.wallets import Media, Wallet, WalletStatus
 
 
@@ -46,6 +38,7 @@ class Limits(Struct, frozen=True):
     tap_ahead_max: timedelta
     # None: as many days as the tariff says that a late tap re-prices.
     tap_age_max: timedelta | None = None
+    classes: WalletClasses = WalletClasses()
 
 
 class KeptTap(Struct, frozen=True):
@@ -163,20 +156,24 @@ class _Batch:
             coupons=media.coupons,
         )
         day = self.book.service_day_of(tap.tapped_at)
+        closed_through = self.snapshot.closed_through
+        topped_up, paid_in = top_up_first(wallet, tap, day, self.limits.classes, closed_through)
         ride = take_ride(
-            wallet,
+            topped_up,
             facts,
             self.days.get(wallet.wallet_id),
             book=self.book,
             day=day,
-            closed_through=self.snapshot.closed_through,
+            closed_through=closed_through,
+            is_offline=tap.offline,
         )
         if ride is None:
             self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
             result = refusal(tap, TapOutcome.NO_FARE)
             return KeptTap(tap, result, received_at, day)
-        outcome = _verdict(tap, wallet, ride, self.book)
+        outcome = verdict(tap, topped_up, ride, self.book, self.limits.classes)
         if outcome.is_let_through:
+            self.entries.extend(paid_in)
             self._take(wallet, ride, facts)
             result, version = ride_result(tap, outcome, ride), ride.wallet.version
         else:
@@ -226,7 +223,7 @@ class _Batch:
             self.openings[wallet_id, wallet.day] = wallet.opening
         loaded = self.days.get(wallet_id)
         if loaded is not None:
-            self.days[wallet_id] = loaded.after(moved, facts)
+            self.days[wallet_id] = loaded.after(moved, facts, ride.paid)
             known = {each.day: each.opening for each in loaded.days}
             for each in moved.days[:-1]:
                 if each.opening != known.get(each.day, {}):
@@ -257,215 +254,3 @@ _STATUS_REFUSALS = {
     WalletStatus.BLOCKED: TapOutcome.WALLET_BLOCKED,
     WalletStatus.CLOSED: TapOutcome.WALLET_CLOSED,
 }
-
-
-class Ride(Struct, frozen=True):
-    """One tap folded into its rider's days: the wallet it leads to, and the entries in between."""
-
-    wallet: Wallet
-    moved: Moved
-    entries: tuple[JournalEntry, ...]
-    tap: RideTap
-    # What the tap itself is charged.
-    charge: Charge | None
-    currency_digits: int
-
-
-def take_ride(
-    wallet: Wallet,
-    tap: RideTap,
-    days: LoadedDays | None,
-    *,
-    book: TariffBook,
-    day: date,
-    closed_through: date | None,
-) -> Ride | None:
-    """Fold one more tap into a wallet's days and post the difference.
-
-    Shape:  None when days of the wallet are needed that were not loaded.
-
-    The live gate, the late tap and the auditor all come through here.
-    """
-    until = wallet.swept_until
-    moved = take_one(wallet.day, wallet.riders, wallet.opening, tap, day, book, swept_until=until)
-    if moved is None:
-        if days is None or day < days.since:
-            return None
-        moved = refold(days.days, tap, day, book, swept_until=until)
-    charged, entries = post(
-        wallet,
-        changes(moved.before, moved.after),
-        cause_id=tap.tap_id,
-        closed_through=closed_through,
-    )
-    charged = structs.replace(
-        charged,
-        day=moved.day,
-        riders=moved.riders,
-        opening=moved.opening,
-        open_until=open_until(moved.riders, until),
-    )
-    own = [charge for charge in moved.after.values() if charge.tap_id == tap.tap_id]
-    digits = book.tariffs[-1].currency_digits
-    return Ride(charged, moved, entries, tap, own[0] if own else None, digits)
-
-
-def sweep(
-    wallet: Wallet, cause_id: UUID, now: datetime, book: TariffBook, closed_through: date | None
-) -> tuple[Wallet, tuple[JournalEntry, ...]]:
-    """Charge the legs that nobody can close any more."""
-    charged, entries = post(
-        wallet,
-        changes(swept(wallet.riders, book, wallet.swept_until), swept(wallet.riders, book, now)),
-        cause_id=cause_id,
-        closed_through=closed_through,
-    )
-    # A sweep that charges nothing leaves no entry to tell the auditor of it, so none is noted.
-    swept_until = now if entries else wallet.swept_until
-    until = open_until(wallet.riders, now)
-    return structs.replace(charged, swept_until=swept_until, open_until=until), entries
-
-
-def post(
-    wallet: Wallet,
-    found: Sequence[Change],
-    *,
-    cause_id: UUID,
-    closed_through: date | None,
-) -> tuple[Wallet, tuple[JournalEntry, ...]]:
-    """Turn changed charges into entries, one a change, and the wallet they leave.
-
-    Rider, sponsors and operator stand in one entry, so they are paid together or not at all. The
-    wallet has a new version even where nothing is charged, for something was done to it.
-    """
-    entries: list[JournalEntry] = []
-    for change in found:
-        moved = wallet.moved(-change.rider_fen)
-        charge = change.charge
-        sponsors = tuple(
-            Posting(f"sponsor:{sponsor}", -amount_fen)
-            for sponsor, amount_fen in sorted(change.sponsors_fen.items())
-            if amount_fen
-        )
-        operator = Posting(f"operator:{charge.operator_id}", change.operator_fen)
-        entries.append(
-            JournalEntry(
-                kind="fare" if charge.tap_id == cause_id else "correction",
-                cause_id=cause_id,
-                wallet_id=wallet.wallet_id,
-                wallet_version=moved.version,
-                effective_at=charge.effective_at,
-                service_day=charge.service_day,
-                settlement_day=settlement_day(charge.service_day, closed_through),
-                postings=(*rider_postings(wallet, moved), *sponsors, operator),
-                tap_id=charge.tap_id,
-                operator_id=charge.operator_id,
-                product_id=charge.quote.product_id,
-                ride_count=change.ride_count,
-            )
-        )
-        wallet = moved
-    return wallet if entries else wallet.moved(0), tuple(entries)
-
-
-def settlement_day(service_day: date, closed_through: date | None) -> date:
-    """The settlement period an entry belongs to: its own day, or the first one still open."""
-    if closed_through is None or service_day > closed_through:
-        return service_day
-    return closed_through + timedelta(days=1)
-
-
-def _network(book: TariffBook, tap: RideTap) -> NetworkRules:
-    tariff = book.tariff_at(tap.tapped_at)
-    assert tariff is not None
-    network = tariff.network(tap.network)
-    assert network is not None
-    return network
-
-
-def _verdict(tap: Tap, wallet: Wallet, ride: Ride, book: TariffBook) -> TapOutcome:
-    if ride.moved.refused:
-        return TapOutcome.NO_FARE
-    may_refuse = tap.action.opens and not tap.offline
-    if tap.tap_id in ride.moved.double_beeps:
-        return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
-    if may_refuse:
-        network = _network(book, ride.tap)
-        is_exempt = ride.tap.fare_media in network.no_minimum_balance
-        needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
-        cannot_begin = wallet.net_fen < max(needed_fen, wallet.floor_fen)
-        if cannot_begin or ride.wallet.owed_fen:
-            return TapOutcome.BALANCE_TOO_LOW
-    if ride.charge is None:
-        return TapOutcome.LEG_OPENED
-    return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED
-
-
-def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:
-    """What the gate is told of a tap that was let through."""
-    quote = ride.charge.quote if ride.charge else None
-    return TapResult(
-        tap_id=tap.tap_id,
-        outcome=outcome,
-        open=True,
-        display_text=_display_text(outcome, quote.rider_fen if quote else 0, ride),
-        fare_fen=quote.fare_fen if quote else 0,
-        payers=_payers(ride),
-        balance_fen=ride.wallet.balance_fen,
-        owed_fen=ride.wallet.owed_fen,
-        journey_id=ride.moved.journeys.get(tap.tap_id),
-        incomplete=tap.is_incomplete,
-    )
-
-
-def _payers(ride: Ride) -> tuple[Payer, ...]:
-    tap_id = ride.tap.tap_id
-    return tuple(
-        [
-            Payer(posting.account, -posting.amount_fen)
-            for entry in ride.entries
-            if entry.tap_id == tap_id
-            for posting in entry.postings
-            if posting.amount_fen < 0
-        ]
-    )
-
-
-def refusal(
-    tap: Tap, outcome: TapOutcome, *, wallet: Wallet | None = None, fault: str | None = None
-) -> TapResult:
-    """What the gate is told of a tap that was not let through.
-
-    A gate that lets riders out opens even for a tap that a person must look at: nobody is locked
-    in.
-    """
-    result = TapResult(
-        tap_id=tap.tap_id,
-        outcome=outcome,
-        open=outcome.is_quarantined and not tap.action.opens,
-        display_text=_REFUSAL_TEXTS.get(outcome, "See staff"),
-        balance_fen=wallet.balance_fen if wallet else None,
-        owed_fen=wallet.owed_fen if wallet else 0,
-        incomplete=tap.is_incomplete,
-    )
-    return structs.replace(result, fault=fault) if fault else result
-
-
-_REFUSAL_TEXTS = {
-    TapOutcome.UNKNOWN_MEDIA: "Card not known",
-    TapOutcome.MEDIA_BLOCKED: "Card blocked",
-    TapOutcome.WALLET_BLOCKED: "Card blocked",
-    TapOutcome.WALLET_CLOSED: "Card closed",
-    TapOutcome.PASSED_BACK: "Card just used",
-    TapOutcome.BALANCE_TOO_LOW: "Please top up",
-}
-
-
-def _display_text(outcome: TapOutcome, rider_fen: int, ride: Ride) -> str:
-    wallet, digits = ride.wallet, ride.currency_digits
-    left = said(wallet.balance_fen, digits)
-    if outcome is TapOutcome.RIDE_CHARGED:
-        return f"Fare {said(rider_fen, digits)} Left {left}"
-    if outcome is TapOutcome.RIDE_OWED:
-        return f"Fare {said(rider_fen, digits)} Owed {said(wallet.owed_fen, digits)}"
-    return f"Balance {left}"

@@ -14,13 +14,16 @@ from uuid import UUID, uuid5
 from msgspec import Struct
 
 from fare_rules import CHANGE_SPONSORS_MAX, Charge, Fen
+from gateway.core.purses import PURSES_MAX
 from gateway.core.wallets import Wallet
 
 PURSE = "purse"
 DEBT = "debt"
 BANK = "bank"
-# The purse, the debt and the operator, and the sponsors. The database has the same limit.
-POSTINGS_MAX = 3 + CHANGE_SPONSORS_MAX
+# What is left of a grant, in its wallet: `grant:` and its id.
+GRANT = "grant:"
+# The main purse, the debt, the operator and the bank; other purses, sponsors. So has the database.
+POSTINGS_MAX = 4 + PURSES_MAX + CHANGE_SPONSORS_MAX
 
 
 class Posting(Struct, frozen=True):
@@ -72,10 +75,24 @@ class JournalEntry(Struct, frozen=True):
 
     @property
     def rider_fen(self) -> int:
-        """What the rider has gained; below zero, paid."""
+        """What the rider has gained, in whichever purse; below zero, paid."""
+        return self.main_fen + sum(self.grants_fen.values())
+
+    @property
+    def main_fen(self) -> int:
+        """What the main purse and the debt have gained."""
         return sum(
             posting.amount_fen for posting in self.postings if posting.account in (PURSE, DEBT)
         )
+
+    @property
+    def grants_fen(self) -> dict[UUID, int]:
+        """What each other purse has gained."""
+        return {
+            UUID(posting.account.removeprefix(GRANT)): posting.amount_fen
+            for posting in self.postings
+            if posting.account.startswith(GRANT)
+        }
 
 
 def entry_id(cause_id: UUID, tap_id: UUID | None, product_id: str | None) -> UUID:

@@ -87,6 +87,8 @@ class TapOutcome(StrEnum):
     NO_FARE = "no_fare"
     PASSED_BACK = "passed_back"
     BALANCE_TOO_LOW = "balance_too_low"
+    LIMIT_REACHED = "limit_reached"
+    VERIFICATION_REQUIRED = "verification_required"
     # Let through.
     DOUBLE_BEEP = "double_beep"
     LEG_OPENED = "leg_opened"
@@ -109,7 +111,14 @@ class TapOutcome(StrEnum):
 
 _NOT_KEPT = frozenset(list(TapOutcome)[: list(TapOutcome).index(TapOutcome.SEQUENCE_REUSED)])
 _LET_THROUGH = frozenset(list(TapOutcome)[list(TapOutcome).index(TapOutcome.DOUBLE_BEEP) :])
-_QUARANTINED = frozenset({TapOutcome.TOO_OLD, TapOutcome.NO_TARIFF, TapOutcome.NO_FARE})
+_QUARANTINED = frozenset(
+    {
+        TapOutcome.TOO_OLD,
+        TapOutcome.NO_TARIFF,
+        TapOutcome.NO_FARE,
+        TapOutcome.VERIFICATION_REQUIRED,
+    }
+)
 
 
 class Payer(Struct, frozen=True, gc=False):

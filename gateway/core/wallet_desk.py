@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 from msgspec import Meta, Struct, structs
 
 from fare_rules import CompiledTariff
-from gateway.core.decide import settlement_day
 from gateway.core.ledger import BANK, JournalEntry, Posting, rider_postings
+from gateway.core.posting import settlement_day
 from gateway.core.taps import Name, looks_like_card_number
 from gateway.core.wallets import Media, Wallet, WalletStatus
 

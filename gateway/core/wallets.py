@@ -14,6 +14,8 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from gateway.core.days import Opening, Riders
+from gateway.core.purses import Purse
+from gateway.core.wallet_classes import Spent, Terms
 
 
 class WalletStatus(StrEnum):
@@ -43,10 +45,19 @@ class Wallet(Struct, frozen=True, gc=False):
     opening: Opening = {}
     swept_until: datetime | None = None
     open_until: datetime | None = None
+    # Beside the main purse, which is the balance: those bound to a purpose.
+    purses: tuple[Purse, ...] = ()
+    terms: Terms | None = None
+    spent: Spent | None = None
 
     @property
     def net_fen(self) -> int:
         return self.balance_fen - self.owed_fen
+
+    @property
+    def held_fen(self) -> int:
+        """All that is in it, whatever it may be spent for."""
+        return self.balance_fen + sum(purse.held_fen for purse in self.purses)
 
     def moved(self, amount_fen: int) -> Wallet:
         """The wallet after an amount is added (or, below zero, taken)."""

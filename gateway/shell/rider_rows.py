@@ -22,6 +22,8 @@ from fare_rules.legs import LegFacts
 from fare_rules.periods import Window
 from fare_rules.states import Chain, ChainLeg, Habit, Journey, LastTap, PastLeg, Reentry, Uses
 from gateway.core.days import Opening, Riders, RiderToday
+from gateway.core.purses import Purse
+from gateway.core.wallet_classes import Spent, Terms
 from gateway.core.wallets import Wallet
 
 # Its two instants, the second None where it is the first again; and _facts.
@@ -42,26 +44,49 @@ _Rider = tuple[
 ]  # fmt: skip
 
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
-_decode = msgspec.msgpack.Decoder(
-    tuple[dict[str, _Rider], date | None, Opening, datetime | None]
-).decode
+
+
+class _State(Struct, array_like=True):
+    """All of a wallet that has no column of its own, those last that hardly any wallet has."""
+
+    riders: dict[str, _Rider]
+    day: date | None
+    opening: Opening
+    swept_until: datetime | None
+    purses: tuple[Purse, ...] = ()
+    terms: Terms | None = None
+    spent: Spent | None = None
+
+
+_decode = msgspec.msgpack.Decoder(_State).decode
 
 
 def state_bytes(wallet: Wallet) -> bytes:
     riders = {token: _rider(rider, wallet.open_until) for token, rider in wallet.riders.items()}
-    return _encode((riders, wallet.day, wallet.opening, wallet.swept_until))
+    usual = (riders, wallet.day, wallet.opening, wallet.swept_until)
+    if wallet.purses or wallet.terms:
+        return _encode((*usual, wallet.purses, wallet.terms, wallet.spent))
+    return _encode(usual)
 
 
 def state_from(
     column: bytes, open_until: datetime | None
-) -> tuple[date | None, Riders, Opening, datetime | None]:
-    """A wallet's day, riders, opening and swept_until. Its open_until has a column of its own."""
-    riders, day, opening, swept_until = _decode(column)
+) -> tuple[
+    date | None, Riders, Opening, datetime | None, tuple[Purse, ...], Terms | None, Spent | None
+]:
+    """A wallet's day, riders, opening, swept_until, purses, terms and what was spent.
+
+    Its open_until has a column of its own.
+    """
+    state = _decode(column)
     return (
-        day,
-        {token: _rider_from(rider, open_until) for token, rider in riders.items()},
-        opening,
-        swept_until,
+        state.day,
+        {token: _rider_from(rider, open_until) for token, rider in state.riders.items()},
+        state.opening,
+        state.swept_until,
+        state.purses,
+        state.terms,
+        state.spent,
     )
 
 

@@ -20,7 +20,7 @@ from msgspec import defstruct, structs
 from fare_rules import RideTap
 from gateway.core.days import Opening, ride_tap
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import BANK, DEBT, PURSE, JournalEntry, Posting
+from gateway.core.ledger import BANK, DEBT, GRANT, PURSE, JournalEntry, Posting
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell.rider_rows import state_bytes, state_from
@@ -69,10 +69,10 @@ def wallet_from_row(row: Record | tuple[Any, ...]) -> Wallet:
     (
         wallet_id, issuer_id, status, balance_fen, owed_fen, floor_fen, version, open_until, state
     ) = row  # fmt: skip
-    day, riders, opening, swept_until = state_from(state, open_until)
+    day, riders, opening, swept_until, purses, terms, spent = state_from(state, open_until)
     return Wallet(
         wallet_id, issuer_id, _STATUSES[status], balance_fen, owed_fen, floor_fen, version,
-        day, riders, opening, swept_until, open_until,
+        day, riders, opening, swept_until, open_until, purses, terms, spent,
     )  # fmt: skip
 
 
@@ -203,7 +203,9 @@ _NULL = b"\xff\xff\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
 _MICROSECOND = timedelta(microseconds=1)
-_TEXT_OID, _INT8_OID = 25, 20
+_TEXT_OID, _INT8_OID, _UUID_OID = 25, 20, 2950
+_NO_SHARES = _NULL * 4
+_array_head = Layout("!5i").pack
 
 _length = Layout("!i").pack
 _long = Layout("!iq").pack
@@ -219,6 +221,7 @@ _ENTRY_COLUMNS = (
     "wallet_id", "wallet_version", "effective_at", "recorded_at", "service_day",
     "settlement_day", "ride_count", "cause_id", "tap_id", "kind", "operator_id", "product_id",
     "purse_fen", "debt_fen", "operator_fen", "bank_fen", "sponsors", "sponsors_fen",
+    "purses", "purses_fen",
 )  # fmt: skip
 _entry_start = Layout("!h i16s iq iq iq ii ii iq i16s").pack
 _TOP_UP_COLUMNS = ("top_up_id", "wallet_id", "amount_fen", "recorded_at")
@@ -285,7 +288,7 @@ def entry_rows(
         operator_id = entry.operator_id
         parts += (
             _entry_start(
-                18, 16, entry.wallet_id.bytes, 8, entry.wallet_version,
+                20, 16, entry.wallet_id.bytes, 8, entry.wallet_version,
                 8, _microseconds(entry.effective_at), 8, recorded,
                 4, _days(entry.service_day), 4, _days(entry.settlement_day),
                 8, entry.ride_count, 16, entry.cause_id.bytes,
@@ -298,20 +301,31 @@ def entry_rows(
             _long(8, fen.pop(DEBT)) if DEBT in fen else _NULL,
             _NULL if operator_id is None else _long(8, fen.pop(f"operator:{operator_id}")),
             _long(8, fen.pop(BANK)) if BANK in fen else _NULL,
-            _sponsors(fen) if fen else _NULL + _NULL,
+            _shares(fen) if fen else _NO_SHARES,
         )  # fmt: skip
     parts.append(_TRAILER)
     return _ENTRY_COLUMNS, b"".join(parts)
 
 
-def _sponsors(fen: dict[str, int]) -> bytes:
-    assert all(account.startswith("sponsor:") for account in fen), fen
-    head = Layout("!5i").pack
-    names = b"".join(_text(account.removeprefix("sponsor:")) for account in fen)
-    amounts = b"".join(_long(8, amount_fen) for amount_fen in fen.values())
-    return _bytes(head(1, 0, _TEXT_OID, len(fen), 1) + names) + _bytes(
-        head(1, 0, _INT8_OID, len(fen), 1) + amounts
+def _shares(fen: dict[str, int]) -> bytes:
+    """Sponsors with their amounts, and purses of grants with theirs: two arrays each."""
+    grants = {account: amount for account, amount in fen.items() if account.startswith(GRANT)}
+    sponsors = {account: amount for account, amount in fen.items() if account not in grants}
+    assert all(account.startswith("sponsor:") for account in sponsors), fen
+    names = [_text(account.removeprefix("sponsor:")) for account in sponsors]
+    ids = [_bytes(UUID(account.removeprefix(GRANT)).bytes) for account in grants]
+    return (
+        _array(_TEXT_OID, names)
+        + _array(_INT8_OID, [_long(8, amount) for amount in sponsors.values()])
+        + _array(_UUID_OID, ids)
+        + _array(_INT8_OID, [_long(8, amount) for amount in grants.values()])
     )
+
+
+def _array(oid: int, elements: Sequence[bytes]) -> bytes:
+    if not elements:
+        return _NULL
+    return _bytes(_array_head(1, 0, oid, len(elements), 1) + b"".join(elements))
 
 
 def top_up_rows(
@@ -358,9 +372,11 @@ def _facts_column(*facts: object) -> bytes:
 
 def entry_from_row(row: Record) -> JournalEntry:
     sponsors = [f"sponsor:{sponsor}" for sponsor in row["sponsors"] or ()]
+    grants = [f"{GRANT}{grant_id}" for grant_id in row["purses"] or ()]
     fen = [
         (PURSE, row["purse_fen"]),
         (DEBT, row["debt_fen"]),
+        *zip(grants, row["purses_fen"] or (), strict=True),
         *zip(sponsors, row["sponsors_fen"] or (), strict=True),
         (f"operator:{row['operator_id']}", row["operator_fen"]),
         (BANK, row["bank_fen"]),

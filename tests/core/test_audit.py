@@ -7,9 +7,11 @@ from uuid import uuid5
 import pytest
 from msgspec import structs
 
+from gateway.core.answers import ride_result
 from gateway.core.audit import WalletBooks, audit_wallet
-from gateway.core.decide import KeptTap, ride_result, sweep, take_ride
+from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry, Posting
+from gateway.core.rides import sweep, take_ride
 from gateway.core.taps import TapOutcome
 from gateway.core.wallets import Wallet
 

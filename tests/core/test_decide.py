@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 from msgspec import structs
 
-from gateway.core.decide import settlement_day
+from gateway.core.posting import settlement_day
 from gateway.core.taps import Action, TapOutcome
 
 # From the first that is asked to the last. Each names the change to a good entry at luohu that

@@ -47,9 +47,7 @@ async def test_the_gateways_own_role_may_not_archive(database: str, tmp_path: Pa
     parts = urlsplit(database)
     server = parts.netloc.rpartition("@")[2]
     clerk = parts._replace(netloc=f"{name}@{server}").geturl()
-    refused = run_faregate(
-        "archive", FAREGATE_DATABASE_URL=clerk, FAREGATE_DATA_DIR=str(tmp_path)
-    )
+    refused = run_faregate("archive", FAREGATE_DATABASE_URL=clerk, FAREGATE_DATA_DIR=str(tmp_path))
     await owner.execute(f"DROP ROLE {name}")
     await owner.close()
     assert refused.returncode == 3

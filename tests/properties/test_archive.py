@@ -83,9 +83,7 @@ class Town:
 def test_archived_or_not_everybody_is_charged_the_same(
     book: TariffBook, database: str, tmp_path: Path
 ):
-    @settings(
-        max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(data=st.data())
     def told(data) -> None:
         old, new = data.draw(days()), data.draw(days())

@@ -24,6 +24,8 @@ from fare_rules.states import (
     Uses,
 )
 from gateway.core.days import RiderToday
+from gateway.core.purses import Purse
+from gateway.core.wallet_classes import AutoTopUp, Bounds, Spent, Terms
 from gateway.core.wallets import Wallet
 from gateway.shell.rider_rows import state_bytes, state_from
 
@@ -95,7 +97,13 @@ EVERYTHING = RiderState(
 )
 
 
-def kept(rider: RiderToday, wallet_open_until: datetime | None) -> None:
+def kept(
+    rider: RiderToday,
+    wallet_open_until: datetime | None,
+    purses: tuple[Purse, ...] = (),
+    terms: Terms | None = None,
+    spent: Spent | None = None,
+) -> None:
     wallet = Wallet(
         UUID(int=1),
         day=DAY,
@@ -103,18 +111,34 @@ def kept(rider: RiderToday, wallet_open_until: datetime | None) -> None:
         opening={"card-1": rider.state},
         swept_until=minutes(-600),
         open_until=wallet_open_until,
+        purses=purses,
+        terms=terms,
+        spent=spent,
     )
     assert state_from(state_bytes(wallet), wallet.open_until) == (
         wallet.day,
         wallet.riders,
         wallet.opening,
         wallet.swept_until,
+        purses,
+        terms,
+        spent,
     )
 
 
 @pytest.mark.parametrize("trail", TRAILS.values(), ids=TRAILS)
 def test_past_legs_come_back(trail: tuple[PastLeg, ...]) -> None:
     kept(RiderToday(RiderState(trail=trail)), None)
+
+
+def test_purses_and_what_was_agreed_come_back():
+    envelope = Purse(UUID(int=2), "envelope", "icbc", minutes(0), minutes(9), 500, DAY, 1)
+    terms = Terms(
+        "class_4", UUID(int=3), Bounds(100, 200, 300, 400), Bounds(None, 1), AutoTopUp(5, 6), DAY
+    )
+    spent = Spent(DAY, 100, 200, 3, minutes(1))
+    kept(RiderToday(RiderState()), None, (envelope,), terms, spent)
+    kept(RiderToday(RiderState()), None, (envelope,))
 
 
 def test_all_that_can_be_remembered_comes_back() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import asyncpg
 import pytest
@@ -113,22 +113,25 @@ async def test_the_gateway_may_not_edit_the_ledger_and_its_owner_cannot(
 
 async def post_like_the_fare(pool: asyncpg.Pool, amounts_fen: Sequence[int]) -> None:
     purse_fen, operator_fen, *others_fen = amounts_fen
-    debt_fen, sponsors_fen = (others_fen or [None])[0], others_fen[1:]
+    debt_fen, shares_fen = (others_fen or [None])[0], others_fen[1:]
+    sponsors_fen, purses_fen = shares_fen[:13], shares_fen[13:]
     await pool.execute(
         """INSERT INTO journal_entry (
             wallet_id, wallet_version, effective_at, recorded_at, service_day, settlement_day,
             purse_fen, debt_fen, operator_fen, cause_id, tap_id, ride_count, kind,
-            operator_id, product_id, sponsors, sponsors_fen
+            operator_id, product_id, sponsors, sponsors_fen, purses, purses_fen
         )
         SELECT wallet_id, 1000 + random() * 1000000, effective_at, recorded_at, service_day,
             settlement_day, $1, $2, $3, cause_id, tap_id, ride_count, kind, operator_id, product_id,
-            $4, $5
+            $4, $5, $6, $7
         FROM journal_entry WHERE kind = 'fare'""",
         purse_fen,
         debt_fen,
         operator_fen,
         [f"bank_{n}" for n in range(len(sponsors_fen))] or None,
         sponsors_fen or None,
+        [uuid5(NAMESPACE_OID, str(n)) for n in range(len(purses_fen))] or None,
+        purses_fen or None,
     )
 
 
@@ -147,7 +150,7 @@ async def test_an_entry_of_more_postings_than_the_gateway_makes_is_refused(
     pool: asyncpg.Pool, database: str
 ) -> None:
     await ride(pool, database, [boarding("card-0", 1)])
-    with pytest.raises(asyncpg.CheckViolationError, match="named_sponsors"):
+    with pytest.raises(asyncpg.CheckViolationError, match="named_purses"):
         await post_like_the_fare(pool, [-1] * POSTINGS_MAX + [POSTINGS_MAX])
 
 

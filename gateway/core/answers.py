@@ -1,0 +1,159 @@
+"""What the gate is told: the verdict on a tap that was priced, and the words on the display."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from fare_rules import NetworkRules, RideTap, TariffBook
+from fare_rules.amounts import said
+from gateway.core.rides import Ride
+from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
+from gateway.core.wallet_classes import WalletClasses, exceeded
+from gateway.core.wallets import Wallet
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def verdict(
+    tap: Tap, wallet: Wallet, ride: Ride, book: TariffBook, classes: WalletClasses
+) -> TapOutcome:
+    if ride.moved.refused:
+        return TapOutcome.NO_FARE
+    may_refuse = tap.action.opens and not tap.offline
+    if tap.tap_id in ride.moved.double_beeps:
+        return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
+    if may_refuse:
+        network = _network(book, ride.tap)
+        is_exempt = ride.tap.fare_media in network.no_minimum_balance
+        needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
+        has_fen = wallet.net_fen + (_may_help_fen(wallet, ride.tap, book) if wallet.purses else 0)
+        cannot_begin = has_fen < max(needed_fen, wallet.floor_fen)
+        if cannot_begin or ride.wallet.owed_fen:
+            return TapOutcome.BALANCE_TOO_LOW
+    if wallet.terms and (limited := _limited(tap, wallet, ride, book, classes)):
+        return limited
+    if ride.charge is None:
+        return TapOutcome.LEG_OPENED
+    return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED
+
+
+def _may_help_fen(wallet: Wallet, tap: RideTap, book: TariffBook) -> int:
+    """What purses hold that may pay on the network of a tap; where the ride ends, nobody knows."""
+    tariff = book.tariff_at(tap.tapped_at)
+    assert tariff is not None
+    return sum(
+        purse.held_fen
+        for purse in wallet.purses
+        if purse.is_valid_at(tap.tapped_at)
+        and (rule := tariff.purse_rules.get(purse.rule_id)) is not None
+        and (not rule.networks or tap.network in rule.networks)
+    )
+
+
+def _limited(
+    tap: Tap, wallet: Wallet, ride: Ride, book: TariffBook, classes: WalletClasses
+) -> TapOutcome | None:
+    """Whether a tap that opens would pass a limit of its wallet's class.
+
+    A ride that began is charged whatever it comes to: its operator carried the rider. Without a
+    network the gate should have known; what it let through is for a person.
+    """
+    if not tap.action.opens:
+        return None
+    day = book.service_day_of(tap.tapped_at)
+    amount_fen = -sum(entry.rider_fen for entry in ride.entries)
+    if tap.offline:
+        limits = classes.offline(wallet.terms, day)
+        spent = wallet.spent
+        is_late = spent is not None and (spent.online_at or _NEVER) >= tap.tapped_at
+        count = spent.offline_count if spent and not is_late else 0
+        is_many = limits.payments_max is not None and count >= limits.payments_max
+        is_much = limits.single_fen is not None and amount_fen > limits.single_fen
+        return TapOutcome.VERIFICATION_REQUIRED if is_many or is_much else None
+    bounds = classes.bounds(wallet.terms, day)
+    # Where the fare is not known yet, nothing at all may be left to spend.
+    least_fen = amount_fen if ride.charge else 1
+    is_over = exceeded(bounds, wallet.spent, day, least_fen)
+    return TapOutcome.LIMIT_REACHED if is_over else None
+
+
+def _network(book: TariffBook, tap: RideTap) -> NetworkRules:
+    tariff = book.tariff_at(tap.tapped_at)
+    assert tariff is not None
+    network = tariff.network(tap.network)
+    assert network is not None
+    return network
+
+
+def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:
+    """What the gate is told of a tap that was let through."""
+    quote = ride.charge.quote if ride.charge else None
+    return TapResult(
+        tap_id=tap.tap_id,
+        outcome=outcome,
+        open=True,
+        display_text=_display_text(outcome, quote.rider_fen if quote else 0, ride),
+        fare_fen=quote.fare_fen if quote else 0,
+        payers=_payers(ride),
+        balance_fen=ride.wallet.balance_fen,
+        owed_fen=ride.wallet.owed_fen,
+        journey_id=ride.moved.journeys.get(tap.tap_id),
+        incomplete=tap.is_incomplete,
+    )
+
+
+def _payers(ride: Ride) -> tuple[Payer, ...]:
+    tap_id = ride.tap.tap_id
+    return tuple(
+        [
+            Payer(posting.account, -posting.amount_fen)
+            for entry in ride.entries
+            if entry.tap_id == tap_id
+            for posting in entry.postings
+            if posting.amount_fen < 0
+        ]
+    )
+
+
+def refusal(
+    tap: Tap, outcome: TapOutcome, *, wallet: Wallet | None = None, fault: str | None = None
+) -> TapResult:
+    """What the gate is told of a tap that was not let through.
+
+    A gate that lets riders out opens even for a tap that a person must look at: nobody is locked
+    in.
+    """
+    result = TapResult(
+        tap_id=tap.tap_id,
+        outcome=outcome,
+        open=outcome.is_quarantined and not tap.action.opens,
+        display_text=_REFUSAL_TEXTS.get(outcome, "See staff"),
+        balance_fen=wallet.balance_fen if wallet else None,
+        owed_fen=wallet.owed_fen if wallet else 0,
+        incomplete=tap.is_incomplete,
+    )
+    return structs.replace(result, fault=fault) if fault else result
+
+
+_REFUSAL_TEXTS = {
+    TapOutcome.UNKNOWN_MEDIA: "Card not known",
+    TapOutcome.MEDIA_BLOCKED: "Card blocked",
+    TapOutcome.WALLET_BLOCKED: "Card blocked",
+    TapOutcome.WALLET_CLOSED: "Card closed",
+    TapOutcome.PASSED_BACK: "Card just used",
+    TapOutcome.BALANCE_TOO_LOW: "Please top up",
+    TapOutcome.LIMIT_REACHED: "Limit reached",
+    TapOutcome.VERIFICATION_REQUIRED: "Check card online",
+}
+
+
+def _display_text(outcome: TapOutcome, rider_fen: int, ride: Ride) -> str:
+    wallet, digits = ride.wallet, ride.currency_digits
+    left = said(wallet.balance_fen, digits)
+    if outcome is TapOutcome.RIDE_CHARGED:
+        return f"Fare {said(rider_fen, digits)} Left {left}"
+    if outcome is TapOutcome.RIDE_OWED:
+        return f"Fare {said(rider_fen, digits)} Owed {said(wallet.owed_fen, digits)}"
+    return f"Balance {left}"

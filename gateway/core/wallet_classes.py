@@ -1,0 +1,178 @@
+"""Wallet classes: how much a wallet may hold and spend, and how long it may pay without a network.
+
+A class is configuration (`wallets.yaml`). A child's own limits are cut out of its parent's: what a
+child may spend on a day, the parent may not. So the two together never exceed the parent's class,
+and no tap ever needs to look at another wallet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct, structs
+
+Fen = Annotated[int, Meta(ge=0, le=10**15, description="minor units")]
+
+
+class Bounds(Struct, frozen=True, array_like=True, gc=False):
+    """The most of one payment, of a service day, of a calendar year, and that may be held.
+
+    None is no bound.
+    """
+
+    single_fen: int | None = None
+    day_fen: int | None = None
+    year_fen: int | None = None
+    balance_fen: int | None = None
+
+    def at_most(self, other: Bounds) -> Bounds:
+        """The lower bound of each two."""
+        return Bounds(*map(_lower, structs.astuple(self), structs.astuple(other)))
+
+    def less(self, other: Bounds) -> Bounds:
+        """What is left when others may use up so much; of one payment each may have the whole."""
+        left = [
+            mine if mine is None or theirs is None else max(mine - theirs, 0)
+            for mine, theirs in zip(structs.astuple(self), structs.astuple(other), strict=True)
+        ]
+        return Bounds(self.single_fen, *left[1:])
+
+    def plus(self, other: Bounds) -> Bounds:
+        summed = [
+            (mine or 0) + (theirs or 0)
+            for mine, theirs in zip(structs.astuple(self), structs.astuple(other), strict=True)
+        ]
+        return Bounds(None, *summed[1:])
+
+
+UNBOUND = Bounds()
+
+
+class Offline(Struct, frozen=True):
+    """What a wallet may pay without a network before it is looked at again."""
+
+    single_fen: int | None = None
+    payments_max: int | None = None
+
+
+class WalletClass(Struct, frozen=True):
+    """Limits of one kind of wallet, from a service day on."""
+
+    class_id: str
+    effective_from: date
+    bounds: Bounds
+    offline: Offline = Offline()
+
+
+class WalletClasses(Struct, frozen=True):
+    """All classes, of each the versions newest first."""
+
+    by_id: Mapping[str, tuple[WalletClass, ...]] = {}
+
+    @classmethod
+    def of(cls, classes: Iterable[WalletClass]) -> WalletClasses:
+        by_id: dict[str, tuple[WalletClass, ...]] = {}
+        for one in sorted(classes, key=lambda one: one.effective_from, reverse=True):
+            by_id[one.class_id] = (*by_id.get(one.class_id, ()), one)
+        return cls(by_id)
+
+    def at(self, class_id: str | None, day: date) -> WalletClass | None:
+        """The class in force on a service day; before its first day, the first."""
+        versions = self.by_id.get(class_id, ()) if class_id else ()
+        return next((one for one in versions if one.effective_from <= day), None) or (
+            versions[-1] if versions else None
+        )
+
+    def bounds(self, terms: Terms | None, day: date) -> Bounds:
+        """What a wallet itself may do on a day, what its children may use up taken off."""
+        if terms is None:
+            return UNBOUND
+        found = self.at(terms.class_id, day)
+        return (found.bounds if found else UNBOUND).at_most(terms.own).less(terms.allotted)
+
+    def offline(self, terms: Terms | None, day: date) -> Offline:
+        found = self.at(terms.class_id, day) if terms else None
+        return found.offline if found else Offline()
+
+
+class AutoTopUp(Struct, frozen=True, array_like=True, gc=False):
+    """Once a day, when less than this is in the main purse at the gate, so much is paid in."""
+
+    below_fen: Fen
+    amount_fen: Annotated[int, Meta(ge=1, le=10**12)]
+
+
+class Terms(Struct, frozen=True, array_like=True, gc=False):
+    """What was agreed about one wallet. `own` are a child's limits, `allotted` its children's."""
+
+    class_id: str | None = None
+    parent_id: UUID | None = None
+    own: Bounds = UNBOUND
+    allotted: Bounds = UNBOUND
+    auto_top_up: AutoTopUp | None = None
+    topped_up_on: date | None = None
+
+
+class Spent(Struct, frozen=True, array_like=True, gc=False):
+    """What a wallet has spent on its newest service day and in its year, whichever purse paid.
+
+    `offline_count` is how many rides it has paid for without a network since `online_at`, when it
+    was last seen with one.
+    """
+
+    day: date
+    day_fen: int = 0
+    year_fen: int = 0
+    offline_count: int = 0
+    online_at: datetime | None = None
+
+    def after(self, day: date, amount_fen: int) -> Spent:
+        """What is spent after an amount of a day more."""
+        if day > self.day:
+            year_fen = self.year_fen if day.year == self.day.year else 0
+            return structs.replace(
+                self, day=day, day_fen=amount_fen, year_fen=year_fen + amount_fen
+            )
+        return structs.replace(
+            self,
+            day_fen=self.day_fen + (amount_fen if day == self.day else 0),
+            year_fen=self.year_fen + (amount_fen if day.year == self.day.year else 0),
+        )
+
+    def seen(self, instant: datetime, *, is_offline: bool, is_paid: bool) -> Spent:
+        """What is known after a tap with or without a network."""
+        is_before = self.online_at is not None and instant <= self.online_at
+        if is_before:
+            return self
+        if not is_offline:
+            return structs.replace(self, offline_count=0, online_at=instant)
+        return structs.replace(self, offline_count=self.offline_count + is_paid)
+
+
+def spent_on(spent: Spent | None, day: date) -> tuple[int, int]:
+    """What was spent on a day and in its year."""
+    if spent is None or spent.day.year != day.year:
+        return 0, 0
+    return (spent.day_fen if spent.day == day else 0), spent.year_fen
+
+
+def exceeded(bounds: Bounds, spent: Spent | None, day: date, amount_fen: int) -> str | None:
+    """Which bound a payment would exceed: `single`, `day` or `year`; None if none."""
+    day_fen, year_fen = spent_on(spent, day)
+    for name, bound_fen, total_fen in (
+        ("single", bounds.single_fen, amount_fen),
+        ("day", bounds.day_fen, day_fen + amount_fen),
+        ("year", bounds.year_fen, year_fen + amount_fen),
+    ):
+        if bound_fen is not None and total_fen > bound_fen:
+            return name
+    return None
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
