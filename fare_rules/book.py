@@ -12,13 +12,15 @@ from msgspec import Struct
 
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
-from fare_rules.load import read_tariff
+from fare_rules.language.wallets import WalletClass, Wallets
+from fare_rules.load import read_as, read_tariff
 from fare_rules.service_day import service_day_of, service_day_starts_at
 from fare_rules.source import Document
 
 EXAMPLES_FILE = "examples.yaml"
+WALLETS_FILE = "wallets.yaml"
 # What lies beside the tariffs and is none.
-BESIDE = frozenset({EXAMPLES_FILE, "wallets.yaml", "campaigns.yaml", "clearing.yaml"})
+BESIDE = frozenset({EXAMPLES_FILE, WALLETS_FILE, "campaigns.yaml", "clearing.yaml"})
 
 
 class TariffBook(Struct, frozen=True):
@@ -30,6 +32,7 @@ class TariffBook(Struct, frozen=True):
     timezone: ZoneInfo
     # SHA-256 of all the files, so that a process can say which tariffs it runs.
     digest: str
+    wallet_classes: tuple[WalletClass, ...] = ()
     # The day asked for last, from its start to its end: one tap asks for its day several times.
     _last_day: list[tuple[datetime, datetime, date]] = []
 
@@ -88,7 +91,27 @@ def load_book(folder: Path) -> TariffBook:
         ),
         timezone=tariffs[0].timezone,
         digest=_digest([*paths, *folder.glob("*.csv")]),
+        wallet_classes=_wallet_classes(folder, tariffs[0].currency_digits),
     )
+
+
+def _wallet_classes(folder: Path, digits: int) -> tuple[WalletClass, ...]:
+    if not (folder / WALLETS_FILE).exists():
+        return ()
+    wallets, document = read_as(folder / WALLETS_FILE, Wallets, digits)
+    if wallets is None:
+        raise TariffFaults(document.faults)
+    known = set()
+    for index, one in enumerate(wallets.classes):
+        if (one.id, one.effective_from) in known:
+            message = f"The class '{one.id}' has two sets of limits from the same day"
+            remedy = "Keep one of them, or write another effective_from"
+            place = ("classes", index, "id")
+            document.faults.append(document.fault(place, FaultCode.DUPLICATE_ID, message, remedy))
+        known.add((one.id, one.effective_from))
+    if document.faults:
+        raise TariffFaults(document.faults)
+    return wallets.classes
 
 
 def _book_faults(pages: list[tuple[CompiledTariff, Document]]) -> list[TariffFault]:

@@ -160,6 +160,7 @@ class CompiledTariff:
             ]
             + [subsidy.id for subsidy in tariff.subsidies if subsidy.steps]
         )
+        self.sponsors = frozenset(each.id for each in tariff.sponsors)
         self.purse_rules = {rule.id: rule for rule in tariff.purses}
         self.coupon_promotions = frozenset(p.id for p in tariff.promotions if p.coupon)
         self.offers: dict[str, tuple[str, ...]] = {}

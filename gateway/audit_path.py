@@ -131,7 +131,8 @@ async def run_audit(
         )
         sums = await connection.fetchrow(
             """SELECT
-                coalesce(sum(amount_fen) FILTER (WHERE account ~ '^(purse|debt):'), 0)::bigint,
+                coalesce(sum(amount_fen)
+                    FILTER (WHERE account ~ '^(purse|debt|grant):'), 0)::bigint,
                 coalesce(sum(amount_fen) FILTER (WHERE account ~ '^operator:'), 0)::bigint,
                 coalesce(sum(amount_fen) FILTER (WHERE account = 'bank'), 0)::bigint,
                 coalesce(sum(amount_fen) FILTER (WHERE account ~ '^sponsor:'), 0)::bigint

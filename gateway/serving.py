@@ -23,12 +23,14 @@ from gateway.archive_path import late_days_max
 from gateway.core.decide import Limits, Plan
 from gateway.core.registry import Role
 from gateway.core.taps import Tap
+from gateway.core.wallet_classes import WalletClasses
+from gateway.purse_path import run_expiry
 from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings, retention_fault
-from gateway.shell.store import OUTAGES, LogDays, open_pool
+from gateway.shell.store import OUTAGES, RACES, LogDays, open_pool
 from gateway.shell.web import Door
 from gateway.tap_path import run_tap_batch
 
@@ -79,6 +81,7 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
             asyncio.create_task(registry.run_forever(settings.registry_poll_ms / 1000)),
             asyncio.create_task(_keep_days_open(pool, book)),
             asyncio.create_task(_observe_forever(door, pool, batcher)),
+            asyncio.create_task(_return_leftovers(pool, book)),
         ]
         _rest_the_collector()
         try:
@@ -99,6 +102,15 @@ async def _keep_days_open(pool: asyncpg.Pool, book: TariffBook) -> None:
         with contextlib.suppress(*OUTAGES):
             await log_days.open(pool, [today + timedelta(days=n) for n in range(_DAYS_AHEAD + 1)])
         await asyncio.sleep(_DAYS_AHEAD_EVERY_SECONDS)
+
+
+async def _return_leftovers(pool: asyncpg.Pool, book: TariffBook) -> None:
+    """Take back what is left of grants, at the minute at which they end."""
+    while True:
+        now = datetime.now(UTC)
+        await asyncio.sleep(60 - now.second - now.microsecond / 1e6)
+        with contextlib.suppress(*OUTAGES, *RACES):
+            await run_expiry(pool, book, datetime.now(UTC))
 
 
 def _rest_the_collector() -> None:
@@ -140,6 +152,7 @@ def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: Tar
     limits = Limits(
         tap_ahead_max=timedelta(seconds=settings.tap_ahead_seconds_max),
         tap_age_max=timedelta(days=days) if (days := settings.tap_age_days_max) else None,
+        classes=WalletClasses.of(book.wallet_classes),
     )
 
     log_days = LogDays()

@@ -95,8 +95,8 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
                 for wallet in wallets
             ]
             await work.save(
-                [wallet for wallet, _ in ended],
-                [entry for _, some in ended for entry in some],
+                [wallet for wallet, *_ in ended],
+                [entry for _, some, _ in ended for entry in some],
                 now,
                 wallets,
             )

@@ -9,7 +9,9 @@ import asyncpg
 
 from fare_rules import TariffBook
 from gateway.core.registry import Registry
-from gateway.core.wallet_desk import WalletPlan, WalletRefusal, Wish, grant
+from gateway.core.wallet_classes import NO_CLASSES, WalletClasses
+from gateway.core.wallet_desk import WalletPlan, grant
+from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.shell.store import RACES, wallet_work
 
 _TRIES_MAX = 5
@@ -23,6 +25,7 @@ async def run_wallet_wishes(
     book: TariffBook,
     now: datetime,
     floor_fen: int,
+    classes: WalletClasses = NO_CLASSES,
 ) -> WalletPlan | WalletRefusal:
     """Grant all wishes or none; when this returns a plan, it is durable."""
     tariff = book.tariff_at(now) or book.tariffs[-1]
@@ -32,7 +35,7 @@ async def run_wallet_wishes(
                 snapshot = await work.load_snapshot(
                     wishes, now=now, today=book.service_day_of(now), issuers=registry.operators
                 )
-                plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen)
+                plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen, classes=classes)
                 if isinstance(plan, WalletPlan):
                     await work.save_plan(plan, snapshot)
             return plan

@@ -13,16 +13,25 @@ from fare_rules import TariffBook
 from gateway.api.city import CityRequests, IssuedKeys
 from gateway.api.fares import FareRequests, Tariffs
 from gateway.api.given import Done, Given
+from gateway.api.grants import GrantRequests, GrantTrace, ReturnWish, WalletGrant
 from gateway.api.service import ServiceRequests, State
 from gateway.api.settlements import CloseWish, SettlementRequests
 from gateway.api.stream import StreamRequests
 from gateway.api.taps import Charges, ChargesWish, TapRequests, TapsForAPerson
-from gateway.api.wallets import Statement, TopUpReceipt, WalletRequests
+from gateway.api.wallets import (
+    AutoTopUpWish,
+    ClassWish,
+    Statement,
+    TopUpReceipt,
+    WalletRequests,
+)
+from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
 from gateway.core.settlement import Settlement
 from gateway.core.taps import Tap, TapResult
-from gateway.core.wallet_desk import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletView
+from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletView
 from gateway.fares_path import Explanation, Quotation, QuoteWish
+from gateway.purse_path import Returned
 from gateway.registry_path import City, KeyWish
 from gateway.shell.batcher import Batcher
 from gateway.shell.openapi import openapi_document
@@ -59,6 +68,7 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
+    grants = GrantRequests(given)
     streams = StreamRequests(given, taps)
     admin = frozenset({Role.ADMIN})
     gates = admin | {Role.GATE_OPERATOR}
@@ -122,6 +132,31 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
         route("POST", media + "/coupons", wallets.activate_coupon,
               "Activate a promotion's coupon with a card or phone.", {200: Done}, money,
               body=ActivateCoupon),
+        route("PUT", wallet + "/class", wallets.set_class, "Put a wallet into a class.",
+              {200: WalletView}, money, body=ClassWish),
+        route("PUT", wallet + "/auto-top-up", wallets.set_auto_top_up,
+              "Top up by itself once a day, when little is left.", {200: WalletView}, money,
+              body=AutoTopUpWish),
+        route("DELETE", wallet + "/auto-top-up", wallets.end_auto_top_up,
+              "Top up by itself no more.", {200: WalletView}, money),
+        route("POST", wallet + "/verifications", wallets.verify_wallet,
+              "Note that a wallet was seen with a network.", {200: WalletView}, money),
+        route("POST", wallet + "/transfers", wallets.accept_transfer,
+              "Move money between a parent and its child.", {200: WalletView}, money,
+              body=Transfer),
+        route("POST", wallet + "/grants", grants.grant_money,
+              "Grant money for a purpose.", {200: WalletView}, money, body=GrantMoney),
+        route("POST", "/v1/grants", grants.accept_grants,
+              "Grant money for a purpose to many wallets.", {200: Done}, money,
+              body=list[WalletGrant]),
+        route("GET", "/v1/grants/{grant_id}", grants.get_grant,
+              "Trace a grant: every entry that moved money of it.", {200: GrantTrace},
+              money_readers),
+        route("POST", "/v1/grants/{grant_id}/return", grants.return_grant,
+              "Give what is left of a grant back to its funder.", {200: Done}, money),
+        route("POST", "/v1/purse-rules/{rule_id}/returns", grants.return_rule,
+              "Give back what is left of all grants of a rule, when its service stops.",
+              {200: Returned}, money, body=ReturnWish),
         route("POST", wallet + "/block", wallets.block_wallet, "Block a wallet.",
               {200: WalletView}, money),
         route("POST", wallet + "/unblock", wallets.unblock_wallet, "Unblock a wallet.",

@@ -69,8 +69,8 @@ def _limited(
         spent = wallet.spent
         is_late = spent is not None and (spent.online_at or _NEVER) >= tap.tapped_at
         count = spent.offline_count if spent and not is_late else 0
-        is_many = limits.payments_max is not None and count >= limits.payments_max
-        is_much = limits.single_fen is not None and amount_fen > limits.single_fen
+        is_many = limits.payments is not None and count >= limits.payments
+        is_much = limits.single is not None and amount_fen > limits.single
         return TapOutcome.VERIFICATION_REQUIRED if is_many or is_much else None
     bounds = classes.bounds(wallet.terms, day)
     # Where the fare is not known yet, nothing at all may be left to spend.

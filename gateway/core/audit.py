@@ -7,7 +7,7 @@ they are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from gateway.core.answers import ride_result
 from gateway.core.days import FoldedDays, LoadedDays, WalletDay, fold_days
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import DEBT, PURSE, JournalEntry
+from gateway.core.purse_desk import KnownGrant
+from gateway.core.purses import Paid, with_purse
 from gateway.core.rides import sweep, take_ride
 from gateway.core.wallets import Wallet
 
@@ -39,6 +41,7 @@ class WalletBooks(Struct, frozen=True):
     wallet: Wallet
     taps: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
+    grants: Mapping[UUID, KnownGrant] = {}
 
 
 class _Posted(NamedTuple):
@@ -74,6 +77,16 @@ def audit_wallet(books: WalletBooks, book: TariffBook) -> list[Break]:
             f"but its postings say {purse_fen} and {owed_fen}"
         )
         breaks.append(Break("balance_differs", subject, fault))
+    held_fen = {purse.grant_id: purse.held_fen for purse in wallet.purses}
+    posted_fen: dict[UUID, int] = {}
+    for entry in books.entries:
+        for grant_id, gained_fen in entry.grants_fen.items():
+            posted_fen[grant_id] = posted_fen.get(grant_id, 0) + gained_fen
+    for grant_id in sorted(held_fen.keys() | posted_fen.keys()):
+        held, said = held_fen.get(grant_id, 0), posted_fen.get(grant_id, 0)
+        if held != said:
+            fault = f"holds {held}, but its postings say {said}"
+            breaks.append(Break("purse_differs", f"grant {grant_id}", fault))
     return breaks + _audit_charges(books, book) + _audit_answers(books, book)
 
 
@@ -156,7 +169,10 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
     days = LoadedDays(date.min, ())
     for step in sorted(steps, key=lambda step: step.version):
         if step.tap is None:
-            wallet, found_breaks = _take_entries(wallet, step.entries, book)
+            wallet, paid, found_breaks = _take_entries(
+                wallet, step.entries, book, books.grants, days.paid
+            )
+            days = structs.replace(days, paid=paid)
             breaks += found_breaks
             continue
         kept, facts = step.tap, _facts(step.tap)
@@ -184,7 +200,7 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
             fault = f"{field}: answered {getattr(kept.result, field)}, due {getattr(answer, field)}"
             breaks.append(Break("answer_differs", f"tap {kept.tap.tap_id}", fault))
         wallet = structs.replace(ride.wallet, version=step.version)
-    for field in ("day", "riders", "opening"):
+    for field in ("day", "riders", "opening", "purses"):
         if getattr(wallet, field) != getattr(books.wallet, field):
             fault = f"{field}: remembers something else than its taps come to"
             breaks.append(Break("memory_differs", f"wallet {wallet.wallet_id}", fault))
@@ -192,15 +208,26 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
 
 
 def _take_entries(
-    wallet: Wallet, entries: Sequence[JournalEntry], book: TariffBook
-) -> tuple[Wallet, list[Break]]:
-    """A top-up or payout is taken as posted; a sweep is done again."""
+    wallet: Wallet,
+    entries: Sequence[JournalEntry],
+    book: TariffBook,
+    grants: Mapping[UUID, KnownGrant],
+    paid: Paid,
+) -> tuple[Wallet, Paid, list[Break]]:
+    """What was done at a desk is taken as posted; a sweep is done again."""
     last = entries[-1]
     if last.kind not in ("fare", "correction"):
-        return wallet.moved(sum(entry.rider_fen for entry in entries)), []
+        breaks = []
+        for entry in entries:
+            wallet = wallet.moved(entry.main_fen)
+            wallet, found = _take_grants(wallet, entry, grants)
+            breaks += found
+        return wallet, paid, breaks
     if last.recorded_at is None or wallet.day is None:
-        return wallet, [Break("sweep_differs", f"entry {last.entry_id}", "nothing was open")]
-    swept, due = sweep(wallet, last.cause_id, last.recorded_at, book, _closed_through(entries))
+        return wallet, paid, [Break("sweep_differs", f"entry {last.entry_id}", "nothing was open")]
+    swept, due, paid = sweep(
+        wallet, last.cause_id, last.recorded_at, book, _closed_through(entries)
+    )
     posted = {entry.entry_id: entry.postings for entry in entries}
     breaks = [
         Break("sweep_differs", f"entry {entry_id}", "it is not what the open legs cost")
@@ -211,7 +238,30 @@ def _take_entries(
         for entry in due
         if entry.postings != posted.get(entry.entry_id, entry.postings)
     ]
-    return structs.replace(swept, version=last.wallet_version), breaks
+    return structs.replace(swept, version=last.wallet_version), paid, breaks
+
+
+def _take_grants(
+    wallet: Wallet, entry: JournalEntry, grants: Mapping[UUID, KnownGrant]
+) -> tuple[Wallet, list[Break]]:
+    """Open or end the purses that an entry put money into, or gave back."""
+    purses = {purse.grant_id: purse for purse in wallet.purses}
+    for grant_id, gained_fen in entry.grants_fen.items():
+        known, purse = grants.get(grant_id), purses.get(grant_id)
+        is_right = (
+            known is not None and purse is None and gained_fen == known.amount_fen
+            if entry.kind == "grant"
+            else purse is not None and gained_fen == -purse.held_fen
+        )
+        if not is_right:
+            fault = f"{entry.kind} of {gained_fen}: not what was granted, or is left"
+            return wallet, [Break("grant_differs", f"grant {grant_id}", fault)]
+        if entry.kind == "grant" and known is not None:
+            wallet = structs.replace(wallet, purses=with_purse(wallet.purses, known.purse))
+        else:
+            others = tuple(one for one in wallet.purses if one.grant_id != grant_id)
+            wallet = structs.replace(wallet, purses=others)
+    return wallet, []
 
 
 def _closed_through(entries: Sequence[JournalEntry]) -> date | None:

@@ -28,7 +28,7 @@ from gateway.core.taps import (
     differing_field,
     looks_like_card_number,
 )
-from gateway.core.wallet_classes import WalletClasses
+from gateway.core.wallet_classes import NO_CLASSES, WalletClasses
 from gateway.core.wallets import Media, Wallet, WalletStatus
 
 
@@ -38,7 +38,7 @@ class Limits(Struct, frozen=True):
     tap_ahead_max: timedelta
     # None: as many days as the tariff says that a late tap re-prices.
     tap_age_max: timedelta | None = None
-    classes: WalletClasses = WalletClasses()
+    classes: WalletClasses = NO_CLASSES
 
 
 class KeptTap(Struct, frozen=True):

@@ -89,6 +89,14 @@ class Split(Struct, frozen=True):
     main_fen: int
 
 
+def with_purse(purses: tuple[Purse, ...], purse: Purse) -> tuple[Purse, ...]:
+    """Add a purse; the first that is empty makes room where there is none."""
+    if len(purses) >= PURSES_MAX:
+        empty = next(one for one in purses if not one.held_fen)
+        purses = tuple(one for one in purses if one is not empty)
+    return (*purses, purse)
+
+
 def pay(
     purses: tuple[Purse, ...],
     amount_fen: int,

@@ -91,9 +91,9 @@ def _spent(
 
 def sweep(
     wallet: Wallet, cause_id: UUID, now: datetime, book: TariffBook, closed_through: date | None
-) -> tuple[Wallet, tuple[JournalEntry, ...]]:
+) -> tuple[Wallet, tuple[JournalEntry, ...], Paid]:
     """Charge the legs that nobody can close any more."""
-    charged, entries, _ = post(
+    charged, entries, paid = post(
         wallet,
         changes(swept(wallet.riders, book, wallet.swept_until), swept(wallet.riders, book, now)),
         cause_id=cause_id,
@@ -109,6 +109,7 @@ def sweep(
     return (
         structs.replace(charged, swept_until=swept_until, open_until=until, spent=spent),
         entries,
+        paid,
     )
 
 

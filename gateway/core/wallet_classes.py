@@ -14,6 +14,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, structs
 
+from fare_rules.language.wallets import OfflineLimits, WalletClass
+
 Fen = Annotated[int, Meta(ge=0, le=10**15, description="minor units")]
 
 
@@ -40,49 +42,41 @@ class Bounds(Struct, frozen=True, array_like=True, gc=False):
         ]
         return Bounds(self.single_fen, *left[1:])
 
-    def plus(self, other: Bounds) -> Bounds:
+    def plus(self, other: Bounds, sign: int = 1) -> Bounds:
+        """What all children together may use up, with one more (or, with -1, one less)."""
         summed = [
-            (mine or 0) + (theirs or 0)
+            (mine or 0) + sign * (theirs or 0)
             for mine, theirs in zip(structs.astuple(self), structs.astuple(other), strict=True)
         ]
         return Bounds(None, *summed[1:])
+
+    def holds(self, other: Bounds) -> bool:
+        """Whether another's bounds all lie within these."""
+        return all(
+            mine is None or (theirs is not None and theirs <= mine)
+            for mine, theirs in zip(structs.astuple(self), structs.astuple(other), strict=True)
+        )
 
 
 UNBOUND = Bounds()
 
 
-class Offline(Struct, frozen=True):
-    """What a wallet may pay without a network before it is looked at again."""
-
-    single_fen: int | None = None
-    payments_max: int | None = None
-
-
-class WalletClass(Struct, frozen=True):
-    """Limits of one kind of wallet, from a service day on."""
-
-    class_id: str
-    effective_from: date
-    bounds: Bounds
-    offline: Offline = Offline()
-
-
 class WalletClasses(Struct, frozen=True):
-    """All classes, of each the versions newest first."""
+    """All classes: of each its limits, those of the newest day first."""
 
     by_id: Mapping[str, tuple[WalletClass, ...]] = {}
 
     @classmethod
     def of(cls, classes: Iterable[WalletClass]) -> WalletClasses:
         by_id: dict[str, tuple[WalletClass, ...]] = {}
-        for one in sorted(classes, key=lambda one: one.effective_from, reverse=True):
-            by_id[one.class_id] = (*by_id.get(one.class_id, ()), one)
+        for one in sorted(classes, key=_first_day, reverse=True):
+            by_id[one.id] = (*by_id.get(one.id, ()), one)
         return cls(by_id)
 
     def at(self, class_id: str | None, day: date) -> WalletClass | None:
         """The class in force on a service day; before its first day, the first."""
         versions = self.by_id.get(class_id, ()) if class_id else ()
-        return next((one for one in versions if one.effective_from <= day), None) or (
+        return next((one for one in versions if _first_day(one) <= day), None) or (
             versions[-1] if versions else None
         )
 
@@ -91,11 +85,17 @@ class WalletClasses(Struct, frozen=True):
         if terms is None:
             return UNBOUND
         found = self.at(terms.class_id, day)
-        return (found.bounds if found else UNBOUND).at_most(terms.own).less(terms.allotted)
+        bounds = UNBOUND
+        if found:
+            bounds = Bounds(found.single, found.day, found.year, found.balance)
+        return bounds.at_most(terms.own).less(terms.allotted)
 
-    def offline(self, terms: Terms | None, day: date) -> Offline:
+    def offline(self, terms: Terms | None, day: date) -> OfflineLimits:
         found = self.at(terms.class_id, day) if terms else None
-        return found.offline if found else Offline()
+        return found.offline if found else OfflineLimits()
+
+
+NO_CLASSES = WalletClasses()
 
 
 class AutoTopUp(Struct, frozen=True, array_like=True, gc=False):
@@ -114,6 +114,7 @@ class Terms(Struct, frozen=True, array_like=True, gc=False):
     allotted: Bounds = UNBOUND
     auto_top_up: AutoTopUp | None = None
     topped_up_on: date | None = None
+    children_count: int = 0
 
 
 class Spent(Struct, frozen=True, array_like=True, gc=False):
@@ -170,6 +171,10 @@ def exceeded(bounds: Bounds, spent: Spent | None, day: date, amount_fen: int) ->
         if bound_fen is not None and total_fen > bound_fen:
             return name
     return None
+
+
+def _first_day(one: WalletClass) -> date:
+    return one.effective_from or date.min
 
 
 def _lower(one: int | None, other: int | None) -> int | None:

@@ -7,99 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from enum import StrEnum
-from typing import Annotated
 from uuid import UUID, uuid5
 
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff
-from gateway.core.ledger import BANK, JournalEntry, Posting, rider_postings
-from gateway.core.posting import settlement_day
-from gateway.core.taps import Name, looks_like_card_number
+from gateway.core.ledger import BANK, JournalEntry, Posting
+from gateway.core.purse_desk import (
+    Books,
+    GrantMoney,
+    KnownGrant,
+    Transfer,
+    grant_money,
+    has_room,
+    return_purse,
+    transfer,
+)
+from gateway.core.purses import Purse
+from gateway.core.taps import looks_like_card_number
+from gateway.core.wallet_classes import (
+    NO_CLASSES,
+    UNBOUND,
+    Bounds,
+    Spent,
+    Terms,
+    WalletClasses,
+)
+from gateway.core.wallet_wishes import (
+    ActivateCoupon,
+    BindMedia,
+    OpenWallet,
+    TopUp,
+    WalletRefusal,
+    Wish,
+)
 from gateway.core.wallets import Media, Wallet, WalletStatus
 
 # Each rides along with every tap of its card.
 COUPONS_MAX = 20
-
-
-class WalletRefusal(StrEnum):
-    """Why a wish is not granted. Ordered by precedence; the whole request has no effect."""
-
-    CARD_NUMBER = "card_number"
-    UNKNOWN_WALLET = "unknown_wallet"
-    UNKNOWN_MEDIA = "unknown_media"
-    UNKNOWN_RIDER_CATEGORY = "unknown_rider_category"
-    UNKNOWN_FARE_MEDIA = "unknown_fare_media"
-    UNKNOWN_PROMOTION = "unknown_promotion"
-    UNKNOWN_ISSUER = "unknown_issuer"
-    ISSUER_DIFFERS = "issuer_differs"
-    WALLET_CLOSED = "wallet_closed"
-    WALLET_OWES = "wallet_owes"
-    MEDIA_BOUND_ELSEWHERE = "media_bound_elsewhere"
-    TOO_MANY_COUPONS = "too_many_coupons"
-    TOP_UP_ID_REUSED = "top_up_id_reused"
-
-
-Amount = Annotated[int, Meta(ge=1, le=100_000_000, description="minor units; more than nothing")]
-
-
-class BindMedia(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A card or phone that is to pay from a wallet."""
-
-    media_token: Name
-    rider_category: Name | None = None
-    fare_media: Name = "card"
-
-
-class TopUp(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Money paid in. The caller chooses the id, so sending twice pays once."""
-
-    top_up_id: UUID
-    amount_fen: Amount
-
-
-class ActivateCoupon(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A coupon that a rider activates with a card or phone. Twice at one moment is once."""
-
-    promotion_id: Name
-    activated_at: Annotated[datetime, Meta(tz=True, description="from when its days count")]
-
-
-class OpenWallet(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A wallet to open, with its first media and money.
-
-    The caller chooses the id: twice opens one.
-    """
-
-    wallet_id: UUID
-    issuer_id: Name | None = None
-    media: Annotated[tuple[BindMedia, ...], Meta(max_length=20)] = ()
-    top_up: TopUp | None = None
-
-
-class Wish(Struct, frozen=True):
-    """One thing asked of one wallet. Exactly one of the fields after the first is set."""
-
-    wallet_id: UUID
-    opens: OpenWallet | None = None
-    binds: BindMedia | None = None
-    unbinds: str | None = None
-    blocks_media: tuple[str, bool] | None = None
-    activates: tuple[str, ActivateCoupon] | None = None
-    top_up: TopUp | None = None
-    status: WalletStatus | None = None
-
-
-class WalletView(Struct, frozen=True, omit_defaults=True):
-    """A wallet as people are shown it."""
-
-    wallet_id: UUID
-    status: WalletStatus
-    balance_fen: int
-    owed_fen: int
-    floor_fen: int
-    issuer_id: str | None = None
 
 
 class WalletSnapshot(Struct, frozen=True):
@@ -112,6 +57,13 @@ class WalletSnapshot(Struct, frozen=True):
     wallets: dict[UUID, Wallet]
     media: dict[str, Media]
     top_ups: dict[UUID, tuple[UUID, int]]
+    grants: dict[UUID, KnownGrant] = {}
+    # From, to, and how much.
+    transfers: dict[UUID, tuple[UUID, UUID, int]] = {}
+
+    @property
+    def books(self) -> Books:
+        return Books(self.now, self.today, self.closed_through)
 
 
 class WalletPlan(Struct, frozen=True):
@@ -121,24 +73,21 @@ class WalletPlan(Struct, frozen=True):
     changed: tuple[Wallet, ...]
     media: tuple[Media, ...]
     entries: tuple[JournalEntry, ...]
-
-
-def view(wallet: Wallet) -> WalletView:
-    return WalletView(
-        wallet_id=wallet.wallet_id,
-        status=wallet.status,
-        balance_fen=wallet.balance_fen,
-        owed_fen=wallet.owed_fen,
-        floor_fen=wallet.floor_fen,
-        issuer_id=wallet.issuer_id,
-    )
+    grants: tuple[KnownGrant, ...] = ()
+    ended_grants: tuple[UUID, ...] = ()
+    transfers: dict[UUID, tuple[UUID, UUID, int]] = {}
 
 
 def grant(
-    wishes: Sequence[Wish], snapshot: WalletSnapshot, tariff: CompiledTariff, *, floor_fen: int
+    wishes: Sequence[Wish],
+    snapshot: WalletSnapshot,
+    tariff: CompiledTariff,
+    *,
+    floor_fen: int,
+    classes: WalletClasses = NO_CLASSES,
 ) -> WalletPlan | WalletRefusal:
     """Grant all wishes or none."""
-    desk = _Desk(snapshot, tariff, floor_fen)
+    desk = _Desk(snapshot, tariff, floor_fen, classes)
     for wish in wishes:
         if refusal := desk.grant(wish):
             return refusal
@@ -148,17 +97,31 @@ def grant(
         changed=tuple(w for i, w in desk.wallets.items() if i in known and w is not known[i]),
         media=tuple(m for t, m in desk.media.items() if m is not snapshot.media.get(t)),
         entries=tuple(desk.entries),
+        grants=tuple(one for i, one in desk.grants.items() if i not in snapshot.grants),
+        ended_grants=tuple(desk.ended),
+        transfers={i: one for i, one in desk.transfers.items() if i not in snapshot.transfers},
     )
 
 
 class _Desk:
-    def __init__(self, snapshot: WalletSnapshot, tariff: CompiledTariff, floor_fen: int) -> None:
+    def __init__(
+        self,
+        snapshot: WalletSnapshot,
+        tariff: CompiledTariff,
+        floor_fen: int,
+        classes: WalletClasses,
+    ) -> None:
         self.snapshot = snapshot
         self.tariff = tariff
         self.floor_fen = floor_fen
         self.wallets = dict(snapshot.wallets)
         self.media = dict(snapshot.media)
         self.top_ups = dict(snapshot.top_ups)
+        self.classes = classes
+        self.books = snapshot.books
+        self.grants = dict(snapshot.grants)
+        self.transfers = dict(snapshot.transfers)
+        self.ended: list[UUID] = []
         self.entries: list[JournalEntry] = []
 
     def grant(self, wish: Wish) -> WalletRefusal | None:
@@ -178,8 +141,15 @@ class _Desk:
             return self._activate(wallet, *wish.activates)
         if wish.top_up:
             return self._top_up(wallet, wish.top_up)
-        assert wish.status
-        return self._set_status(wallet, wish.status)
+        if wish.status:
+            return self._set_status(wallet, wish.status)
+        if wish.grants:
+            return self._grant_money(wallet, wish.grants)
+        if wish.returns:
+            return self._return_grant(wallet, wish.returns)
+        if wish.transfers:
+            return self._transfer(wallet, wish.transfers)
+        return self._set_terms(wallet, wish)
 
     def _open(self, wish: OpenWallet) -> WalletRefusal | None:
         wallet = self.wallets.get(wish.wallet_id)
@@ -188,13 +158,157 @@ class _Desk:
                 return WalletRefusal.UNKNOWN_ISSUER
             wallet = Wallet(wish.wallet_id, issuer_id=wish.issuer_id, floor_fen=self.floor_fen)
             # A purse that may go below zero starts at zero all the same.
-            self.wallets[wallet.wallet_id] = wallet
+            terms = self._agree(wish)
+            if isinstance(terms, WalletRefusal):
+                return terms
+            self.wallets[wallet.wallet_id] = wallet = structs.replace(wallet, terms=terms)
         elif wallet.issuer_id != wish.issuer_id:
             return WalletRefusal.ISSUER_DIFFERS
+        elif _asked(wallet.terms) != (wish.class_id, wish.parent_id, wish.limits.bounds):
+            return WalletRefusal.TERMS_DIFFER
         for media in wish.media:
             if refusal := self._bind(wallet, media):
                 return refusal
         return self._top_up(wallet, wish.top_up) if wish.top_up else None
+
+    def _agree(self, wish: OpenWallet) -> Terms | WalletRefusal | None:
+        """The terms of a new wallet; a child's limits are cut out of its parent's."""
+        own = wish.limits.bounds
+        if wish.class_id is None and wish.parent_id is None:
+            return None if own == UNBOUND else WalletRefusal.UNKNOWN_PARENT
+        today = self.snapshot.today
+        if wish.class_id is not None and self.classes.at(wish.class_id, today) is None:
+            return WalletRefusal.UNKNOWN_CLASS
+        if wish.parent_id is not None:
+            parent = self.wallets.get(wish.parent_id)
+            if parent is None or parent.status is WalletStatus.CLOSED:
+                return WalletRefusal.UNKNOWN_PARENT
+            terms = parent.terms or Terms()
+            if terms.parent_id is not None:
+                return WalletRefusal.UNKNOWN_PARENT
+            if not self.classes.bounds(terms, today).holds(own):
+                return WalletRefusal.CHILD_LIMITS_TOO_HIGH
+            self._allot(parent, own, 1)
+        elif own != UNBOUND:
+            return WalletRefusal.UNKNOWN_PARENT
+        return Terms(wish.class_id, wish.parent_id, own)
+
+    def _allot(self, parent: Wallet, own: Bounds, sign: int) -> None:
+        terms = parent.terms or Terms()
+        self._change(
+            parent,
+            terms=structs.replace(
+                terms,
+                allotted=terms.allotted.plus(own, sign),
+                children_count=terms.children_count + sign,
+            ),
+        )
+
+    def _change(self, wallet: Wallet, **changes: object) -> None:
+        self.wallets[wallet.wallet_id] = structs.replace(
+            wallet, version=wallet.version + 1, **changes
+        )
+
+    def _set_terms(self, wallet: Wallet, wish: Wish) -> WalletRefusal | None:
+        terms, today = wallet.terms or Terms(), self.snapshot.today
+        if wallet.status is WalletStatus.CLOSED:
+            return WalletRefusal.WALLET_CLOSED
+        if wish.sets_class is not None:
+            if self.classes.at(wish.sets_class, today) is None:
+                return WalletRefusal.UNKNOWN_CLASS
+            terms = structs.replace(terms, class_id=wish.sets_class)
+            most_fen = self.classes.bounds(terms, today).balance_fen
+            if most_fen is not None and wallet.held_fen > most_fen:
+                return WalletRefusal.BALANCE_LIMIT
+        if wish.sets_auto_top_up is not None:
+            rule = None if wish.sets_auto_top_up == "never" else wish.sets_auto_top_up
+            terms = structs.replace(terms, auto_top_up=rule)
+        if terms != wallet.terms:
+            self._change(wallet, terms=terms)
+        if wish.verifies and wallet.terms:
+            spent = wallet.spent or Spent(today)
+            seen = spent.seen(self.snapshot.now, is_offline=False, is_paid=False)
+            self._change(wallet, spent=seen)
+        return None
+
+    def _is_over(self, wallet: Wallet) -> bool:
+        """Whether a wallet would hold more than it may."""
+        most_fen = self.classes.bounds(wallet.terms, self.snapshot.today).balance_fen
+        return most_fen is not None and wallet.held_fen > most_fen
+
+    def _grant_money(self, wallet: Wallet, wish: GrantMoney) -> WalletRefusal | None:
+        known = self.grants.get(wish.grant_id)
+        if known:
+            is_same = known.is_same(wallet.wallet_id, wish)
+            return None if is_same else WalletRefusal.GRANT_ID_REUSED
+        if wish.rule_id not in self.tariff.purse_rules:
+            return WalletRefusal.UNKNOWN_PURSE_RULE
+        if wish.funder_id is not None and wish.funder_id not in self.tariff.sponsors:
+            return WalletRefusal.UNKNOWN_FUNDER
+        if wallet.status is WalletStatus.CLOSED:
+            return WalletRefusal.WALLET_CLOSED
+        now = self.snapshot.now
+        granted = KnownGrant(
+            wish.grant_id,
+            wallet.wallet_id,
+            wish.rule_id,
+            wish.funder_id,
+            wish.amount_fen,
+            wish.valid_from or now,
+            wish.valid_until,
+            now,
+        )
+        if granted.valid_until and granted.valid_until <= max(granted.valid_from, now):
+            return WalletRefusal.GRANT_OVER
+        if not has_room(wallet):
+            return WalletRefusal.TOO_MANY_PURSES
+        if wish.funder_id is None and wallet.net_fen < wish.amount_fen:
+            return WalletRefusal.BALANCE_TOO_LOW
+        moved, entry = grant_money(wallet, granted, self.books)
+        if self._is_over(moved):
+            return WalletRefusal.BALANCE_LIMIT
+        self.wallets[wallet.wallet_id] = moved
+        self.grants[wish.grant_id] = granted
+        self.entries.append(entry)
+        return None
+
+    def _return_grant(self, wallet: Wallet, grant_id: UUID) -> WalletRefusal | None:
+        known = self.grants.get(grant_id)
+        if known is None or known.wallet_id != wallet.wallet_id:
+            return WalletRefusal.UNKNOWN_GRANT
+        self._return_purses(wallet, [p for p in wallet.purses if p.grant_id == grant_id])
+        return None
+
+    def _return_purses(self, wallet: Wallet, purses: Sequence[Purse]) -> Wallet:
+        for purse in purses:
+            wallet, entry = return_purse(wallet, purse, self.books)
+            self.entries += [entry] if entry else []
+            self.ended.append(purse.grant_id)
+            self.wallets[wallet.wallet_id] = wallet
+        return wallet
+
+    def _transfer(self, wallet: Wallet, wish: Transfer) -> WalletRefusal | None:
+        asked = (wallet.wallet_id, wish.to_wallet_id, wish.amount_fen)
+        known = self.transfers.get(wish.transfer_id)
+        if known:
+            return None if known == asked else WalletRefusal.TRANSFER_ID_REUSED
+        taker = self.wallets.get(wish.to_wallet_id)
+        if taker is None:
+            return WalletRefusal.UNKNOWN_WALLET
+        mine, theirs = wallet.terms or Terms(), taker.terms or Terms()
+        if wallet.wallet_id != theirs.parent_id and taker.wallet_id != mine.parent_id:
+            return WalletRefusal.NOT_OF_ONE_FAMILY
+        if WalletStatus.CLOSED in (wallet.status, taker.status):
+            return WalletRefusal.WALLET_CLOSED
+        if wallet.net_fen < wish.amount_fen:
+            return WalletRefusal.BALANCE_TOO_LOW
+        given, taken, entries = transfer(wallet, taker, wish, self.books)
+        if self._is_over(taken):
+            return WalletRefusal.BALANCE_LIMIT
+        self.wallets |= {given.wallet_id: given, taken.wallet_id: taken}
+        self.transfers[wish.transfer_id] = asked
+        self.entries += entries
+        return None
 
     def _bind(self, wallet: Wallet, wish: BindMedia) -> WalletRefusal | None:
         category = wish.rider_category or self.tariff.default_rider_category
@@ -251,6 +365,8 @@ class _Desk:
             return WalletRefusal.TOP_UP_ID_REUSED
         if wallet.status is WalletStatus.CLOSED:
             return WalletRefusal.WALLET_CLOSED
+        if self._is_over(wallet.moved(wish.amount_fen)):
+            return WalletRefusal.BALANCE_LIMIT
         self.top_ups[wish.top_up_id] = (wallet.wallet_id, wish.amount_fen)
         self._move(wallet, wish.amount_fen, "top_up", wish.top_up_id)
         return None
@@ -261,28 +377,29 @@ class _Desk:
         if wallet.status is WalletStatus.CLOSED:
             return WalletRefusal.WALLET_CLOSED
         if status is WalletStatus.CLOSED:
+            terms = wallet.terms or Terms()
             if wallet.net_fen < 0:
                 return WalletRefusal.WALLET_OWES
+            if terms.children_count:
+                return WalletRefusal.WALLET_HAS_CHILDREN
+            wallet = self._return_purses(wallet, wallet.purses)
+            if terms.parent_id in self.wallets:
+                self._allot(self.wallets[terms.parent_id], terms.own, -1)
             if wallet.net_fen:
                 cause_id = uuid5(wallet.wallet_id, f"payout {wallet.version}")
                 wallet = self._move(wallet, -wallet.net_fen, "payout", cause_id)
-        changed = structs.replace(wallet, status=status, version=wallet.version + 1)
-        self.wallets[wallet.wallet_id] = changed
+        self._change(wallet, status=status)
         return None
 
     def _move(self, wallet: Wallet, amount_fen: int, kind: str, cause_id: UUID) -> Wallet:
         moved = wallet.moved(amount_fen)
-        self.entries.append(
-            JournalEntry(
-                kind=kind,
-                cause_id=cause_id,
-                wallet_id=wallet.wallet_id,
-                wallet_version=moved.version,
-                effective_at=self.snapshot.now,
-                service_day=self.snapshot.today,
-                settlement_day=settlement_day(self.snapshot.today, self.snapshot.closed_through),
-                postings=(*rider_postings(wallet, moved), Posting(BANK, -amount_fen)),
-            )
-        )
+        paid = (Posting(BANK, -amount_fen),)
+        self.entries.append(self.books.entry(kind, cause_id, wallet, moved, paid))
         self.wallets[wallet.wallet_id] = moved
         return moved
+
+
+def _asked(terms: Terms | None) -> tuple[str | None, UUID | None, Bounds]:
+    """What a wallet was opened with."""
+    terms = terms or Terms()
+    return terms.class_id, terms.parent_id, terms.own

@@ -21,6 +21,7 @@ from fare_rules import RideTap
 from gateway.core.days import Opening, ride_tap
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import BANK, DEBT, GRANT, PURSE, JournalEntry, Posting
+from gateway.core.purse_desk import KnownGrant
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell.rider_rows import state_bytes, state_from
@@ -101,6 +102,11 @@ def opening_bytes(opening: Opening) -> bytes:
 
 def opening_from(column: bytes) -> Opening:
     return _decode_opening(column) if column else {}
+
+
+def grant_columns(grants: Sequence[KnownGrant]) -> list[list[Any]]:
+    fields = [structs.astuple(one)[:-1] for one in grants]
+    return [list(column) for column in zip(*fields, strict=True)]
 
 
 def opening_columns(openings: dict[tuple[UUID, date], Opening]) -> list[list[Any]]:

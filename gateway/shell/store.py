@@ -16,8 +16,10 @@ from uuid import UUID
 import asyncpg
 
 from gateway.core.ledger import JournalEntry
-from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, Wish
-from gateway.core.wallets import Media, Wallet
+from gateway.core.purse_desk import KnownGrant
+from gateway.core.wallet_desk import WalletPlan, WalletSnapshot
+from gateway.core.wallet_wishes import Wish
+from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchivedDay
 
@@ -137,6 +139,9 @@ class WalletWork:
         self, wishes: Sequence[Wish], *, now: datetime, today: date, issuers: Iterable[str]
     ) -> WalletSnapshot:
         tokens, top_ups = [], []
+        grants = [wish.grants.grant_id for wish in wishes if wish.grants]
+        grants += [wish.returns for wish in wishes if wish.returns]
+        transfers = [wish.transfers.transfer_id for wish in wishes if wish.transfers]
         for wish in wishes:
             binds = [wish.binds] if wish.binds else list(wish.opens.media) if wish.opens else []
             tokens += [bind.media_token for bind in binds]
@@ -146,20 +151,32 @@ class WalletWork:
             top_up = wish.top_up or (wish.opens.top_up if wish.opens else None)
             top_ups += [top_up.top_up_id] if top_up else []
         connection = self._connection
-        ids = list({wish.wallet_id for wish in wishes})
+        ids = list({i for wish in wishes for i in wish.wallet_ids})
         locked = await connection.fetch(LOCK_WALLETS, ids)
+        wallets = {row["wallet_id"]: rows.wallet_from_row(row) for row in locked}
+        if any(wish.status is WalletStatus.CLOSED for wish in wishes):
+            parents = {w.terms.parent_id for w in wallets.values() if w.terms} - {None, *wallets}
+            for row in await connection.fetch(LOCK_WALLETS, list(parents)) if parents else ():
+                wallets[row["wallet_id"]] = rows.wallet_from_row(row)
         media = await connection.fetch(_LOCK_MEDIA, tokens)
         return WalletSnapshot(
             now=now,
             today=today,
             closed_through=await connection.fetchval(READ_CLOCK),
             issuers=frozenset(issuers),
-            wallets={row["wallet_id"]: rows.wallet_from_row(row) for row in locked},
+            wallets=wallets,
             media={row["media_token"]: rows.media_from_row(row) for row in media},
             top_ups={
                 row["top_up_id"]: (row["wallet_id"], row["amount_fen"])
                 for row in await connection.fetch(_READ_TOP_UPS, top_ups)
             },
+            grants=await load_grants(connection, grants) if grants else {},
+            transfers={
+                row["transfer_id"]: (row["from_wallet_id"], row["to_wallet_id"], row["amount_fen"])
+                for row in await connection.fetch(_READ_TRANSFERS, transfers)
+            }
+            if transfers
+            else {},
         )
 
     async def save_plan(self, plan: WalletPlan, snapshot: WalletSnapshot) -> None:
@@ -191,6 +208,13 @@ class WalletWork:
         await LogDays().open(self._connection, {entry.service_day for entry in plan.entries})
         if any(entry.kind == "top_up" for entry in plan.entries):
             await append(self._connection, "top_up", *rows.top_up_rows(plan.entries, now))
+        if plan.grants:
+            await self._insert(_INSERT_GRANTS, rows.grant_columns(plan.grants), "a grant")
+        if plan.ended_grants:
+            await self._connection.execute(END_GRANTS, list(plan.ended_grants), now)
+        if plan.transfers:
+            moved = [[i, *one, now] for i, one in plan.transfers.items()]
+            await self._insert(_INSERT_TRANSFERS, list(zip(*moved, strict=True)), "a transfer")
         await save_wallets_and_entries(
             self._connection, plan.changed, plan.entries, now, snapshot.wallets
         )
@@ -200,6 +224,11 @@ class WalletWork:
                 [wallet.wallet_id for wallet in plan.changed],
                 [str(wallet.status) for wallet in plan.changed],
             )
+
+    async def _insert(self, statement: str, columns: Sequence[Sequence[Any]], what: str) -> None:
+        saved = await self._connection.fetch(statement, *columns)
+        if len(saved) != len(columns[0]):
+            raise LostRace(f"{what} was saved by another process")
 
 
 @asynccontextmanager
@@ -270,6 +299,13 @@ async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     return rows.wallet_from_row(row) if row else None
 
 
+async def load_grants(
+    connection: Connection | asyncpg.Pool, grant_ids: Sequence[UUID]
+) -> dict[UUID, KnownGrant]:
+    found = await connection.fetch(_READ_GRANTS, list(grant_ids))
+    return {row["grant_id"]: KnownGrant(**row) for row in found}
+
+
 async def load_media(pool: asyncpg.Pool, media_token: str) -> Media | None:
     row = await pool.fetchrow(READ_MEDIA, [media_token])
     return rows.media_from_row(row) if row else None
@@ -326,6 +362,24 @@ WHERE media.wallet_id IS NULL OR media.wallet_id = excluded.wallet_id
 RETURNING media_token
 """
 _READ_TOP_UPS = "SELECT * FROM top_up WHERE top_up_id = ANY($1::uuid[])"
+_READ_GRANTS = "SELECT * FROM purse_grant WHERE grant_id = ANY($1::uuid[])"
+_INSERT_GRANTS = """
+INSERT INTO purse_grant (
+    grant_id, wallet_id, rule_id, funder_id, amount_fen, valid_from, valid_until, granted_at
+)
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[],
+    $7::timestamptz[], $8::timestamptz[]
+)
+ON CONFLICT DO NOTHING RETURNING grant_id
+"""
+END_GRANTS = "UPDATE purse_grant SET ended_at = $2 WHERE grant_id = ANY($1::uuid[])"
+_READ_TRANSFERS = "SELECT * FROM transfer WHERE transfer_id = ANY($1::uuid[])"
+_INSERT_TRANSFERS = """
+INSERT INTO transfer (transfer_id, from_wallet_id, to_wallet_id, amount_fen, recorded_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[])
+ON CONFLICT DO NOTHING RETURNING transfer_id
+"""
 _READ_STATEMENT = """
 SELECT * FROM journal_entry WHERE wallet_id = $1 ORDER BY wallet_version DESC LIMIT $2
 """

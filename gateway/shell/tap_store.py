@@ -13,7 +13,7 @@ decided again.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from uuid import UUID
@@ -26,6 +26,8 @@ from gateway.core.audit import WalletBooks
 from gateway.core.days import LoadedDays, Opening, WalletDay
 from gateway.core.decide import KeptTap, Plan, Snapshot
 from gateway.core.ledger import JournalEntry
+from gateway.core.purse_desk import KnownGrant
+from gateway.core.purses import Paid, merged
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallets import Wallet
@@ -35,6 +37,7 @@ from gateway.shell.store import (
     READ_WALLETS,
     Connection,
     append,
+    load_grants,
     save_wallets_and_entries,
 )
 
@@ -124,6 +127,20 @@ class TapWork:
         await save_wallets_and_entries(
             self._connection, plan.wallets, plan.entries, snapshot.received_at, snapshot.wallets
         )
+        if reopened := _reopened(plan.wallets, snapshot.wallets):
+            await self._connection.execute(_REOPEN_GRANTS, reopened)
+
+
+def _reopened(wallets: Sequence[Wallet], loaded: Mapping[UUID, Wallet]) -> list[UUID]:
+    """Grants that had ended, and have money again: a ride that they paid for costs less."""
+    return [
+        purse.grant_id
+        for wallet in wallets
+        if wallet.purses
+        for known in [{one.grant_id for one in loaded[wallet.wallet_id].purses}]
+        for purse in wallet.purses
+        if purse.grant_id not in known
+    ]
 
 
 @asynccontextmanager
@@ -163,6 +180,7 @@ async def _read_days(
                 bases[wallet_id] = day
     for wallet_id, day in bases.items():
         taps[wallet_id][day] = []
+    paid = await _read_paid(connection, ids, since)
     return {
         wallet_id: LoadedDays(
             first,
@@ -170,9 +188,29 @@ async def _read_days(
                 WalletDay(day, tuple(found), openings.get((wallet_id, day), {}))
                 for day, found in sorted(taps.get(wallet_id, {}).items())
             ),
+            paid.get(wallet_id, {}),
         )
         for wallet_id, first in asked.items()
     }
+
+
+async def _read_paid(
+    connection: Connection | asyncpg.Pool, ids: Sequence[UUID], since: Sequence[date]
+) -> dict[UUID, Paid]:
+    """What purses have paid for the rides of some wallets' days."""
+    found = await connection.fetch(_READ_PAID, ids, since)
+    if not found:
+        return {}
+    grants = await load_grants(connection, sorted({i for row in found for i in row["purses"]}))
+    purses = {grant_id: known.purse for grant_id, known in grants.items()}
+    paid: dict[UUID, Paid] = {}
+    for row in found:
+        gained_fen = dict(zip(row["purses"], row["purses_fen"], strict=True))
+        tap, day = (row["tap_id"], row["product_id"]), row["service_day"]
+        paid[row["wallet_id"]] = merged(
+            paid.get(row["wallet_id"], {}), tap, day, gained_fen, purses
+        )
+    return paid
 
 
 async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
@@ -225,8 +263,16 @@ async def load_books(connection: Connection, after: UUID | None, limit: int) -> 
     entries: dict[UUID, list[JournalEntry]] = {}
     for row in await connection.fetch(_READ_ENTRIES_OF_WALLETS, ids):
         entries.setdefault(row["wallet_id"], []).append(rows.entry_from_row(row))
+    grants: dict[UUID, dict[UUID, KnownGrant]] = {}
+    for row in await connection.fetch(_READ_GRANTS_OF_WALLETS, ids):
+        grants.setdefault(row["wallet_id"], {})[row["grant_id"]] = KnownGrant(**row)
     return [
-        WalletBooks(w, tuple(taps.get(w.wallet_id, ())), tuple(entries.get(w.wallet_id, ())))
+        WalletBooks(
+            w,
+            tuple(taps.get(w.wallet_id, ())),
+            tuple(entries.get(w.wallet_id, ())),
+            grants.get(w.wallet_id, {}),
+        )
         for w in wallets
     ]
 
@@ -266,6 +312,15 @@ JOIN tap ON tap.wallet_id = asked.wallet_id AND tap.service_day >= coalesce((
 ), asked.day)
 WHERE tap.outcome = ANY($3::text[])
 """
+_REOPEN_GRANTS = "UPDATE purse_grant SET ended_at = NULL WHERE grant_id = ANY($1::uuid[])"
+# From a month before, for a ride of a day that is folded afresh may have begun on an earlier one.
+_READ_PAID = """
+SELECT entry.wallet_id, tap_id, product_id, service_day, purses, purses_fen
+FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, day)
+JOIN journal_entry AS entry USING (wallet_id)
+WHERE service_day >= asked.day - 31 AND purses IS NOT NULL AND tap_id IS NOT NULL
+ORDER BY wallet_id, wallet_version
+"""
 _READ_OPENINGS = "SELECT * FROM wallet_day WHERE wallet_id = ANY($1::uuid[])"
 _UPSERT_OPENINGS = """
 INSERT INTO wallet_day (wallet_id, day, opening)
@@ -288,6 +343,7 @@ _READ_WALLETS = f"""
 _READ_TAPS_OF_WALLETS = f"""
 SELECT {_KEPT} FROM tap WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
 """
+_READ_GRANTS_OF_WALLETS = "SELECT * FROM purse_grant WHERE wallet_id = ANY($1::uuid[])"
 _READ_ENTRIES_OF_WALLETS = """
 SELECT * FROM journal_entry WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
 """

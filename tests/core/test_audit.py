@@ -123,7 +123,7 @@ def test_a_day_that_ended_without_a_charge_is_replayed_as_it_was(desk, harbour):
     wallet = Wallet(desk.id("alice"))
     first = take_ride(wallet, tram, None, book=harbour, day=day, closed_through=None)
     now = desk.at("23:00")
-    swept, entries = sweep(first.wallet, uuid5(wallet.wallet_id, "end"), now, harbour, None)
+    swept, entries, _ = sweep(first.wallet, uuid5(wallet.wallet_id, "end"), now, harbour, None)
     assert entries == ()
     plan = desk.decide(metro, wallets={wallet.wallet_id: swept})
     tap_of_tram = desk.tap("enter", "luohu", "08:00", stop_id="park")

@@ -7,17 +7,20 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.wallet_desk import (
-    COUPONS_MAX,
+from fare_rules.language.scalars import Money
+from fare_rules.language.wallets import WalletClass
+from gateway.core.purse_desk import GrantMoney, KnownGrant, Transfer
+from gateway.core.purses import PURSES_MAX, Purse
+from gateway.core.wallet_classes import Bounds, Terms, WalletClasses
+from gateway.core.wallet_desk import COUPONS_MAX, WalletPlan, WalletSnapshot, grant
+from gateway.core.wallet_wishes import (
     ActivateCoupon,
     BindMedia,
+    ChildLimits,
     OpenWallet,
     TopUp,
-    WalletPlan,
     WalletRefusal,
-    WalletSnapshot,
     Wish,
-    grant,
 )
 from gateway.core.wallets import Media, Wallet, WalletStatus
 
@@ -27,6 +30,9 @@ NOON = datetime(2018, 9, 1, 4, tzinfo=UTC)
 MANY_COUPONS = tuple(
     ("coupon_ride", NOON - timedelta(days=days)) for days in range(1, COUPONS_MAX + 1)
 )
+PARENT, CHILD, FULL = (UUID(int=number) for number in (11, 12, 13))
+MOVED_ID = UUID(int=60)
+GRANTED = KnownGrant(UUID(int=40), ALICE, "gift", "icbc", 200, NOON, None, NOON)
 SNAPSHOT = WalletSnapshot(
     now=NOON,
     today=date(2018, 9, 1),
@@ -36,6 +42,18 @@ SNAPSHOT = WalletSnapshot(
         ALICE: Wallet(ALICE, issuer_id="metro", balance_fen=500),
         OWES: Wallet(OWES, owed_fen=70),
         CLOSED: Wallet(CLOSED, status=WalletStatus.CLOSED),
+        PARENT: Wallet(
+            PARENT,
+            balance_fen=700,
+            terms=Terms("small", allotted=Bounds(None, 500, 0, 100), children_count=1),
+        ),
+        CHILD: Wallet(CHILD, terms=Terms(None, PARENT, Bounds(1000, 500, 0, 100))),
+        FULL: Wallet(
+            FULL,
+            purses=tuple(
+                Purse(UUID(int=100 + n), "gift", "icbc", NOON, None, 1) for n in range(PURSES_MAX)
+            ),
+        ),
     },
     media={
         "hers": Media("hers", ALICE, "adult", "card"),
@@ -44,11 +62,28 @@ SNAPSHOT = WalletSnapshot(
         "full": Media("full", ALICE, "adult", "card", coupons=MANY_COUPONS),
     },
     top_ups={PAID_ID: (ALICE, 500)},
+    grants={GRANTED.grant_id: GRANTED},
+    transfers={MOVED_ID: (PARENT, CHILD, 1)},
 )
+CLASSES = WalletClasses.of(
+    [
+        WalletClass(
+            id="small", reference="", single=Money(1000), day=Money(2000), year=Money(9000),
+            balance=Money(800),
+        ),
+        WalletClass(id="tiny", reference="", balance=Money(499)),
+    ]
+)  # fmt: skip
 
 
 def asked(midnight, *wishes: Wish, floor_fen: int = 0) -> WalletPlan | WalletRefusal:
-    return grant(wishes, SNAPSHOT, midnight.tariffs[-1], floor_fen=floor_fen)
+    return grant(wishes, SNAPSHOT, midnight.tariffs[-1], floor_fen=floor_fen, classes=CLASSES)
+
+
+def granted(amount_fen: int, wallet_id: UUID = ALICE, **said) -> Wish:
+    """Money from the bank for any ride."""
+    named = {"grant_id": UUID(int=50), "rule_id": "gift", "funder_id": "icbc", **said}
+    return Wish(wallet_id, grants=GrantMoney(amount_fen=amount_fen, **named))
 
 
 def opens(wallet_id: UUID = NEW, **said) -> Wish:
@@ -78,6 +113,34 @@ REFUSALS = [
     ("unknown_media", Wish(OWES, activates=("hers", ActivateCoupon("coupon_ride", NOON)))),
     ("top_up_id_reused", Wish(ALICE, top_up=TopUp(PAID_ID, 501))),
     ("top_up_id_reused", Wish(OWES, top_up=TopUp(PAID_ID, 500))),
+    ("unknown_class", opens(class_id="gold")),
+    ("unknown_class", Wish(ALICE, sets_class="gold")),
+    ("unknown_parent", opens(parent_id=UUID(int=77))),
+    ("unknown_parent", opens(parent_id=CLOSED)),
+    ("unknown_parent", opens(parent_id=CHILD)),
+    ("unknown_parent", opens(limits=ChildLimits(day_fen=100))),
+    ("terms_differ", opens(ALICE, issuer_id="metro", class_id="small")),
+    ("child_limits_too_high", opens(parent_id=PARENT, limits=ChildLimits(1000, 1600, 9000, 100))),
+    ("child_limits_too_high", opens(parent_id=PARENT, limits=ChildLimits(1000, None, 9000, 100))),
+    ("wallet_has_children", Wish(PARENT, status=WalletStatus.CLOSED)),
+    ("unknown_purse_rule", granted(100, rule_id="nothing")),
+    ("unknown_funder", granted(100, funder_id="nobody")),
+    ("wallet_closed", granted(100, CLOSED)),
+    ("grant_over", granted(100, valid_until=NOON)),
+    ("grant_over", granted(100, valid_from=NOON, valid_until=NOON)),
+    ("grant_id_reused", granted(100, grant_id=GRANTED.grant_id)),
+    ("too_many_purses", granted(100, FULL)),
+    ("balance_too_low", granted(501, funder_id=None)),
+    ("balance_limit", granted(1, PARENT)),
+    ("balance_limit", Wish(PARENT, top_up=TopUp(UUID(int=5), 1))),
+    ("balance_limit", Wish(ALICE, sets_class="tiny")),
+    ("unknown_grant", Wish(ALICE, returns=UUID(int=51))),
+    ("unknown_grant", Wish(OWES, returns=GRANTED.grant_id)),
+    ("unknown_wallet", Wish(ALICE, transfers=Transfer(UUID(int=6), NEW, 1))),
+    ("not_of_one_family", Wish(ALICE, transfers=Transfer(UUID(int=6), OWES, 1))),
+    ("balance_too_low", Wish(CHILD, transfers=Transfer(UUID(int=6), PARENT, 1))),
+    ("balance_limit", Wish(PARENT, transfers=Transfer(UUID(int=6), CHILD, 101))),
+    ("transfer_id_reused", Wish(PARENT, transfers=Transfer(MOVED_ID, CHILD, 2))),
 ]
 
 

@@ -10,10 +10,11 @@ import pytest
 from fare_rules.editor_schema import editor_schema
 from fare_rules.language.example import Example
 from fare_rules.language.tariff import Tariff
+from fare_rules.language.wallets import Wallets
 from fare_rules.source import read_document
 
 TARIFFS = Path(__file__).parents[2] / "fare_rules" / "tariffs"
-SHAPES = {"tariff": Tariff, "examples": tuple[Example, ...]}
+SHAPES = {"tariff": Tariff, "examples": tuple[Example, ...], "wallets": Wallets}
 
 
 @pytest.fixture(params=SHAPES, scope="module")
@@ -72,7 +73,7 @@ def test_an_amount_has_the_decimals_of_its_currency():
     "path", sorted(TARIFFS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 def test_every_shipped_file_fits(path):
-    shape = SHAPES["examples" if path.name == "examples.yaml" else "tariff"]
+    shape = SHAPES[path.stem if path.stem in SHAPES else "tariff"]
     data = read_document(path).data
     errors = jsonschema_rs.validator_for(editor_schema(shape)).iter_errors(data)
     assert [f"{list(error.instance_path)} {error.message[:200]}" for error in errors] == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fare_rules import load_book
 from gateway.core.taps import Action, Tap
-from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, Wish
+from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 
 BOOK = load_book(HARBOUR)
 # Where the day turns at another hour, and one day leaves more to the next.

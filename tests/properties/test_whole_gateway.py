@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from fare_rules import TariffBook, load_book
 from gateway.audit_path import run_audit
 from gateway.core.payment_order import Debtor
-from gateway.core.wallet_desk import BindMedia, TopUp, Wish
+from gateway.core.wallet_wishes import BindMedia, TopUp, Wish
 from gateway.core.wallets import WalletStatus
 from gateway.settlement_path import run_settlement_close
 

@@ -19,7 +19,7 @@ from gateway.core.ledger import POSTINGS_MAX
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Gate, Operator, Route, Stop
 from gateway.core.taps import Action, Tap, TapOutcome
-from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, Wish
+from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.registry_path import City, run_city_registration
 from gateway.settlement_path import CloseRefused, run_settlement_close
 from gateway.shell.batcher import Batcher

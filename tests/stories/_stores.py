@@ -14,9 +14,11 @@ from fare_rules import TariffBook
 from gateway.core.days import LoadedDays, WalletDay
 from gateway.core.decide import Limits, Plan, Snapshot, decide
 from gateway.core.ledger import JournalEntry
+from gateway.core.purses import Paid, merged
 from gateway.core.registry import Gate, Operator, Registry, Route, Stop
 from gateway.core.taps import Action, Tap
-from gateway.core.wallet_desk import WalletPlan, WalletRefusal, WalletSnapshot, Wish, grant
+from gateway.core.wallet_desk import WalletPlan, WalletSnapshot, grant
+from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.core.wallets import Wallet
 from gateway.registry_path import City, run_city_registration
 from gateway.shell import rows
@@ -60,6 +62,7 @@ class FakeStore:
         self.held = Snapshot(received_at=datetime.min.replace(tzinfo=UTC), registry=REGISTRY)
         self.posted: list[JournalEntry] = []
         self.openings: dict = {}
+        self.grants: dict = {}
 
     def take_taps(self, taps: Sequence[Tap], now: datetime) -> Plan:
         snapshot = structs.replace(self.held, received_at=now)
@@ -94,17 +97,35 @@ class FakeStore:
                 for day, taps in sorted(days.items())
                 if day >= first
             ),
+            self._paid(wallet_id),
         )
+
+    def _paid(self, wallet_id: UUID) -> Paid:
+        purses = {grant_id: one.purse for grant_id, one in self.grants.items()}
+        paid: Paid = {}
+        for entry in self.posted:
+            if entry.wallet_id == wallet_id and entry.tap_id and entry.grants_fen:
+                tap = (entry.tap_id, entry.product_id)
+                paid = merged(paid, tap, entry.service_day, entry.grants_fen, purses)
+        return paid
 
     def take_wishes(self, wishes: Sequence[Wish], now: datetime) -> WalletPlan | WalletRefusal:
         top_ups = {e.entry_id: (e.wallet_id, -e.postings[-1].amount_fen) for e in self.posted}
         held, today = self.held, self.book.service_day_of(now)
         snapshot = WalletSnapshot(
-            now, today, None, frozenset(REGISTRY.operators), held.wallets, held.media, top_ups
+            now,
+            today,
+            None,
+            frozenset(REGISTRY.operators),
+            held.wallets,
+            held.media,
+            top_ups,
+            self.grants,
         )
         plan = grant(wishes, snapshot, self.book.tariffs[-1], floor_fen=0)
         if isinstance(plan, WalletPlan):
             media = self.held.media | {one.media_token: one for one in plan.media}
+            self.grants |= {one.grant_id: one for one in plan.grants}
             self._hold((*plan.opened, *plan.changed), plan.entries, media=media)
         return plan
 

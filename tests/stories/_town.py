@@ -15,7 +15,7 @@ from gateway.archive_path import DayTaken, run_archive
 from gateway.audit_path import AuditReport, run_audit
 from gateway.core.payment_order import Debtor
 from gateway.core.taps import Action, Tap, TapResult
-from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, Wish
+from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.fares_path import run_explanation
 from gateway.settlement_path import load_settlement_files, run_settlement_close
 from gateway.shell.settings import Settings

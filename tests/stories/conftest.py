@@ -21,8 +21,10 @@ import pytest
 from msgspec import structs
 
 from fare_rules import TariffBook, load_book
+from gateway.core.purse_desk import GrantMoney
 from gateway.core.taps import Action, Tap, TapResult
-from gateway.core.wallet_desk import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletPlan, Wish
+from gateway.core.wallet_desk import WalletPlan
+from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, TopUp, Wish
 from gateway.core.wallets import WalletStatus
 
 # Test files are imported by path, so their helpers have to be found by name.
@@ -87,6 +89,24 @@ class Story:
         coupon = ActivateCoupon(promotion, at(clock))
         return self._wish(Wish(uuid5(NAMESPACE_URL, name), activates=(name, coupon)))
 
+    def grant(
+        self, name: str, rule_id: str, amount_fen: int, *, funder: str | None = "icbc", until="Tue"
+    ) -> Story:
+        wallet_id = uuid5(NAMESPACE_URL, name)
+        grant_id = uuid5(wallet_id, f"{rule_id} {next(self._numbers)}")
+        self._names[grant_id] = f"{name}'s {rule_id}"
+        until = at(until if " " in until else f"{until} 00:00")
+        wish = GrantMoney(grant_id, rule_id, amount_fen, funder, None, until)
+        return self._wish(Wish(wallet_id, grants=wish))
+
+    def holds(self, name: str) -> dict[str, int]:
+        """What each purse of a rider holds beside the main one."""
+        purses = self.store.wallet(uuid5(NAMESPACE_URL, name)).purses
+        return {purse.rule_id: purse.held_fen for purse in purses}
+
+    def close(self, name: str) -> Story:
+        return self._wish(Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.CLOSED))
+
     def block(self, name: str) -> Story:
         return self._wish(Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.BLOCKED))
 
@@ -136,6 +156,10 @@ class Story:
         assert isinstance(plan, WalletPlan), plan
         return self
 
+    def _said(self, account: str) -> str:
+        kind, _, name = account.partition(":")
+        return f"grant:{self._names[UUID(name)]}" if kind == "grant" else account
+
     def _line(self, entry) -> str:
         local = entry.effective_at.astimezone(ZONE)
         when = local.strftime("%H:%M" if local.day == 1 else "%a %H:%M")
@@ -143,10 +167,10 @@ class Story:
         sides = [
             f"{side.account}:{name} {side.amount_fen:+}"
             if side.account in ("purse", "debt")
-            else f"{side.account} {side.amount_fen:+}"
+            else f"{self._said(side.account)} {side.amount_fen:+}"
             for side in entry.postings
         ]
-        if entry.kind == "top_up":
+        if entry.kind in ("top_up", "grant", "grant_return", "payout"):
             when = "desk"
         return "  ".join([f"{when} {entry.kind}", *sides])
 

@@ -16,7 +16,8 @@ import msgspec
 from fare_rules import TariffBook, load_book
 from gateway import registry_path
 from gateway.core.registry import Gate, Operator, Route, Stop
-from gateway.core.wallet_desk import BindMedia, OpenWallet, TopUp, WalletPlan, Wish
+from gateway.core.wallet_desk import WalletPlan
+from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.shell import migrations
 from gateway.shell.embedded_postgres import EmbeddedPostgres, find_bin
 from gateway.shell.registry_store import load_registry

@@ -1,0 +1,90 @@
+"""Money for a purpose: which purse pays a ride, and which gets it back."""
+
+from __future__ import annotations
+
+
+def test_an_envelope_pays_before_the_main_purse_and_in_part(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "gift", 500)
+    story.tap("alice", "board", "bus M390", "08:00").tap("alice", "board", "bus M390", "09:00")
+    story.tap("alice", "board", "bus M390", "10:00")
+    assert story.holds("alice") == {"gift": 0}
+    assert story.balance("alice") == 900
+    assert story.ledger().splitlines() == [
+        "desk grant  purse:alice +0  grant:alice's gift +500  sponsor:icbc -500",
+        "08:00 fare  purse:alice +0  grant:alice's gift -200  operator:bus +200",
+        "09:00 fare  purse:alice +0  grant:alice's gift -200  operator:bus +200",
+        "10:00 fare  purse:alice -100  grant:alice's gift -100  operator:bus +200",
+    ]
+
+
+def test_the_gate_is_told_who_pays(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "bus_money", 500)
+    story.tap("alice", "board", "bus M390", "08:00")
+    assert [(payer.account.split(":")[0], payer.amount_fen) for payer in story.said.payers] == [
+        ("purse", 100),
+        ("grant", 100),
+    ]
+
+
+def test_money_for_buses_pays_no_metro_and_so_much_and_so_often_only(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=2_000).grant("alice", "bus_money", 900)
+    for clock in ("08:00", "09:00", "10:00"):
+        story.tap("alice", "board", "bus M390", clock)
+    assert story.holds("alice") == {"bus_money": 700}
+    story.tap("alice", "enter", "metro luohu", "11:00")
+    story.tap("alice", "exit", "metro laojie", "11:20")
+    assert story.holds("alice") == {"bus_money": 700}
+    assert story.balance("alice") == 2_000 - 100 - 100 - 200 - 300
+    story.tap("alice", "board", "bus M390", "Sun 08:00")
+    assert story.holds("alice") == {"bus_money": 600}
+
+
+def test_what_expires_first_pays_first_then_what_is_bound_most(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=1_000)
+    story.grant("alice", "gift", 150, until="Mon").grant("alice", "bus_money", 500, until="Mon")
+    story.tap("alice", "board", "bus M390", "08:00")
+    assert story.holds("alice") == {"gift": 50, "bus_money": 400}
+    story.rider("bob", purse_fen=1_000)
+    story.grant("bob", "gift", 150, until="Sun").grant("bob", "bus_money", 500, until="Mon")
+    story.tap("bob", "board", "bus M390", "09:00")
+    assert story.holds("bob") == {"gift": 0, "bus_money": 450}
+
+
+def test_an_envelope_pays_until_the_moment_at_which_it_ends(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=1_000)
+    story.grant("alice", "gift", 500, until="Sat 08:30")
+    story.tap("alice", "board", "bus M390", "08:29").tap("alice", "board", "bus M390", "08:30")
+    assert (story.holds("alice"), story.balance("alice")) == ({"gift": 300}, 800)
+
+
+def test_a_rider_with_an_envelope_and_nothing_else_is_let_in(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=0).grant("alice", "gift", 300)
+    story.tap("alice", "enter", "metro luohu", "08:00")
+    assert story.said.outcome == "leg_opened"
+    story.rider("bob", purse_fen=0).grant("bob", "bus_money", 300)
+    story.tap("bob", "enter", "metro luohu", "08:00")
+    assert story.said.outcome == "balance_too_low"
+
+
+def test_a_late_exit_gives_an_envelope_back_what_it_paid_too_much(harbour_story):
+    """The leg was given up at 9.00; its exit comes in late, and the ride costs 3.00."""
+    story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "gift", 700)
+    story.tap("alice", "enter", "metro luohu", "08:00")
+    story.tap("alice", "enter", "metro laojie", "14:00")
+    assert (story.holds("alice"), story.balance("alice")) == ({"gift": 0}, 800)
+    story.tap("alice", "exit", "metro laojie", "08:20", arrives="14:05")
+    assert story.holds("alice") == {"gift": 400}
+    assert story.balance("alice") == 1_000
+
+
+def test_own_money_set_aside_goes_back_to_the_main_purse(harbour_story):
+    story = harbour_story.rider("alice", purse_fen=1_000)
+    story.grant("alice", "bus_money", 400, funder=None)
+    assert story.balance("alice") == 600
+    story.tap("alice", "board", "bus M390", "08:00").close("alice")
+    assert story.ledger().splitlines() == [
+        "desk grant  purse:alice -400  grant:alice's bus_money +400",
+        "08:00 fare  purse:alice -100  grant:alice's bus_money -100  operator:bus +200",
+        "desk grant_return  purse:alice +300  grant:alice's bus_money -300",
+        "desk payout  purse:alice -800  bank +800",
+    ]
