@@ -11,6 +11,14 @@ import msgspec
 
 from fare_rules import TariffBook
 from gateway.api.city import CityRequests, IssuedKeys
+from gateway.api.envelopes import (
+    DrawList,
+    DrawWish,
+    EnvelopeRequests,
+    Left,
+    Registered,
+    Registrations,
+)
 from gateway.api.fares import FareRequests, Tariffs
 from gateway.api.given import Done, Given
 from gateway.api.grants import GrantRequests, GrantTrace, ReturnWish, WalletGrant
@@ -25,11 +33,13 @@ from gateway.api.wallets import (
     TopUpReceipt,
     WalletRequests,
 )
+from gateway.core.envelopes import Draw, EnvelopeCampaign
 from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
 from gateway.core.settlement import Settlement
 from gateway.core.taps import Tap, TapResult
 from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletView
+from gateway.envelope_path import EnvelopeReport
 from gateway.fares_path import Explanation, Quotation, QuoteWish
 from gateway.purse_path import Returned
 from gateway.registry_path import City, KeyWish
@@ -68,7 +78,8 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
-    grants = GrantRequests(given)
+    grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
+    envelope_campaign = "/v1/envelope-campaigns/{campaign_id}"
     streams = StreamRequests(given, taps)
     admin = frozenset({Role.ADMIN})
     gates = admin | {Role.GATE_OPERATOR}
@@ -157,6 +168,20 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
         route("POST", "/v1/purse-rules/{rule_id}/returns", grants.return_rule,
               "Give back what is left of all grants of a rule, when its service stops.",
               {200: Returned}, money, body=ReturnWish),
+        route("POST", "/v1/envelope-campaigns", envelopes.announce,
+              "Announce a campaign of red envelopes.", {200: Done}, money, body=EnvelopeCampaign),
+        route("GET", envelope_campaign, envelopes.get_report,
+              "Show how far a campaign of red envelopes has come.", {200: EnvelopeReport},
+              money_readers),
+        route("POST", envelope_campaign + "/registrations", envelopes.register,
+              "Register wallets for a draw.", {200: Registered}, money, body=Registrations),
+        route("POST", envelope_campaign + "/draw", envelopes.draw,
+              "Draw the envelopes with the promised seed.", {200: Draw}, money, body=DrawWish),
+        route("POST", envelope_campaign + "/grants", envelopes.grant,
+              "Grant envelopes that were drawn.", {200: Left}, money),
+        route("GET", envelope_campaign + "/list", envelopes.get_list,
+              "Show the tickets and the winners, for anyone to draw again.", {200: DrawList},
+              everyone),
         route("POST", wallet + "/block", wallets.block_wallet, "Block a wallet.",
               {200: WalletView}, money),
         route("POST", wallet + "/unblock", wallets.unblock_wallet, "Unblock a wallet.",

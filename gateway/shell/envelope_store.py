@@ -1,0 +1,158 @@
+"""Red envelopes in the database: campaigns, who registered, what was drawn and granted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from gateway.core.envelopes import Draw, EnvelopeCampaign, Win
+from gateway.shell.store import Connection, LostRace
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(EnvelopeCampaign).decode
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One envelope that has still to be granted."""
+
+    rank: int
+    wallet_id: UUID
+    amount_fen: int
+
+
+async def load_campaign(
+    connection: Connection | asyncpg.Pool, campaign_id: str
+) -> EnvelopeCampaign | None:
+    row = await connection.fetchrow(
+        "SELECT terms FROM envelope_campaign WHERE campaign_id = $1", campaign_id
+    )
+    return _decode(row["terms"]) if row else None
+
+
+async def save_campaign(pool: asyncpg.Pool, campaign: EnvelopeCampaign, now: datetime) -> bool:
+    """Whether it was saved; False when its id is taken."""
+    status = await pool.execute(
+        "INSERT INTO envelope_campaign VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        campaign.campaign_id,
+        _encode(campaign),
+        now,
+    )
+    return bool(status.endswith(" 1"))
+
+
+async def unknown_wallets(
+    pool: asyncpg.Pool, wallet_ids: Sequence[UUID], issuer_id: str | None
+) -> list[UUID]:
+    """Those of some wallets that are not open, or not one institution's if one is named."""
+    found = await pool.fetch(
+        """SELECT wallet_id FROM wallet WHERE wallet_id = ANY($1::uuid[]) AND status <> 'closed'
+        AND ($2::text IS NULL OR issuer_id = $2)""",
+        wallet_ids,
+        issuer_id,
+    )
+    known = {row["wallet_id"] for row in found}
+    return [wallet_id for wallet_id in wallet_ids if wallet_id not in known]
+
+
+async def save_registrations(
+    pool: asyncpg.Pool, campaign_id: str, wallet_ids: Sequence[UUID], now: datetime
+) -> int:
+    """How many of them are new."""
+    status = await pool.execute(
+        """INSERT INTO envelope_registration (campaign_id, wallet_id, registered_at)
+        SELECT $1, *, $3 FROM unnest($2::uuid[]) ON CONFLICT DO NOTHING""",
+        campaign_id,
+        wallet_ids,
+        now,
+    )
+    return int(status.rsplit(" ", 1)[1])
+
+
+async def load_registered(connection: Connection | asyncpg.Pool, campaign_id: str) -> list[UUID]:
+    found = await connection.fetch(
+        "SELECT wallet_id FROM envelope_registration WHERE campaign_id = $1", campaign_id
+    )
+    return [row["wallet_id"] for row in found]
+
+
+async def load_draw(connection: Connection | asyncpg.Pool, campaign_id: str) -> Draw | None:
+    row = await connection.fetchrow(
+        """SELECT campaign_id, seed, public_value, tickets_sha256, winners_sha256, winners_count
+        FROM envelope_draw WHERE campaign_id = $1""",
+        campaign_id,
+    )
+    return Draw(**row) if row else None
+
+
+async def save_draw(
+    pool: asyncpg.Pool, drawn: Draw, wins: Sequence[tuple[Win, UUID]], now: datetime
+) -> None:
+    """Save a draw with all its envelopes. Raises: LostRace when it was drawn meanwhile."""
+    async with pool.acquire() as connection, connection.transaction():
+        try:
+            await connection.execute(
+                "INSERT INTO envelope_draw VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                *msgspec.structs.astuple(drawn),
+                now,
+            )
+        except asyncpg.UniqueViolationError as lost:
+            raise LostRace("the campaign was drawn by another process") from lost
+        await connection.copy_records_to_table(
+            "envelope",
+            columns=("campaign_id", "rank", "wallet_id", "amount_fen"),
+            records=[
+                (drawn.campaign_id, win.rank, wallet_id, win.amount_fen) for win, wallet_id in wins
+            ],
+        )
+
+
+async def list_open_envelopes(pool: asyncpg.Pool, campaign_id: str, limit: int) -> list[Envelope]:
+    """Envelopes that were drawn and neither granted nor refused yet."""
+    found = await pool.fetch(
+        """SELECT rank, wallet_id, amount_fen FROM envelope
+        WHERE campaign_id = $1 AND decided_at IS NULL ORDER BY rank LIMIT $2""",
+        campaign_id,
+        limit,
+    )
+    return [Envelope(**row) for row in found]
+
+
+async def save_decided(
+    pool: asyncpg.Pool,
+    campaign_id: str,
+    ranks: Sequence[int],
+    refusals: Sequence[str | None],
+    now: datetime,
+) -> None:
+    await pool.execute(
+        """UPDATE envelope SET refusal = new.refusal, decided_at = $4
+        FROM unnest($2::bigint[], $3::text[]) AS new (rank, refusal)
+        WHERE envelope.campaign_id = $1 AND envelope.rank = new.rank""",
+        campaign_id,
+        ranks,
+        refusals,
+        now,
+    )
+
+
+async def load_progress(pool: asyncpg.Pool, campaign_id: str) -> asyncpg.Record:
+    """Counts of registrations and envelopes, and the money that lies where."""
+    row = await pool.fetchrow(_READ_PROGRESS, campaign_id)
+    assert row is not None
+    return row
+
+
+_READ_PROGRESS = """
+SELECT
+    (SELECT count(*) FROM envelope_registration WHERE campaign_id = $1) AS registered_count,
+    count(*) AS drawn_count,
+    count(*) FILTER (WHERE decided_at IS NOT NULL AND refusal IS NULL) AS granted_count,
+    count(refusal) AS refused_count,
+    coalesce(sum(amount_fen) FILTER (WHERE decided_at IS NOT NULL AND refusal IS NULL), 0)::bigint
+        AS granted_fen
+FROM envelope WHERE campaign_id = $1
+"""

@@ -1,0 +1,274 @@
+"""Grants, classes, families and red envelopes, over HTTP on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from gateway import audit_path, purse_path
+from gateway.envelope_commands import verify
+
+HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
+
+
+@pytest.fixture
+async def harbour(open_door) -> AsyncIterator[Any]:
+    async with open_door(tariffs_dir=HARBOUR) as client:
+        yield client
+        report = await audit_path.run_audit(client.api.pool, client.api.book)
+        assert report.lines()[-1] == "audit passed"
+
+
+async def granted(door, wallet_id: str, fen: int, **more: Any) -> Any:
+    wish = {"grant_id": str(uuid4()), "rule_id": "gift", "funder_id": "icbc", "amount_fen": fen}
+    return await door.ask("POST", f"/v1/wallets/{wallet_id}/grants", {**wish, **more})
+
+
+async def ride(door, **changes: Any) -> dict[str, Any]:
+    said = await door.post_taps(door.tap(**changes))
+    found: dict[str, Any] = said.message
+    return found
+
+
+async def held(door, wallet_id: str) -> dict[str, int]:
+    wallet = await door.wallet(wallet_id)
+    return {purse["rule_id"]: purse["held_fen"] for purse in wallet.get("purses", [])}
+
+
+async def test_a_grant_sent_twice_is_granted_once_and_every_fen_is_traced(harbour):
+    wallet_id = await harbour.open_wallet(fen=1_000)
+    grant_id = str(uuid4())
+    for _ in range(2):
+        said = await granted(harbour, wallet_id, 300, grant_id=grant_id)
+        assert said.status == 200, said.body
+    (await granted(harbour, wallet_id, 301, grant_id=grant_id)).check_problem(
+        409, "grant_id_reused"
+    )
+    assert await held(harbour, wallet_id) == {"gift": 300}
+    first, second = await ride(harbour), await ride(harbour)
+    assert [len(tap["payers"]) for tap in (first, second)] == [1, 2]
+    assert await held(harbour, wallet_id) == {"gift": 0}
+    trace = (await harbour.ask("GET", f"/v1/grants/{grant_id}")).message
+    moved = [
+        (entry["kind"], dict(entry["postings"])[f"grant:{grant_id}"]) for entry in trace["entries"]
+    ]
+    assert moved == [("grant", 300), ("fare", -200), ("fare", -100)]
+    assert trace["entries"][1]["tap_id"] == first["tap_id"]
+
+
+async def test_a_grant_is_returned_and_a_rule_is_stopped(harbour):
+    first = await harbour.open_wallet("card-1", fen=100)
+    second = await harbour.open_wallet("card-2", fen=100)
+    given = {"funder_id": "abc", "amount_fen": 50}
+    grants = [
+        {"wallet_id": wallet_id, "grant": {"grant_id": str(uuid4()), "rule_id": rule, **given}}
+        for wallet_id in (first, second)
+        for rule in ("gift", "bus_money")
+    ]  # fmt: skip
+    assert (await harbour.ask("POST", "/v1/grants", grants)).status == 200
+    gift = grants[0]["grant"]["grant_id"]
+    assert (await harbour.ask("POST", f"/v1/grants/{gift}/return")).status == 200
+    assert await held(harbour, first) == {"bus_money": 50}
+    stopped = await harbour.ask("POST", "/v1/purse-rules/bus_money/returns", {"funder_id": "abc"})
+    assert stopped.message == {"grants_count": 2, "amount_fen": 100, "more": False}
+    assert await held(harbour, first) == {}
+    assert await held(harbour, second) == {"gift": 50}
+    pool = harbour.api.pool
+    owed = await pool.fetchval(
+        "SELECT sum(amount_fen)::bigint FROM posting WHERE account = 'sponsor:abc'"
+    )
+    assert owed == -50
+
+
+async def test_what_is_left_goes_back_at_the_minute(harbour):
+    wallet_id = await harbour.open_wallet(fen=100)
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    said = await granted(harbour, wallet_id, 500, valid_until=soon.isoformat())
+    assert said.status == 200, said.body
+    await ride(harbour)
+    pool, book = harbour.api.pool, harbour.api.book
+    early = await purse_path.run_expiry(pool, book, soon - timedelta(microseconds=1))
+    assert (early.grants_count, await held(harbour, wallet_id)) == (0, {"gift": 300})
+    late = await purse_path.run_expiry(pool, book, soon)
+    assert (late.grants_count, late.amount_fen) == (1, 300)
+    assert await held(harbour, wallet_id) == {}
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == 100
+    again = await purse_path.run_expiry(pool, book, soon + timedelta(days=1))
+    assert again.grants_count == 0
+
+
+async def test_a_class_bounds_what_is_held_and_spent(harbour):
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    (await granted(harbour, wallet_id, 1_500)).check_problem(409, "balance_limit")
+    assert (await granted(harbour, wallet_id, 1_000)).status == 200
+    outcomes = [(await ride(harbour, full_fare=fare))["outcome"] for fare in (501, 400, 400, 1)]
+    assert outcomes == ["limit_reached", "ride_charged", "ride_charged", "limit_reached"]
+    assert await held(harbour, wallet_id) == {"gift": 200}
+
+
+async def test_a_bound_holds_however_many_pay_in_at_once(harbour):
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    said = await asyncio.gather(*(granted(harbour, wallet_id, 300) for _ in range(8)))
+    assert sorted(one.status for one in said) == [200] * 3 + [409] * 5
+    wallet = await harbour.wallet(wallet_id)
+    assert [purse["held_fen"] for purse in wallet["purses"]] == [300] * 3
+
+
+async def test_the_eleventh_ride_without_a_network_waits_for_a_check(harbour):
+    """ECN-11, with a limit of three."""
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    clock = datetime.now(UTC) - timedelta(minutes=50)
+    outcomes = []
+    for minute in range(4):
+        at = (clock + timedelta(minutes=minute)).isoformat()
+        outcomes.append((await ride(harbour, offline=True, tapped_at=at))["outcome"])
+    assert outcomes == ["ride_charged"] * 3 + ["verification_required"]
+    assert (await harbour.ask("POST", f"/v1/wallets/{wallet_id}/verifications")).status == 200
+    at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    assert (await ride(harbour, offline=True, tapped_at=at))["outcome"] == "ride_charged"
+    listed = (await harbour.ask("GET", "/v1/taps")).message
+    assert "verification_required" in {one["result"]["outcome"] for one in listed["taps"]}
+
+
+async def test_a_child_spends_within_limits_cut_out_of_its_parents(harbour):
+    parent = await harbour.open_wallet("hers", class_id="small", fen=5_000)
+    child, limits = (
+        str(uuid4()),
+        {"single_fen": 300, "day_fen": 300, "year_fen": 10_000, "balance_fen": 2_000},
+    )
+    wish = {
+        "wallet_id": child,
+        "parent_id": parent,
+        "limits": limits,
+        "media": [{"media_token": "his"}],
+    }
+    for _ in range(2):
+        assert (await harbour.ask("POST", "/v1/wallets", [wish])).status == 200
+    second = {**wish, "wallet_id": str(uuid4()), "limits": {**limits, "day_fen": 501}, "media": []}
+    (await harbour.ask("POST", "/v1/wallets", [second])).check_problem(409, "child_limits_too_high")
+    moves = {"transfer_id": str(uuid4()), "to_wallet_id": child, "amount_fen": 1_500}
+    for _ in range(2):
+        said = await harbour.ask("POST", f"/v1/wallets/{parent}/transfers", moves)
+        assert said.message["balance_fen"] == 3_500
+    assert (await ride(harbour, media_token="his", full_fare=300))["outcome"] == "ride_charged"
+    assert (await ride(harbour, media_token="his", full_fare=1))["outcome"] == "limit_reached"
+    # What is the child's is not the parent's to spend: 8.00 less 3.00.
+    assert (await ride(harbour, media_token="hers", full_fare=500))["outcome"] == "ride_charged"
+    assert (await ride(harbour, media_token="hers", full_fare=1))["outcome"] == "limit_reached"
+    (await harbour.ask("POST", f"/v1/wallets/{parent}/close")).check_problem(
+        409, "wallet_has_children"
+    )
+    assert (await harbour.ask("POST", f"/v1/wallets/{child}/close")).status == 200
+    assert (await harbour.ask("POST", f"/v1/wallets/{parent}/close")).status == 200
+
+
+async def test_a_wallet_tops_itself_up_once_a_day(harbour):
+    wallet_id = await harbour.open_wallet(class_id="large", fen=150)
+    rule = {"below_fen": 200, "amount_fen": 1_000}
+    said = await harbour.ask("PUT", f"/v1/wallets/{wallet_id}/auto-top-up", rule)
+    assert said.status == 200, said.body
+    assert (await ride(harbour))["balance_fen"] == 950
+    for _ in range(4):
+        await ride(harbour)
+    assert (await ride(harbour))["outcome"] == "balance_too_low"
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == 150
+    said = await harbour.ask("DELETE", f"/v1/wallets/{wallet_id}/auto-top-up")
+    assert "auto_top_up" not in said.message
+
+
+@contextlib.contextmanager
+def clock_of_envelopes(monkeypatch, at: datetime):
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.api.envelopes.now", lambda: at)
+        yield
+
+
+async def test_red_envelopes_from_announcement_to_the_last_grant(harbour, monkeypatch, tmp_path):
+    now = datetime.now(UTC)
+    seed = "a seed that nobody was told"
+    campaign = {
+        "campaign_id": "spring",
+        "rule_id": "gift",
+        "funder_id": "icbc",
+        "envelopes_count": 4,
+        "random_amount": {"total_fen": 1_000, "least_fen": 100, "most_fen": 400},
+        "registration_opens": (now + timedelta(hours=1)).isoformat(),
+        "registration_closes": (now + timedelta(hours=2)).isoformat(),
+        "valid_from": (now + timedelta(hours=2)).isoformat(),
+        "valid_until": (now + timedelta(days=2)).isoformat(),
+        "seed_sha256": sha256(seed.encode()).hexdigest(),
+    }
+    path = "/v1/envelope-campaigns/spring"
+    for _ in range(2):
+        assert (await harbour.ask("POST", "/v1/envelope-campaigns", campaign)).status == 200
+    other = {**campaign, "envelopes_count": 5}
+    (await harbour.ask("POST", "/v1/envelope-campaigns", other)).check_problem(
+        409, "campaign_differs"
+    )
+    wallets = [await harbour.open_wallet(f"card-{n}", fen=100) for n in range(7)]
+    # One winner closes the wallet before the envelope comes.
+    registers = {"wallet_ids": wallets}
+    (await harbour.ask("POST", f"{path}/registrations", registers)).check_problem(
+        409, "registration_closed"
+    )
+    with clock_of_envelopes(monkeypatch, now + timedelta(hours=1, minutes=1)):
+        for count in (7, 0):
+            said = await harbour.ask("POST", f"{path}/registrations", registers)
+            assert said.message == {"new_count": count}
+        stranger = {"wallet_ids": [str(uuid4())]}
+        (await harbour.ask("POST", f"{path}/registrations", stranger)).check_problem(
+            422, "unknown_wallet"
+        )
+        draws = {"seed": seed, "public_value": "3312.67"}
+        (await harbour.ask("POST", f"{path}/draw", draws)).check_problem(409, "registration_open")
+    with clock_of_envelopes(monkeypatch, now + timedelta(hours=3)):
+        (await harbour.ask("POST", f"{path}/draw", {**draws, "seed": "x" * 20})).check_problem(
+            409, "seed_differs"
+        )
+        first, again = [await harbour.ask("POST", f"{path}/draw", draws) for _ in range(2)]
+        assert (first.status, first.body) == (200, again.body)
+        (await harbour.ask("POST", f"{path}/draw", {**draws, "public_value": "1"})).check_problem(
+            409, "drawn_otherwise"
+        )
+        winners = await harbour.api.pool.fetch("SELECT wallet_id FROM envelope ORDER BY rank")
+        assert len(winners) == 4
+        gone = str(winners[0]["wallet_id"])
+        assert (await harbour.ask("POST", f"/v1/wallets/{gone}/close")).status == 200
+        for _ in range(2):
+            assert (await harbour.ask("POST", f"{path}/grants")).message == {"left_count": 0}
+    report = (await harbour.ask("GET", path)).message
+    assert (report["granted_count"], report["refused_count"]) == (3, 1)
+    in_wallets = [sum((await held(harbour, wallet_id)).values()) for wallet_id in wallets]
+    assert sum(in_wallets) == report["granted_fen"]
+    assert sum(fen > 0 for fen in in_wallets) == 3
+    listed = await harbour.ask("GET", f"{path}/list")
+    (tmp_path / "list.json").write_bytes(listed.body)
+    assert verify(tmp_path / "list.json") == 0
+    forged = msgspec.json.decode(listed.body)
+    forged["winners"][0]["ticket"], forged["winners"][1]["ticket"] = (
+        forged["winners"][1]["ticket"],
+        forged["winners"][0]["ticket"],
+    )
+    (tmp_path / "list.json").write_bytes(msgspec.json.encode(forged))
+    assert verify(tmp_path / "list.json") == 1
+
+
+async def test_the_desk_says_what_is_wrong_with_a_grant(harbour):
+    wallet_id = await harbour.open_wallet(fen=100)
+    (await granted(harbour, wallet_id, 1, rule_id="x")).check_problem(422, "unknown_purse_rule")
+    (await granted(harbour, wallet_id, 1, funder_id="x")).check_problem(422, "unknown_funder")
+    (await granted(harbour, str(uuid4()), 1)).check_problem(404, "not-found")
+    (await granted(harbour, wallet_id, 0)).check_problem(422, "invalid-message")
+    (await granted(harbour, wallet_id, 101, funder_id=None)).check_problem(409, "balance_too_low")
+    (await harbour.ask("GET", f"/v1/grants/{uuid4()}")).check_problem(404, "not-found")
+    said = await harbour.ask("POST", f"/v1/wallets/{wallet_id}/grants", {}, who="auditor")
+    assert said.status == 403
