@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -17,6 +19,9 @@ from fare_rules.language.wallets import WalletClass, Wallets
 from fare_rules.load import read_as, read_tariff
 from fare_rules.service_day import service_day_of, service_day_starts_at
 from fare_rules.source import Document
+
+if TYPE_CHECKING:
+    from fare_rules.fold import Step
 
 EXAMPLES_FILE = "examples.yaml"
 WALLETS_FILE = "wallets.yaml"
@@ -36,6 +41,8 @@ class TariffBook(Struct, frozen=True):
     digest: str
     wallet_classes: tuple[WalletClass, ...] = ()
     clearing: Clearing = Clearing()
+    # What taps have come to, where somebody keeps it: the auditor, who folds every tap twice.
+    steps: "dict[UUID, Step] | None" = None
     # The day asked for last, from its start to its end: one tap asks for its day several times.
     _last_day: list[tuple[datetime, datetime, date]] = []
 

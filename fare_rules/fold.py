@@ -102,6 +102,22 @@ class RiderFold:
         )
 
     def take(self, tap: RideTap) -> None:
+        # A charge that may be taken back is another step's.
+        if self._book.steps is None or self.state.reentry is not None:
+            self._take(tap)
+            return
+        after = _step(tap, self.state, self._book, self._book.steps).after
+        self.state = after.state
+        if after.charges:
+            self.charges |= after.charges
+        if after.journeys:
+            self.journeys |= after.journeys
+        if after.double_beeps:
+            self.double_beeps |= after.double_beeps
+        if after.refused:
+            self.refused |= after.refused
+
+    def _take(self, tap: RideTap) -> None:
         assert tap.tapped_at.utcoffset() == _NO_OFFSET, "instants of one zone differ by wall clock"
         if tap.action is _TOUCH:
             self._touch(tap)
@@ -375,6 +391,27 @@ class RiderFold:
             uses={**state.uses, **priced.uses} if priced.uses else state.uses,
             habits=habits,
         )
+
+
+class Step(Struct, frozen=True):
+    """What one tap of a rider comes to after what was remembered before it, and nothing else."""
+
+    tap: RideTap
+    before: RiderState
+    after: RiderFold
+
+
+def _step(tap: RideTap, before: RiderState, book: TariffBook, steps: dict[UUID, Step]) -> Step:
+    """Take a tap, unless the same one has been taken after the very same already."""
+    known = steps.get(tap.tap_id)
+    if known is not None:
+        is_same = known.tap is tap and known.before is before
+        if is_same or (known.tap, known.before) == (tap, before):
+            return known
+    after = RiderFold(book, before)
+    after._take(tap)
+    steps[tap.tap_id] = found = Step(tap, before, after)
+    return found
 
 
 def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderState:

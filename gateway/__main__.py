@@ -33,6 +33,7 @@ from fare_rules import RideTap, TariffFaults, load_book
 from gateway import example_city
 from gateway.api import VERSION
 from gateway.archive_path import ArchiveRefused, run_archive
+from gateway.audit_commands import audit_books
 from gateway.audit_path import run_audit
 from gateway.core.registry import Role
 from gateway.delivery_commands import deliver
@@ -179,10 +180,17 @@ def deliver_files(*, watch: bool = False) -> int:
 
 
 @app.command
-def audit() -> int:
-    """Compute every decision again from the tap log and compare; exit 1 on any break."""
+def audit(
+    *,
+    full: Annotated[bool, Parameter(help="Everything, whatever has been verified.")] = False,
+    since: Annotated[
+        str | None, Parameter(help="How a head's name begins; else from the newest, if any.")
+    ] = None,
+    processes: Annotated[int | None, Parameter(help="How many; else as many as cores.")] = None,
+) -> int:
+    """Compute what is new again from the tap log and compare; exit 1 on any break."""
     with _database() as (settings, dsn):
-        return _run(_audit(settings, dsn))
+        return _run(audit_books(settings, dsn, full=full, since=since, processes=processes))
 
 
 @app.command
@@ -445,17 +453,6 @@ async def _archive(settings: Settings, dsn: str, before: date | None, is_dry_run
         _out.print(str(refused), markup=False)
         return PROBLEMS_FOUND
     return PROBLEMS_FOUND if any(day.still_needed for day in taken) else OK
-
-
-async def _audit(settings: Settings, dsn: str) -> int:
-    pool = await open_pool(dsn)
-    try:
-        report = await run_audit(pool, load_book(settings.tariffs_dir), settings.archive_dir)
-    finally:
-        await pool.close()
-    for line in report.lines():
-        _out.print(line, markup=False)
-    return OK if report.is_passed else PROBLEMS_FOUND
 
 
 def main() -> None:

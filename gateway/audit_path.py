@@ -1,60 +1,60 @@
-"""The audit: every decision computed again from the tap log, every figure held against another."""
+"""The audit: every decision computed again from the tap log, every figure held against another.
+
+run_audit        everything
+run_head_audit   what is new since a verified head; of the rest, that it has not changed
+
+load     one picture of the database, each row of the log counted and hashed
+decide   wallets and settlements in parts (audit_parts.py), by one process or several
+save     a new head, when nothing was found
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from importlib.metadata import version
 from pathlib import Path
-from uuid import UUID
+from typing import NamedTuple
 
 import asyncpg
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from fare_rules import TariffBook
-from gateway.core.audit import Break, audit_wallet
-from gateway.core.taps import TapOutcome
-from gateway.settlement_path import load_settlement_files
+from gateway.audit_parts import (
+    Crew,
+    Found,
+    Part,
+    Scene,
+    audit_part,
+    audit_settlement,
+    list_settlements,
+    parts_between,
+    parts_of,
+)
+from gateway.core.audit import Break
+from gateway.core.audit_heads import (
+    Basis,
+    Head,
+    clock_breaks,
+    day_breaks,
+    head_content,
+    head_name,
+    unusable,
+)
+from gateway.shell import audit_store as store
 from gateway.shell.archive_files import (
+    MANIFEST,
     ArchivedDay,
-    ArchiveMissing,
     Tally,
     folder_breaks,
+    paths_of,
     read_manifest,
     stray_breaks,
 )
-from gateway.shell.archived_books import ArchivedBooks
-from gateway.shell.settlement_store import list_settlement_rows
-from gateway.shell.store import load_archived_days, reading
-from gateway.shell.tap_store import load_books
+from gateway.shell.store import Connection, load_archived_days, reading
 
-_WALLETS_AT_ONCE = 500
 _BREAKS_SHOWN_MAX = 50
-
-# Each finds rows that must not exist: what kind of break they are, and a name for each.
-_QUERIES = {
-    "entry_unbalanced": """
-        SELECT wallet_id || ' ' || wallet_version FROM posting
-        GROUP BY wallet_id, wallet_version, service_day HAVING sum(amount_fen) <> 0""",
-    "entry_without_tap": """
-        SELECT wallet_id || ' ' || wallet_version FROM journal_entry WHERE tap_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",
-    "entry_without_wallet": """
-        SELECT wallet_id || ' ' || wallet_version FROM journal_entry
-        WHERE NOT EXISTS (SELECT FROM wallet WHERE wallet.wallet_id = journal_entry.wallet_id)""",
-    "tap_answered_twice": """
-        SELECT tap_id::text FROM tap WHERE outcome <> 'sequence_reused'
-        GROUP BY tap_id HAVING count(*) > 1""",
-    "tap_without_sequence": """
-        SELECT tap_id::text FROM tap LEFT JOIN gate_sequence USING (tap_id, service_day)
-        WHERE outcome <> 'sequence_reused' AND gate_sequence.tap_id IS NULL""",
-    "entry_in_no_period": """
-        SELECT wallet_id || ' ' || wallet_version FROM journal_entry CROSS JOIN settlement_clock
-        WHERE operator_id IS NOT NULL AND settlement_day <= closed_through AND 1 <> (
-            SELECT count(*) FROM settlement
-            WHERE settlement.settlement_day >= journal_entry.settlement_day
-            AND (days_after IS NULL OR days_after < journal_entry.settlement_day)
-        )""",
-}
 
 
 class AuditReport(Struct, frozen=True):
@@ -72,6 +72,8 @@ class AuditReport(Struct, frozen=True):
     incomplete_count: int
     quarantined_count: int
     breaks: tuple[Break, ...]
+    # What was verified anew and what by an earlier head, where one was asked for.
+    notes: tuple[str, ...] = ()
 
     @property
     def sum_fen(self) -> int:
@@ -95,86 +97,193 @@ class AuditReport(Struct, frozen=True):
             f"bank         {self.bank_fen:>14,} fen",
             f"sponsors     {self.sponsors_fen:>14,} fen",
             f"sum          {self.sum_fen:>14,} fen",
+            *self.notes,
             *shown[:_BREAKS_SHOWN_MAX],
             "audit passed" if self.is_passed else f"audit FAILED: {len(shown)} breaks",
         ]
 
 
+class _Todo(NamedTuple):
+    """What is to be computed again."""
+
+    parts: list[Part]
+    settlements: list[date]
+    # Where rows that must not exist are looked for; None: everywhere.
+    days: list[date] | None
+
+
 async def run_audit(
-    pool: asyncpg.Pool, book: TariffBook, archive: Path | None = None
+    pool: asyncpg.Pool, book: TariffBook, archive: Path | None = None, *, crew: Crew | None = None
 ) -> AuditReport:
     """Look at everything in one consistent picture of the database, archived days included.
 
     Raises: ArchiveMissing when days are archived and there is nothing to read them with.
     """
-    wallets_count = entries_count = incomplete_count = 0
+    report, _ = await _audit(pool, book, archive, crew, since=None, now=None)
+    return report
+
+
+async def run_head_audit(
+    pool: asyncpg.Pool,
+    book: TariffBook,
+    archive: Path | None = None,
+    *,
+    crew: Crew | None = None,
+    since: Head | None,
+    now: datetime,
+) -> AuditReport:
+    """Look at what is new since a head, or at everything; keep a new head if all is right."""
+    report, head = await _audit(pool, book, archive, crew, since=since, now=now)
+    if head is None or not report.is_passed:
+        return report
+    name = await store.save_head(pool, head)
+    return structs.replace(report, notes=(*report.notes, f"head         {name}"))
+
+
+async def _audit(
+    pool: asyncpg.Pool,
+    book: TariffBook,
+    archive: Path | None,
+    crew: Crew | None,
+    *,
+    since: Head | None,
+    now: datetime | None,
+) -> tuple[AuditReport, Head | None]:
     async with reading(pool) as connection:
+        picture = await store.look_at(connection)
+        basis = Basis(version("faregate"), book.digest, picture.server, picture.columns)
+        notes: list[str] = []
+        if since is not None and (why := unusable(since, basis)):
+            notes.append(f"The head of {since.made_at:%F %R} is of no use: {why}.")
+            since = None
         days = await load_archived_days(connection)
         known = [row[0] for row in await connection.fetch("SELECT service_day FROM log_day")]
-        breaks, archived, tallies = _check_archive(archive, days, known)
-        after: UUID | None = None
-        while chunk := await load_books(connection, after, _WALLETS_AT_ONCE):
-            for one in chunk:
-                books = archived.joined_to(one)
-                breaks += audit_wallet(books, book)
-                wallets_count += 1
-                entries_count += len(books.entries)
-                incomplete_count += sum(kept.result.incomplete for kept in books.taps)
-            after = chunk[-1].wallet.wallet_id
-        breaks += archived.breaks()
-        for kind, query in _QUERIES.items():
-            breaks += [Break(kind, row[0], "") for row in await connection.fetch(query)]
-        taps_count = await connection.fetchval("SELECT count(*) FROM tap")
-        quarantined_count = await connection.fetchval(
-            "SELECT count(*) FROM tap WHERE outcome = ANY($1::text[])",
-            [outcome for outcome in TapOutcome if outcome.is_quarantined],
+        breaks, whole, tallies = _check_archive(archive, days, known)
+        settlements = await list_settlements(connection)
+        changed = (
+            await store.list_changed_settlements(connection, picture, since) if since else set()
         )
-        sums = await connection.fetchrow(
-            """SELECT
-                coalesce(sum(amount_fen)
-                    FILTER (WHERE account ~ '^(purse|debt|grant):'), 0)::bigint,
-                coalesce(sum(amount_fen) FILTER (WHERE account ~ '^operator:'), 0)::bigint,
-                coalesce(sum(amount_fen) FILTER (WHERE account = 'bank'), 0)::bigint,
-                coalesce(sum(amount_fen) FILTER (WHERE account ~ '^sponsor:'), 0)::bigint
-            FROM posting"""
+        scan = await store.scan_log(connection, picture, since)
+        wallets_each = crew.wallets_each(picture.wallets_count) if crew else 0
+        if since is None:
+            bounds = await store.list_bounds(connection, wallets_each) if wallets_each else []
+            todo = _Todo(parts_between(bounds), list(settlements), None)
+            to_do_count = picture.wallets_count
+        else:
+            ids = await store.list_changed_wallets(connection, picture, since)
+            to_do_count = len(ids)
+            wallets_each = crew.wallets_each(len(ids)) if crew else len(ids)
+            again = _settlements_to_do(settlements, changed, scan, since)
+            todo = _Todo(
+                parts_of(ids, max(1, wallets_each)), again, sorted(scan.days_with_new_rows)
+            )
+            archived_days = {day.service_day for day in days}
+            breaks += day_breaks(since, scan.verified, archived_days)
+            breaks += clock_breaks(since, picture.closed_through)
+            notes.append(_note(since, picture, to_do_count, todo, len(settlements)))
+        scene = Scene(book, archive, tuple(whole))
+        if crew and crew.is_worth_it(to_do_count):
+            found, more = await _do_with(crew, connection, scene, todo)
+        else:
+            found, more = await _do_here(pool, connection, scene, todo)
+        breaks += [one for part in found for one in part.breaks]
+        breaks += scan.breaks + more
+        incomplete_count = (
+            sum(part.incomplete_count for part in found)
+            if since is None
+            else await store.count_incomplete(connection)
+            + sum(tally.incomplete_count for tally in tallies)
         )
-        assert sums is not None
-    settlements = await list_settlement_rows(pool)
-    for row in settlements:
-        try:
-            files = await load_settlement_files(pool, row.settlement_day, book, archive)
-        except ArchiveMissing as missing:
-            subject = f"settlement {row.settlement_day}"
-            breaks.append(Break("settlement_differs", subject, str(missing)))
-            continue
-        kept = await pool.fetchval(
-            "SELECT manifest FROM settlement_manifest WHERE settlement_day = $1", row.settlement_day
-        )
-        if kept is not None and files is not None and kept != files["manifest.json"]:
-            subject = f"settlement {row.settlement_day}"
-            breaks.append(Break("settlement_differs", subject, "it adds up to other files now"))
-    return AuditReport(
-        wallets_count=wallets_count,
-        taps_count=taps_count + sum(tally.taps_count for tally in tallies),
-        entries_count=entries_count,
+    total = scan.total()
+    report = AuditReport(
+        wallets_count=picture.wallets_count,
+        taps_count=total.taps_count + sum(tally.taps_count for tally in tallies),
+        entries_count=total.entries_count + sum(tally.entries_count for tally in tallies),
         settlements_count=len(settlements),
         archived_days_count=len(days),
-        rider_fen=sums[0] + sum(tally.money_fen["riders"] for tally in tallies),
-        operator_fen=sums[1] + sum(tally.money_fen["operators"] for tally in tallies),
-        bank_fen=sums[2] + sum(tally.money_fen["bank"] for tally in tallies),
-        sponsors_fen=sums[3] + sum(tally.money_fen["sponsors"] for tally in tallies),
+        rider_fen=total.riders_fen + sum(tally.money_fen["riders"] for tally in tallies),
+        operator_fen=total.operators_fen + sum(tally.money_fen["operators"] for tally in tallies),
+        bank_fen=total.bank_fen + sum(tally.money_fen["bank"] for tally in tallies),
+        sponsors_fen=total.sponsors_fen + sum(tally.money_fen["sponsors"] for tally in tallies),
         incomplete_count=incomplete_count,
-        quarantined_count=quarantined_count + sum(tally.quarantined_count for tally in tallies),
+        quarantined_count=scan.quarantined_count
+        + sum(tally.quarantined_count for tally in tallies),
         breaks=tuple(breaks),
+        notes=tuple(notes),
+    )
+    if now is None:
+        return report, None
+    return report, Head(
+        made_at=now,
+        basis=basis,
+        settled_below=picture.settled_below,
+        closed_through=picture.closed_through,
+        wallets_count=picture.wallets_count,
+        days=scan.settled,
+        settlements=settlements,
+        since=head_name(head_content(since)) if since else None,
+    )
+
+
+async def _do_here(
+    pool: asyncpg.Pool, connection: Connection, scene: Scene, todo: _Todo
+) -> tuple[list[Found], tuple[Break, ...]]:
+    found = [await audit_part(connection, scene, part) for part in todo.parts]
+    breaks = await store.list_forbidden(connection, todo.days)
+    for day in todo.settlements:
+        breaks += await audit_settlement(pool, scene, day)
+    return found, tuple(breaks)
+
+
+async def _do_with(
+    crew: Crew, connection: Connection, scene: Scene, todo: _Todo
+) -> tuple[list[Found], tuple[Break, ...]]:
+    picture = await store.export_picture(connection)
+    async with crew.working():
+        # The longest first.
+        settling = [crew.audit_settlement(scene, day) for day in todo.settlements]
+        auditing = [crew.audit_wallets(scene, picture, part) for part in todo.parts]
+        settled, found, forbidden = await asyncio.gather(
+            asyncio.gather(*settling),
+            asyncio.gather(*auditing),
+            store.list_forbidden(connection, todo.days),
+        )
+    return list(found), (*forbidden, *(one for breaks in settled for one in breaks))
+
+
+def _settlements_to_do(
+    settlements: Mapping[date, str], changed: set[date], scan: store.Scan, since: Head
+) -> list[date]:
+    """Those that the head does not know as they are, or that a new entry may be part of."""
+    first = scan.first_settled_anew or date.max
+    return [
+        day
+        for day, manifest_sha256 in settlements.items()
+        if day in changed or day >= first or since.settlements.get(day) != manifest_sha256
+    ]
+
+
+def _note(
+    since: Head, picture: store.Picture, wallets_count: int, todo: _Todo, settlements_count: int
+) -> str:
+    """What was verified anew, and what by its head."""
+    by_head = settlements_count - len(todo.settlements)
+    return (
+        f"anew         {wallets_count:>14,}   wallets, new rows on {len(todo.days or ())} days, "
+        f"{len(todo.settlements)} settlements\n"
+        f"by its head  {picture.wallets_count - wallets_count:>14,}   wallets, {len(since.days)} "
+        f"days by their hashes, {by_head} settlements; head of {since.made_at:%F %R}"
     )
 
 
 def _check_archive(
     archive: Path | None, days: Sequence[ArchivedDay], known: Sequence[date]
-) -> tuple[list[Break], ArchivedBooks, list[Tally]]:
+) -> tuple[list[Break], list[ArchivedDay], list[Tally]]:
     """Hold each file against its hash; a day that has changed or is missing is not read at all."""
     if archive is None:
-        return [], ArchivedBooks(archive, days), []
+        if days:
+            paths_of(archive, days, MANIFEST)
+        return [], [], []
     breaks = list(stray_breaks(archive, known))
     whole = []
     for day in days:
@@ -182,4 +291,4 @@ def _check_archive(
         breaks += found
         whole += [] if any(one.kind != "archive_extra" for one in found) else [day]
     tallies = [read_manifest(archive, day).tally for day in whole]
-    return breaks, ArchivedBooks(archive, whole), tallies
+    return breaks, whole, tallies

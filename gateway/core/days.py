@@ -75,6 +75,10 @@ class LoadedDays(Struct, frozen=True):
 
     def after(self, moved: Moved, tap: RideTap, paid: Paid) -> LoadedDays:
         """The days with one more tap, and what purses have paid since."""
+        newest = self.days[-1] if self.days and not moved.days else None
+        if newest is not None and newest.day == moved.day:
+            more = WalletDay(moved.day, (*newest.taps, tap), moved.opening)
+            return LoadedDays(self.since, (*self.days[:-1], more), paid)
         if moved.days:
             days = {each.day: each for each in (*self.days, *moved.days)}
         else:

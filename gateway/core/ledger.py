@@ -97,6 +97,11 @@ class JournalEntry(Struct, frozen=True):
         }
 
 
+def is_riders(account: str) -> bool:
+    """Whether an account is the rider's: the main purse, the debt, or another purse."""
+    return account in (PURSE, DEBT) or account.startswith(GRANT)
+
+
 def entry_id(cause_id: UUID, tap_id: UUID | None, product_id: str | None) -> UUID:
     """Name an entry by what made it. A top-up's entry has the top-up's own id."""
     return cause_id if tap_id is None else uuid5(cause_id, f"{tap_id} {product_id}")

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct, structs
@@ -227,15 +228,27 @@ def count_day(folder: Path) -> Tally:
     return counting.tally()
 
 
-def read_taps(paths: Sequence[Path]) -> Iterator[KeptTap]:
+# Wallets after one and up to another; None: from the first, or to the last.
+Between = tuple[UUID | None, UUID | None]
+_ALL: Between = (None, None)
+
+
+def read_taps(paths: Sequence[Path], between: Between = _ALL) -> Iterator[KeptTap]:
     """Taps of some days in the order of wallet and version; those of no wallet come last."""
-    return map(_kept, _read(TAPS, paths, "wallet_id, wallet_version, tap_id"))
+    return map(_kept, _read(TAPS, paths, "wallet_id, wallet_version, tap_id", *_those(between)))
 
 
-def read_entries(paths: Sequence[Path]) -> Iterator[JournalEntry]:
+def read_entries(paths: Sequence[Path], between: Between = _ALL) -> Iterator[JournalEntry]:
     """Entries of some days in the order of wallet and version."""
-    rows = _read(ENTRIES, paths, "wallet_id, wallet_version")
+    rows = _read(ENTRIES, paths, "wallet_id, wallet_version", *_those(between))
     return (msgspec.convert(row, JournalEntry) for row in rows)
+
+
+def _those(between: Between) -> tuple[str, dict[str, Any]]:
+    given = {n: str(one) for n, one in zip(("after", "until"), between, strict=True) if one}
+    signs = {"after": ">", "until": "<="}
+    condition = " AND ".join(f"wallet_id {signs[n]} ${n}::UUID" for n in given)
+    return condition or "true", given
 
 
 def read_settled_entries(

@@ -35,10 +35,19 @@ Row = TypeVar("Row", bound=_OfWallet)
 class ArchivedBooks:
     """Asked for wallets in the order of their ids, once each."""
 
-    def __init__(self, archive: Path | None, days: Sequence[ArchivedDay]) -> None:
-        self._taps = _ByWallet(read_taps(paths_of(archive, days, TAPS)) if days else iter(()))
+    def __init__(
+        self,
+        archive: Path | None,
+        days: Sequence[ArchivedDay],
+        after: UUID | None = None,
+        until: UUID | None = None,
+    ) -> None:
+        between = (after, until)
+        self._taps = _ByWallet(
+            read_taps(paths_of(archive, days, TAPS), between) if days else iter(())
+        )
         self._entries = _ByWallet(
-            read_entries(paths_of(archive, days, ENTRIES)) if days else iter(())
+            read_entries(paths_of(archive, days, ENTRIES), between) if days else iter(())
         )
 
     def joined_to(self, books: WalletBooks) -> WalletBooks:

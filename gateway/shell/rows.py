@@ -60,6 +60,8 @@ _decode_opening = msgspec.msgpack.Decoder(Opening).decode
 _decode_coupons = msgspec.msgpack.Decoder(tuple[tuple[str, datetime], ...]).decode
 
 
+# What reading a row raises that nobody of ours has written.
+UNREADABLE = (msgspec.MsgspecError, ValueError, AssertionError)
 _STATUSES = {str(status): status for status in WalletStatus}
 # What wallet_from_row expects, in its order.
 WALLET_COLUMNS = (
@@ -159,26 +161,32 @@ def kept_from_row(row: Record) -> KeptTap:
         row["answer"]
     )
     result = TapResult(
-        tap_id=tap.tap_id,
-        outcome=TapOutcome(row["outcome"]),
-        open=opened,
-        display_text=text,
+        tap.tap_id,
+        TapOutcome(row["outcome"]),
+        opened,
+        text,
         fare_fen=fare_fen,
-        payers=tuple(Payer(*payer) for payer in payers),
+        payers=tuple([Payer(*payer) for payer in payers]),
         balance_fen=balance_fen,
         owed_fen=owed_fen,
         journey_id=journey_id,
         incomplete=incomplete,
     )
+    facts = row["facts"]
     return KeptTap(
-        tap=tap,
-        result=result,
-        received_at=row["received_at"],
-        service_day=row["service_day"],
-        wallet_id=row["wallet_id"],
-        wallet_version=row["wallet_version"],
-        facts=_facts(tap, row["facts"]) if row["facts"] else None,
+        tap,
+        result,
+        row["received_at"],
+        row["service_day"],
+        row["wallet_id"],
+        row["wallet_version"],
+        _facts(tap, facts) if facts else None,
     )
+
+
+def is_incomplete(answer: bytes) -> bool:
+    """Whether an answer of the tap log says that its tap lacks something."""
+    return _decode_answer(answer)[-1]
 
 
 def facts_from_row(row: Record) -> RideTap:
@@ -217,7 +225,7 @@ _array_head = Layout("!5i").pack
 
 _length = Layout("!i").pack
 _long = Layout("!iq").pack
-_TAP_COLUMNS = (
+TAP_COLUMNS = (
     "tap_id", "received_at", "service_day", "needs_person", "wallet_id", "wallet_version",
     "outcome", "said", "facts", "answer",
 )  # fmt: skip
@@ -225,7 +233,7 @@ _tap_start = Layout("!h i16s iq ii i?").pack
 _wallet_version = Layout("!i16s iq").pack
 _SEQUENCE_COLUMNS = ("sequence", "service_day", "tap_id", "gate_id")
 _sequence_start = Layout("!h iq ii i16s").pack
-_ENTRY_COLUMNS = (
+ENTRY_COLUMNS = (
     "wallet_id", "wallet_version", "effective_at", "recorded_at", "service_day",
     "settlement_day", "ride_count", "cause_id", "tap_id", "kind", "operator_id", "product_id",
     "purse_fen", "debt_fen", "operator_fen", "bank_fen", "sponsors", "sponsors_fen",
@@ -267,7 +275,7 @@ def kept_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
             answer,
         )  # fmt: skip
     parts.append(_TRAILER)
-    return _TAP_COLUMNS, b"".join(parts)
+    return TAP_COLUMNS, b"".join(parts)
 
 
 def sequence_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
@@ -314,7 +322,7 @@ def entry_rows(
                 8, entry.shared.own_fen, 8, entry.shared.distance_m, 8, entry.shared.change_fen),
         )  # fmt: skip
     parts.append(_TRAILER)
-    return _ENTRY_COLUMNS, b"".join(parts)
+    return ENTRY_COLUMNS, b"".join(parts)
 
 
 def _shares(fen: dict[str, int]) -> bytes:
@@ -381,33 +389,37 @@ def _facts_column(*facts: object) -> bytes:
 
 
 def entry_from_row(row: Record) -> JournalEntry:
-    sponsors = [f"sponsor:{sponsor}" for sponsor in row["sponsors"] or ()]
-    grants = [f"{GRANT}{grant_id}" for grant_id in row["purses"] or ()]
-    fen = [
-        (PURSE, row["purse_fen"]),
-        (DEBT, row["debt_fen"]),
-        *zip(grants, row["purses_fen"] or (), strict=True),
-        *zip(sponsors, row["sponsors_fen"] or (), strict=True),
-        (f"operator:{row['operator_id']}", row["operator_fen"]),
-        (BANK, row["bank_fen"]),
-    ]
+    postings = [Posting(PURSE, row["purse_fen"])]
+    operator_id, debt_fen, bank_fen = row["operator_id"], row["debt_fen"], row["bank_fen"]
+    if debt_fen is not None:
+        postings.append(Posting(DEBT, debt_fen))
+    if grants := row["purses"]:
+        shares = zip(grants, row["purses_fen"], strict=True)
+        postings += [Posting(f"{GRANT}{grant_id}", fen) for grant_id, fen in shares]
+    if sponsors := row["sponsors"]:
+        shares = zip(sponsors, row["sponsors_fen"], strict=True)
+        postings += [Posting(f"sponsor:{sponsor}", fen) for sponsor, fen in shares]
+    if operator_id is not None:
+        postings.append(Posting(f"operator:{operator_id}", row["operator_fen"]))
+    if bank_fen is not None:
+        postings.append(Posting(BANK, bank_fen))
+    journey_id = row["journey_id"]
+    # With more names than these, CPython 3.11 would make a dictionary of them first.
     return JournalEntry(
-        kind=row["kind"],
-        cause_id=row["cause_id"],
-        wallet_id=row["wallet_id"],
-        wallet_version=row["wallet_version"],
-        effective_at=row["effective_at"],
-        service_day=row["service_day"],
-        settlement_day=row["settlement_day"],
-        postings=tuple(Posting(*posting) for posting in fen if posting[1] is not None),
+        row["kind"],
+        row["cause_id"],
+        row["wallet_id"],
+        row["wallet_version"],
+        row["effective_at"],
+        row["service_day"],
+        row["settlement_day"],
+        tuple(postings),
         tap_id=row["tap_id"],
-        operator_id=row["operator_id"],
+        operator_id=operator_id,
         product_id=row["product_id"],
         ride_count=row["ride_count"],
         shared=None
-        if row["journey_id"] is None
-        else SharedLeg(
-            row["journey_id"], Fen(row["own_fen"]), row["distance_m"], Fen(row["change_fen"])
-        ),
+        if journey_id is None
+        else SharedLeg(journey_id, Fen(row["own_fen"]), row["distance_m"], Fen(row["change_fen"])),
         recorded_at=row["recorded_at"],
     )

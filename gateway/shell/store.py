@@ -70,6 +70,12 @@ async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connectio
     return connection
 
 
+async def connect_for_reading(dsn: str) -> asyncpg.Connection:
+    """Open a connection that scans whole tables, and may take as long as that needs."""
+    connection: asyncpg.Connection = await asyncpg.connect(dsn, server_settings=_SESSION)
+    return connection
+
+
 async def open_pool(dsn: str, *, connections_count_max: int = 4) -> asyncpg.Pool:
     """Connections for everything but the hot path."""
     pool = await asyncpg.create_pool(

@@ -22,7 +22,7 @@ import asyncpg
 from msgspec import structs
 
 from fare_rules import RideTap
-from gateway.core.audit import WalletBooks
+from gateway.core.audit import Break, WalletBooks
 from gateway.core.days import LoadedDays, Opening, WalletDay
 from gateway.core.decide import KeptTap, Plan, Snapshot
 from gateway.core.ledger import JournalEntry
@@ -251,18 +251,40 @@ async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyn
     return found
 
 
-async def load_books(connection: Connection, after: UUID | None, limit: int) -> list[WalletBooks]:
-    """All that is kept of the next wallets, in order of their ids."""
-    wallets = [
-        rows.wallet_from_row(row) for row in await connection.fetch(_READ_WALLETS, after, limit)
-    ]
-    ids = [wallet.wallet_id for wallet in wallets]
+async def load_books(
+    connection: Connection, after: UUID | None, limit: int, *, until: UUID | None = None
+) -> list[WalletBooks]:
+    """All that is kept of the next wallets, in order of their ids, up to one of them."""
+    return await _books_of(
+        connection, await connection.fetch(_READ_WALLETS_BETWEEN, after, until, limit)
+    )
+
+
+async def load_books_of(connection: Connection, wallet_ids: Sequence[UUID]) -> list[WalletBooks]:
+    """All that is kept of some wallets, in order of their ids."""
+    return await _books_of(connection, await connection.fetch(_READ_THESE_WALLETS, wallet_ids))
+
+
+async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> list[WalletBooks]:
+    """What cannot be read is named, for whoever changed it must not stop the audit."""
+    ids = [row["wallet_id"] for row in found]
+    unreadable: dict[UUID, list[Break]] = {}
+    wallets = [_wallet_of(row, unreadable) for row in found]
     taps: dict[UUID, list[KeptTap]] = {}
     for row in await connection.fetch(_READ_TAPS_OF_WALLETS, ids):
-        taps.setdefault(row["wallet_id"], []).append(rows.kept_from_row(row))
+        try:
+            taps.setdefault(row["wallet_id"], []).append(rows.kept_from_row(row))
+        except rows.UNREADABLE as error:
+            one = Break("tap_unreadable", f"tap {row['tap_id']}", str(error))
+            unreadable.setdefault(row["wallet_id"], []).append(one)
     entries: dict[UUID, list[JournalEntry]] = {}
     for row in await connection.fetch(_READ_ENTRIES_OF_WALLETS, ids):
-        entries.setdefault(row["wallet_id"], []).append(rows.entry_from_row(row))
+        try:
+            entries.setdefault(row["wallet_id"], []).append(rows.entry_from_row(row))
+        except rows.UNREADABLE as error:
+            subject = f"{row['wallet_id']} {row['wallet_version']}"
+            one = Break("entry_unreadable", subject, str(error))
+            unreadable.setdefault(row["wallet_id"], []).append(one)
     grants: dict[UUID, dict[UUID, KnownGrant]] = {}
     for row in await connection.fetch(_READ_GRANTS_OF_WALLETS, ids):
         grants.setdefault(row["wallet_id"], {})[row["grant_id"]] = KnownGrant(**row)
@@ -272,9 +294,25 @@ async def load_books(connection: Connection, after: UUID | None, limit: int) -> 
             tuple(taps.get(w.wallet_id, ())),
             tuple(entries.get(w.wallet_id, ())),
             grants.get(w.wallet_id, {}),
+            unreadable=tuple(unreadable.get(w.wallet_id, ())),
         )
         for w in wallets
     ]
+
+
+def _wallet_of(row: asyncpg.Record, unreadable: dict[UUID, list[Break]]) -> Wallet:
+    try:
+        return rows.wallet_from_row(row)
+    except rows.UNREADABLE as error:
+        wallet_id = row["wallet_id"]
+        unreadable[wallet_id] = [Break("wallet_unreadable", f"wallet {wallet_id}", str(error))]
+        return Wallet(
+            wallet_id,
+            balance_fen=row["balance_fen"],
+            owed_fen=row["owed_fen"],
+            floor_fen=row["floor_fen"],
+            version=row["version"],
+        )
 
 
 # The clock's one row with each media and its wallet; with nothing, where no media is known.
@@ -337,9 +375,11 @@ WHERE tap.tap_id = ANY($1::uuid[]) AND entry.tap_id = tap.tap_id
 GROUP BY entry.tap_id, entry.operator_id, entry.product_id
 HAVING sum(entry.ride_count) <> 0
 """
-_READ_WALLETS = f"""
-{READ_WALLETS} WHERE $1::uuid IS NULL OR wallet_id > $1 ORDER BY wallet_id LIMIT $2
+_READ_WALLETS_BETWEEN = f"""
+{READ_WALLETS} WHERE ($1::uuid IS NULL OR wallet_id > $1) AND ($2::uuid IS NULL OR wallet_id <= $2)
+ORDER BY wallet_id LIMIT $3
 """
+_READ_THESE_WALLETS = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id"
 _READ_TAPS_OF_WALLETS = f"""
 SELECT {_KEPT} FROM tap WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
 """

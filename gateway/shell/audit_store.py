@@ -1,0 +1,330 @@
+"""The audit's statements: one scan of the tap log, one of the ledger, and what must not exist.
+
+A row is new since a head when the transaction that wrote it is not below the head's. PostgreSQL
+keeps that transaction's number with each row, in `xmin`, and renews it with each UPDATE, whoever
+runs it. It has 32 bits: age(xmin) counts back from now, and is no longer told once it is below 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from gateway.core.audit import Break
+from gateway.core.audit_heads import NO_ROWS, DayDigest, Head, head_content, head_from, head_name
+from gateway.core.taps import TapOutcome
+from gateway.shell import rows
+from gateway.shell.store import Connection, connect_for_reading
+
+# A scan takes as long as the log is long; the audit waits for it.
+_SCAN_SECONDS = 24 * 3600.0
+
+
+class Picture(Struct, frozen=True):
+    """The database as one transaction sees it, and its clock of transactions."""
+
+    # Numbers below this one belong to transactions that have all ended.
+    settled_below: int
+    # What age(xmin) counts back from.
+    counted_from: int
+    server: str
+    columns: str
+    closed_through: date | None
+    wallets_count: int
+
+    def ages_since(self, settled_below: int) -> int:
+        """The greatest age of a row that is new since a head."""
+        return self.counted_from - settled_below
+
+
+class Scan(Struct, frozen=True):
+    """What the log and the ledger come to, day by day: as verified, all of it, and what is new."""
+
+    verified: Mapping[date, DayDigest]
+    # All that can be verified now, for the next head.
+    settled: Mapping[date, DayDigest]
+    whole: Mapping[date, DayDigest]
+    quarantined_count: int
+    days_with_new_rows: frozenset[date]
+    # The first settlement day of any new entry.
+    first_settled_anew: date | None
+    breaks: tuple[Break, ...]
+
+    def total(self) -> DayDigest:
+        found = NO_ROWS
+        for digest in self.whole.values():
+            found = found.with_rows(digest)
+        return found
+
+
+class _Newness(NamedTuple):
+    """0: verified by the head. 1: new since. 2: new, and of a transaction that may have others."""
+
+    since_age: int
+    unsettled_age: int
+
+
+async def look_at(connection: Connection) -> Picture:
+    """Read a picture's clocks. It is the first statement with age() in its transaction."""
+    row = await connection.fetchrow(_READ_PICTURE, timeout=_SCAN_SECONDS)
+    assert row is not None
+    ahead = (row["age_of_three"] + 3 - row["next"]) % 2**32
+    return Picture(
+        row["settled_below"],
+        row["next"] + ahead,
+        f"{row['system']} {row['major']}",
+        _COLUMNS_SHA256,
+        row["closed_through"],
+        row["wallets_count"],
+    )
+
+
+async def export_picture(connection: Connection) -> str:
+    """A name by which other sessions can see the database as this transaction does."""
+    found: str = await connection.fetchval("SELECT pg_export_snapshot()")
+    return found
+
+
+@asynccontextmanager
+async def same_picture(dsn: str, name: str) -> AsyncIterator[asyncpg.Connection]:
+    """A session of its own that sees what the one sees that exported the picture."""
+    connection = await connect_for_reading(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def scan_log(connection: Connection, picture: Picture, since: Head | None) -> Scan:
+    """Read every row of the tap log and the ledger once."""
+    unsettled_age = picture.ages_since(picture.settled_below)
+    newness = _Newness(
+        picture.ages_since(since.settled_below) if since else unsettled_age, unsettled_age
+    )
+    taps = await connection.fetch(_SCAN_TAPS, *newness, _QUARANTINED, timeout=_SCAN_SECONDS)
+    entries = await connection.fetch(_SCAN_ENTRIES, *newness, timeout=_SCAN_SECONDS)
+    breaks = [
+        Break("entry_unbalanced", name, "its postings do not sum to zero")
+        for row in entries
+        for name in row["unbalanced"] or ()
+    ]
+    found = [(row["service_day"], row["newness"], _taps_digest(row)) for row in taps]
+    found += [(row["service_day"], row["newness"], _entries_digest(row)) for row in entries]
+    new = [row["settlement_day"] for row in entries if row["newness"]]
+    return Scan(
+        _by_day(found, {0}),
+        _by_day(found, {0, 1}),
+        _by_day(found, {0, 1, 2}),
+        sum(row["quarantined_count"] for row in taps),
+        frozenset(day for day, age, _ in found if age),
+        min(new, default=None),
+        tuple(breaks),
+    )
+
+
+def _taps_digest(row: asyncpg.Record) -> DayDigest:
+    return DayDigest(taps_count=row["rows_count"], taps_hash=row["hash"])
+
+
+def _entries_digest(row: asyncpg.Record) -> DayDigest:
+    return DayDigest(
+        entries_count=row["rows_count"],
+        entries_hash=row["hash"],
+        riders_fen=row["riders_fen"],
+        operators_fen=row["operators_fen"],
+        bank_fen=row["bank_fen"],
+        sponsors_fen=row["sponsors_fen"],
+    )
+
+
+def _by_day(found: Sequence[tuple[date, int, DayDigest]], ages: set[int]) -> dict[date, DayDigest]:
+    days: dict[date, DayDigest] = {}
+    for day, age, digest in found:
+        if age in ages:
+            days[day] = days.get(day, NO_ROWS).with_rows(digest)
+    return days
+
+
+async def list_forbidden(connection: Connection, days: Sequence[date] | None) -> list[Break]:
+    """Rows that must not exist, among those of some days or of all."""
+    of_days, of_their_taps = ("true", "true") if days is None else (_OF_DAYS, _OF_THEIR_TAPS)
+    breaks: list[Break] = []
+    for kind, query in FORBIDDEN.items():
+        said = query.format(of_days=of_days, of_their_taps=of_their_taps)
+        given = (list(days or ()),) if "$1" in said else ()
+        found = await connection.fetch(said, *given, timeout=_SCAN_SECONDS)
+        breaks += [Break(kind, row[0], "") for row in found]
+    return breaks
+
+
+async def list_changed_wallets(connection: Connection, picture: Picture, since: Head) -> list[UUID]:
+    """Wallets with anything new since a head: their row, a tap, an entry or a grant."""
+    age = picture.ages_since(since.settled_below)
+    found = await connection.fetch(_READ_CHANGED_WALLETS, age, timeout=_SCAN_SECONDS)
+    return [row["wallet_id"] for row in found]
+
+
+async def list_changed_settlements(
+    connection: Connection, picture: Picture, since: Head
+) -> set[date]:
+    """Settlements of which any row is new since a head."""
+    age = picture.ages_since(since.settled_below)
+    return {row[0] for row in await connection.fetch(_READ_CHANGED_SETTLEMENTS, age)}
+
+
+async def list_bounds(connection: Connection, wallets_count: int) -> list[UUID]:
+    """Every so many wallets one, in the order of their ids."""
+    found = await connection.fetch(_READ_BOUNDS, wallets_count, timeout=_SCAN_SECONDS)
+    return [row["wallet_id"] for row in found]
+
+
+async def count_incomplete(connection: Connection) -> int:
+    """Taps of wallets, in the database, that lack something a fare needs."""
+    found = await connection.fetch(_READ_FOR_A_PERSON, timeout=_SCAN_SECONDS)
+    return sum(rows.is_incomplete(row["answer"]) for row in found)
+
+
+class HeadEdited(Exception):
+    """A head is not what its name says."""
+
+
+async def find_head(connection: Connection | asyncpg.Pool, name: str = "") -> Head | None:
+    """The newest head whose name begins so. Raises: HeadEdited when it says something else."""
+    row = await connection.fetchrow(_READ_HEAD, name)
+    if row is None:
+        return None
+    if head_name(row["content"]) != row["sha256"]:
+        raise HeadEdited(
+            f"The verified head {row['sha256']} has been edited. Run `faregate audit --full`."
+        )
+    return head_from(row["content"])
+
+
+async def save_head(pool: asyncpg.Pool, head: Head) -> str:
+    """Keep a head; its name."""
+    content = head_content(head)
+    name = head_name(content)
+    await pool.execute(_INSERT_HEAD, name, head.made_at, content)
+    return name
+
+
+_TAP_COLUMNS = ", ".join(rows.TAP_COLUMNS)
+_ENTRY_COLUMNS = ", ".join(rows.ENTRY_COLUMNS)
+_COLUMNS_SHA256 = hashlib.sha256(f"{_TAP_COLUMNS}; {_ENTRY_COLUMNS}".encode()).hexdigest()
+_QUARANTINED = [str(outcome) for outcome in TapOutcome if outcome.is_quarantined]
+_READ_PICTURE = """
+SELECT
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS settled_below,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
+    age('3'::xid) AS age_of_three,
+    (SELECT system_identifier FROM pg_control_system()) AS system,
+    current_setting('server_version_num')::int / 10000 AS major,
+    (SELECT closed_through FROM settlement_clock) AS closed_through,
+    (SELECT count(*) FROM wallet) AS wallets_count
+"""
+_NEWNESS = """
+    CASE WHEN age(xmin) BETWEEN 0 AND $2 THEN 2 WHEN age(xmin) BETWEEN 0 AND $1 THEN 1 ELSE 0 END
+"""
+_SCAN_TAPS = f"""
+SELECT
+    service_day, newness, count(*) AS rows_count, bit_xor(hash) AS hash,
+    count(*) FILTER (WHERE outcome = ANY($3::text[])) AS quarantined_count
+FROM (
+    SELECT
+        service_day, outcome, {_NEWNESS} AS newness,
+        hash_record_extended(ROW({_TAP_COLUMNS}), 0) AS hash
+    FROM tap
+) AS one
+GROUP BY service_day, newness
+"""
+_SCAN_ENTRIES = f"""
+SELECT
+    service_day, newness, count(*) AS rows_count, bit_xor(hash) AS hash,
+    sum(riders_fen)::bigint AS riders_fen, sum(operators_fen)::bigint AS operators_fen,
+    sum(bank_fen)::bigint AS bank_fen, sum(sponsors_fen)::bigint AS sponsors_fen,
+    min(settlement_day) AS settlement_day,
+    array_agg(wallet_id || ' ' || wallet_version)
+        FILTER (WHERE riders_fen + operators_fen + bank_fen + sponsors_fen <> 0) AS unbalanced
+FROM (
+    SELECT
+        service_day, settlement_day, wallet_id, wallet_version, {_NEWNESS} AS newness,
+        hash_record_extended(ROW({_ENTRY_COLUMNS}), 0) AS hash,
+        purse_fen + coalesce(debt_fen, 0) + CASE WHEN purses_fen IS NULL THEN 0
+            ELSE (SELECT coalesce(sum(fen), 0) FROM unnest(purses_fen) AS fen) END AS riders_fen,
+        coalesce(operator_fen, 0) AS operators_fen,
+        coalesce(bank_fen, 0) AS bank_fen,
+        CASE WHEN sponsors_fen IS NULL THEN 0
+            ELSE (SELECT coalesce(sum(fen), 0) FROM unnest(sponsors_fen) AS fen) END AS sponsors_fen
+    FROM journal_entry
+) AS one
+GROUP BY service_day, newness
+"""
+_OF_DAYS = "service_day = ANY($1::date[])"
+_OF_THEIR_TAPS = f"tap_id IN (SELECT tap_id FROM tap WHERE {_OF_DAYS})"
+# Each finds rows that must not exist: what kind of break they are, and a name for each. {of_days}
+# stands for the condition on the rows that are looked at; without it, all are.
+FORBIDDEN = {
+    "entry_without_tap": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry
+        WHERE {of_days} AND tap_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",
+    "entry_without_wallet": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry WHERE {of_days}
+        AND NOT EXISTS (SELECT FROM wallet WHERE wallet.wallet_id = journal_entry.wallet_id)""",
+    "tap_answered_twice": """
+        SELECT tap_id::text FROM tap WHERE outcome <> 'sequence_reused'
+        AND {of_their_taps}
+        GROUP BY tap_id HAVING count(*) > 1""",
+    "tap_without_sequence": """
+        SELECT tap_id::text FROM tap LEFT JOIN gate_sequence USING (tap_id, service_day)
+        WHERE {of_days} AND outcome <> 'sequence_reused' AND gate_sequence.tap_id IS NULL""",
+    "entry_in_no_period": """
+        WITH wrong AS (
+            SELECT settlement_day FROM (
+                SELECT DISTINCT settlement_day FROM journal_entry
+                WHERE operator_id IS NOT NULL
+            ) AS booked CROSS JOIN settlement_clock
+            WHERE settlement_day <= closed_through AND 1 <> (
+                SELECT count(*) FROM settlement
+                WHERE settlement.settlement_day >= booked.settlement_day
+                AND (days_after IS NULL OR days_after < booked.settlement_day)
+            )
+        )
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry JOIN wrong
+        USING (settlement_day) WHERE operator_id IS NOT NULL""",
+}
+_READ_CHANGED_WALLETS = """
+SELECT wallet_id FROM (
+    SELECT wallet_id FROM wallet WHERE age(xmin) BETWEEN 0 AND $1
+    UNION SELECT wallet_id FROM tap WHERE age(xmin) BETWEEN 0 AND $1
+    UNION SELECT wallet_id FROM journal_entry WHERE age(xmin) BETWEEN 0 AND $1
+    UNION SELECT wallet_id FROM purse_grant WHERE age(xmin) BETWEEN 0 AND $1
+) AS changed
+WHERE wallet_id IS NOT NULL ORDER BY wallet_id
+"""
+_READ_CHANGED_SETTLEMENTS = """
+SELECT settlement_day FROM settlement WHERE age(xmin) BETWEEN 0 AND $1
+UNION SELECT settlement_day FROM settlement_batch WHERE age(xmin) BETWEEN 0 AND $1
+UNION SELECT settlement_day FROM settlement_manifest WHERE age(xmin) BETWEEN 0 AND $1
+"""
+_READ_BOUNDS = """
+SELECT wallet_id FROM (
+    SELECT wallet_id, row_number() OVER (ORDER BY wallet_id) AS position FROM wallet
+) AS one WHERE position % $1 = 0 ORDER BY wallet_id
+"""
+_READ_FOR_A_PERSON = "SELECT answer FROM tap WHERE needs_person AND wallet_id IS NOT NULL"
+_READ_HEAD = """
+SELECT sha256, content FROM audit_head WHERE starts_with(sha256, $1) ORDER BY number DESC LIMIT 1
+"""
+_INSERT_HEAD = """
+INSERT INTO audit_head (sha256, made_at, content) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
