@@ -110,12 +110,12 @@ def _due(lines: Sequence[SettledLine], clearing: Clearing) -> dict[tuple[str, st
         leg.change_fen = line.change_fen or 0
     in_order = sorted(legs.items(), key=lambda one: (one[1].effective_at, one[0]))
     ridden = [leg for _, leg in in_order if leg.rides_count > 0]
-    befores = dict(zip(map(id, ridden), [None, *ridden], strict=False))
+    before_each = dict(zip(map(id, ridden), [None, *ridden], strict=False))
     found: dict[tuple[str, str], int] = {}
     for agreement in clearing.agreements:
         fitting = [leg for leg in ridden if _fits(agreement, leg)]
         ridden = [leg for leg in ridden if not _fits(agreement, leg)]
-        for operator_id, amount_fen in _moved_by(agreement, fitting, befores).items():
+        for operator_id, amount_fen in _moved_by(agreement, fitting, before_each).items():
             if amount_fen:
                 key = (agreement.id, operator_id)
                 found[key] = found.get(key, 0) + amount_fen
@@ -129,7 +129,7 @@ def _fits(agreement: Agreement, leg: _Leg) -> bool:
 
 
 def _moved_by(
-    agreement: Agreement, legs: Sequence[_Leg], befores: Mapping[int, _Leg | None]
+    agreement: Agreement, legs: Sequence[_Leg], before_each: Mapping[int, _Leg | None]
 ) -> dict[str, int]:
     moved: dict[str, int] = {}
     for leg in legs:
@@ -142,7 +142,7 @@ def _moved_by(
                 moved[leg.operator_id] -= leg.paid_fen
         case "bearer":
             for leg in legs:
-                bearers = _bearers(agreement, table, befores[id(leg)], leg)
+                bearers = _bearers(agreement, table, before_each[id(leg)], leg)
                 _add(moved, {leg.operator_id: leg.change_fen})
                 shares = largest_remainder(leg.change_fen, bearers)
                 _add(moved, {name: -fen for name, fen in shares.items()})
