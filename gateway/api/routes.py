@@ -11,6 +11,7 @@ import msgspec
 
 from fare_rules import TariffBook
 from gateway.api.city import CityRequests, IssuedKeys
+from gateway.api.corrections import CorrectionRequests, Corrections, CorrectionView
 from gateway.api.envelopes import (
     DrawList,
     DrawWish,
@@ -33,6 +34,7 @@ from gateway.api.wallets import (
     TopUpReceipt,
     WalletRequests,
 )
+from gateway.core.corrections import CorrectionWish
 from gateway.core.envelopes import Draw, EnvelopeCampaign
 from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
@@ -44,6 +46,7 @@ from gateway.fares_path import Explanation, Quotation, QuoteWish
 from gateway.purse_path import Returned
 from gateway.registry_path import City, KeyWish
 from gateway.shell.batcher import Batcher
+from gateway.shell.correction_store import Correction
 from gateway.shell.openapi import openapi_document
 from gateway.shell.settings import Settings
 from gateway.shell.web import Door, Route
@@ -79,12 +82,16 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
     grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
+    corrections = CorrectionRequests(given)
+    correction = "/v1/corrections/{correction_id}"
     envelope_campaign = "/v1/envelope-campaigns/{campaign_id}"
     streams = StreamRequests(given, taps)
     admin = frozenset({Role.ADMIN})
     gates = admin | {Role.GATE_OPERATOR}
     money = admin | {Role.FINANCE}
     money_readers = money | {Role.AUDITOR}
+    makers = admin | {Role.DESK}
+    checkers = admin | {Role.CHECKER}
     everyone = frozenset(Role)
     wallet = "/v1/wallets/{wallet_id}"
     media = wallet + "/media/{media_token}"
@@ -182,6 +189,17 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
         route("GET", envelope_campaign + "/list", envelopes.get_list,
               "Show the tickets and the winners, for anyone to draw again.", {200: DrawList},
               everyone),
+        route("POST", "/v1/corrections", corrections.propose,
+              "Put a ride or money right; much of it waits for a second person.",
+              {200: Correction}, makers, body=CorrectionWish),
+        route("GET", "/v1/corrections", corrections.list, "List the corrections.",
+              {200: Corrections}, makers | checkers | money_readers, query=("after",)),
+        route("GET", correction, corrections.get, "Show a correction and its entries.",
+              {200: CorrectionView}, makers | checkers | money_readers),
+        route("POST", correction + "/approve", corrections.approve,
+              "Agree to another person's correction.", {200: Correction}, checkers),
+        route("POST", correction + "/reject", corrections.reject, "Reject a correction.",
+              {200: Correction}, checkers),
         route("POST", wallet + "/block", wallets.block_wallet, "Block a wallet.",
               {200: WalletView}, money),
         route("POST", wallet + "/unblock", wallets.unblock_wallet, "Unblock a wallet.",

@@ -44,6 +44,7 @@ class Caller(Struct, frozen=True):
     gate_id: str | None = None
     role: Role | None = None
     operator_id: str | None = None
+    token_id: str | None = None
 
     def check_operator(self, operator_id: str | None) -> None:
         """Raises: Problem 403 when the token is another operator's."""
@@ -182,7 +183,11 @@ class Door:
         if credential.role not in route.roles:
             may = ", ".join(sorted(route.roles))
             raise forbidden(f"This needs one of the roles {may}; yours is {credential.role}.")
-        return Caller(role=credential.role, operator_id=credential.operator_id)
+        return Caller(
+            role=credential.role,
+            operator_id=credential.operator_id,
+            token_id=credential.token_id,
+        )
 
     def _signer(self, headers: Mapping[str, str], method: str, path: str, body: bytes) -> Caller:
         registry = self.registry.current
