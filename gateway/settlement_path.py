@@ -19,6 +19,7 @@ from gateway.core.payment_order import Debtor
 from gateway.core.rides import sweep
 from gateway.core.settlement import Settlement, SettlementPeriod, settle
 from gateway.core.settlement_files import settlement_files
+from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import (
@@ -58,6 +59,7 @@ async def run_settlement_close(
     if service_day >= book.service_day_of(now):
         raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
     await sweep_late_legs(pool, now, book)
+    await run_disruptions(pool, book, now)
     async with close_work(pool) as work:
         await _close_clock(work, service_day, now, book.tariffs[-1].currency, debtor)
     files: Mapping[str, bytes] = {}

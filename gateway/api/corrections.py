@@ -14,8 +14,10 @@ from gateway.correction_path import correction_terms, run_correction, run_decisi
 from gateway.shell.correction_store import (
     Correction,
     find_correction,
-    list_corrections,
     load_correction_entries,
+)
+from gateway.shell.correction_store import (
+    list_corrections as load_corrections,
 )
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
@@ -90,7 +92,9 @@ class CorrectionRequests(Desk):
         super().__init__(given)
         self._terms = correction_terms(given.settings)
 
-    async def propose(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+    async def propose_correction(
+        self, request: web.Request, body: bytes, caller: Caller
+    ) -> web.Response:
         wish = read_message(body, request.content_type, CorrectionWish)
         caller.check_operator((await self.view(wish.wallet_id)).issuer_id)
         given = self._given
@@ -105,10 +109,14 @@ class CorrectionRequests(Desk):
         )
         return answer(encode(_taken(found), JSON))
 
-    async def approve(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+    async def approve_correction(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
         return await self._decide(request, caller, is_approved=True)
 
-    async def reject(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+    async def reject_correction(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
         return await self._decide(request, caller, is_approved=False)
 
     async def _decide(
@@ -127,15 +135,19 @@ class CorrectionRequests(Desk):
         )
         return answer(encode(_taken(found), JSON))
 
-    async def get(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+    async def get_correction(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
         known = await self._own(request, caller)
         entries = await load_correction_entries(self._given.pool, known.wish)
         return answer(encode(CorrectionView(known, tuple(map(entry_view, entries))), JSON))
 
-    async def list(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
+    async def list_corrections(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
         caller.check_operator(None)
         after = as_uuid(request.query["after"], "after") if "after" in request.query else None
-        found = await list_corrections(self._given.pool, after, _LISTED_MAX)
+        found = await load_corrections(self._given.pool, after, _LISTED_MAX)
         return answer(encode(Corrections(found), JSON))
 
     async def _own(self, request: web.Request, caller: Caller) -> Correction:

@@ -33,15 +33,32 @@ CREATE TABLE correction_decision (
     decided_at timestamptz NOT NULL
 );
 
+-- Hours in which rides are put right together, and who agreed to it. wish is a JSON.
+CREATE TABLE disruption (
+    disruption_id uuid PRIMARY KEY,
+    wish bytea NOT NULL,
+    maker text NOT NULL,
+    declared_at timestamptz NOT NULL
+);
+CREATE TABLE disruption_approval (
+    disruption_id uuid PRIMARY KEY REFERENCES disruption,
+    checker text NOT NULL,
+    approved_at timestamptz NOT NULL
+);
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON disruption
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON disruption_approval
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON correction
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON correction_decision
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_edit();
-GRANT SELECT, INSERT ON correction, correction_decision TO faregate_gateway;
+GRANT SELECT, INSERT ON correction, correction_decision, disruption, disruption_approval TO faregate_gateway;
 
 -- migrate:down
 
 SET lock_timeout = '10s';
 SET statement_timeout = '60s';
 
-DROP TABLE correction_decision, correction;
+DROP TABLE correction_decision, correction, disruption_approval, disruption;
