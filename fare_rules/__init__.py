@@ -6,9 +6,10 @@ else.
 
 from fare_rules.base_fare import FareRefusal
 from fare_rules.book import TariffBook, load_book
+from fare_rules.charges import Charge
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
-from fare_rules.fold import Charge, Fold, RiderFold, carried, fold
+from fare_rules.fold import Fold, RiderFold, carried, fold
 from fare_rules.legs import Leg
 from fare_rules.load import check_tariff, load_tariff
 from fare_rules.money import Fen

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
+from fare_rules.language.clearing import Clearing
 from fare_rules.language.wallets import WalletClass, Wallets
 from fare_rules.load import read_as, read_tariff
 from fare_rules.service_day import service_day_of, service_day_starts_at
@@ -19,8 +20,9 @@ from fare_rules.source import Document
 
 EXAMPLES_FILE = "examples.yaml"
 WALLETS_FILE = "wallets.yaml"
+CLEARING_FILE = "clearing.yaml"
 # What lies beside the tariffs and is none.
-BESIDE = frozenset({EXAMPLES_FILE, WALLETS_FILE, "campaigns.yaml", "clearing.yaml"})
+BESIDE = frozenset({EXAMPLES_FILE, WALLETS_FILE, "campaigns.yaml", CLEARING_FILE})
 
 
 class TariffBook(Struct, frozen=True):
@@ -33,6 +35,7 @@ class TariffBook(Struct, frozen=True):
     # SHA-256 of all the files, so that a process can say which tariffs it runs.
     digest: str
     wallet_classes: tuple[WalletClass, ...] = ()
+    clearing: Clearing = Clearing()
     # The day asked for last, from its start to its end: one tap asks for its day several times.
     _last_day: list[tuple[datetime, datetime, date]] = []
 
@@ -83,6 +86,9 @@ def load_book(folder: Path) -> TariffBook:
     for tariff in tariffs:
         if tariff.file.never_dearer_than is not None:
             tariff.never_dearer_than = by_day[tariff.file.never_dearer_than]
+    clearing = _clearing(folder, tariffs[0].currency_digits)
+    for tariff in tariffs:
+        tariff.shares_fares = bool(clearing.agreements)
     return TariffBook(
         tariffs=tariffs,
         in_force_from=tuple(
@@ -92,7 +98,36 @@ def load_book(folder: Path) -> TariffBook:
         timezone=tariffs[0].timezone,
         digest=_digest([*paths, *folder.glob("*.csv")]),
         wallet_classes=_wallet_classes(folder, tariffs[0].currency_digits),
+        clearing=clearing,
     )
+
+
+def _clearing(folder: Path, digits: int) -> Clearing:
+    if not (folder / CLEARING_FILE).exists():
+        return Clearing()
+    clearing, document = read_as(folder / CLEARING_FILE, Clearing, digits)
+    if clearing is None:
+        raise TariffFaults(document.faults)
+    taken: set[str] = set()
+    for section in ("agreements", "fees"):
+        for index, one in enumerate(getattr(clearing, section)):
+            if one.id in taken:
+                message, remedy = f"The id '{one.id}' is already taken", "Choose another id"
+                fault = document.fault(
+                    (section, index, "id"), FaultCode.DUPLICATE_ID, message, remedy
+                )
+                document.faults.append(fault)
+            taken.add(one.id)
+    for index, agreement in enumerate(clearing.agreements):
+        needs = agreement.by == "table" or agreement.bearers == "table"
+        if needs and not agreement.weights:
+            message, remedy = "A table needs weights", "Add weights, one for each operator"
+            place = ("agreements", index, "by")
+            fault = document.fault(place, FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+            document.faults.append(fault)
+    if document.faults:
+        raise TariffFaults(document.faults)
+    return clearing
 
 
 def _wallet_classes(folder: Path, digits: int) -> tuple[WalletClass, ...]:

@@ -160,6 +160,9 @@ class CompiledTariff:
             ]
             + [subsidy.id for subsidy in tariff.subsidies if subsidy.steps]
         )
+        self.change_ids = frozenset(rule.id for rule in tariff.fare_transfer_rules)
+        # Whether operators share fares; load_book sets it.
+        self.shares_fares = False
         self.sponsors = frozenset(each.id for each in tariff.sponsors)
         self.purse_rules = {rule.id: rule for rule in tariff.purses}
         self.coupon_promotions = frozenset(p.id for p in tariff.promotions if p.coupon)

@@ -15,9 +15,10 @@ from msgspec import Struct, structs
 
 from fare_rules.amounts import said
 from fare_rules.book import EXAMPLES_FILE, TariffBook, load_book
+from fare_rules.charges import Charge
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import TariffFaults
-from fare_rules.fold import Charge, Fold, fold
+from fare_rules.fold import Fold, fold
 from fare_rules.language.discounts import Rolling
 from fare_rules.language.example import Example, ExampleBefore, ExampleTap
 from fare_rules.language.scalars import moment

@@ -14,8 +14,9 @@ from msgspec import Struct
 from fare_rules.amounts import said
 from fare_rules.base_fare import FareRefusal
 from fare_rules.book import TariffBook
+from fare_rules.charges import Charge
 from fare_rules.compiled import CompiledTariff
-from fare_rules.fold import Charge, Fold
+from fare_rules.fold import Fold
 from fare_rules.price import NEVER_DEARER
 from fare_rules.quotes import Quote
 

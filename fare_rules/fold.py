@@ -20,6 +20,7 @@ from msgspec import Struct, structs
 
 from fare_rules.base_fare import FareRefusal
 from fare_rules.book import TariffBook
+from fare_rules.charges import Charge, SharedLeg, shared_leg
 from fare_rules.compiled import CompiledTariff
 from fare_rules.disruptions import touches
 from fare_rules.full_fares import FullFares
@@ -40,31 +41,6 @@ HABITS_MAX = 40
 # Looking a member of an enumeration up takes longer than comparing it.
 _TOUCH = Action.TOUCH
 _NO_OFFSET = timedelta(0)
-
-
-class Charge(Struct, frozen=True, gc=False):
-    """What one tap costs, as one product of one operator."""
-
-    tap_id: UUID
-    operator_id: str
-    effective_at: datetime
-    service_day: date
-    quote: Quote
-    # By which rules money bound to a purpose may pay for it.
-    purses: tuple[PurseTerms, ...] = ()
-
-    @property
-    def key(self) -> tuple[UUID, str]:
-        return (self.tap_id, self.quote.product_id)
-
-    @property
-    def fare_fen(self) -> Fen:
-        """What the operator is due."""
-        return self.quote.fare_fen
-
-    @property
-    def rider_fen(self) -> Fen:
-        return self.quote.rider_fen
 
 
 class Fold(Struct, frozen=True):
@@ -331,7 +307,12 @@ class RiderFold:
         is_sale = quote.fare_fen or quote.rider_fen or len(quote.lines) > 1
         if is_sale or leg.missing != "exit":
             purses = tariff.plan_of(leg).purses if tariff.purse_rules else ()
-            self._put(charged, charged.tapped_at, quote, purses)
+            shared = (
+                shared_leg(leg, tariff, priced.past.journey_id, quote)
+                if tariff.shares_fares
+                else None
+            )
+            self._put(charged, charged.tapped_at, quote, purses, shared)
         self.journeys[charged.tap_id] = priced.past.journey_id
         if opening is not charged:
             self.journeys[opening.tap_id] = priced.past.journey_id
@@ -371,9 +352,10 @@ class RiderFold:
         effective_at: datetime,
         quote: Quote,
         purses: tuple[PurseTerms, ...] = (),
+        shared: SharedLeg | None = None,
     ) -> None:
         day = self._book.service_day_of(tap.tapped_at)
-        charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote, purses)
+        charge = Charge(tap.tap_id, tap.operator_id, effective_at, day, quote, purses, shared)
         self.charges[charge.key] = charge
 
     def _remember(self, leg: Leg, priced: Priced, tariff: CompiledTariff, day: date) -> None:

@@ -60,9 +60,11 @@ from gateway.shell.embedded_postgres import (
     die_with,
 )
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
+from gateway.shell.signing import signer_of
 from gateway.shell.store import OUTAGES, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped
+from gateway.verify_commands import verify
 
 T = TypeVar("T")
 
@@ -85,6 +87,7 @@ rules = app.command(rules_app(_read_tap_log))
 app.command(envelopes_app)
 app.command(corrections_app)
 app.command(disruptions_app)
+app.command(verify)
 
 
 @rules.command
@@ -408,6 +411,7 @@ async def _close(settings: Settings, dsn: str, service_day: date) -> int:
             folder=settings.settlement_dir,
             debtor=debtor_of(settings),
             archive=settings.archive_dir,
+            signer=signer_of(settings),
         )
     except CloseRefused as refused:
         _out.print(str(refused), markup=False)

@@ -28,6 +28,7 @@ from gateway.purse_path import run_expiry
 from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
+from gateway.shell.files import write_secret
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings, retention_fault
 from gateway.shell.store import OUTAGES, RACES, LogDays, open_pool
@@ -258,15 +259,3 @@ async def ensure_admin_token(pool: asyncpg.Pool, path: Path) -> str:
 
 def _kept_secret(path: Path) -> str | None:
     return path.read_text().strip() if path.exists() else None
-
-
-def write_secret(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

@@ -7,7 +7,8 @@ simply finished by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from uuid import uuid5
@@ -15,24 +16,32 @@ from uuid import uuid5
 import asyncpg
 
 from fare_rules import TariffBook
+from gateway.core.clearing import fees, share
+from gateway.core.clearing_files import Cleared
+from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
 from gateway.core.rides import sweep
-from gateway.core.settlement import Settlement, SettlementPeriod, settle
+from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
 from gateway.core.settlement_files import settlement_files
+from gateway.core.signed_books import operator_files
 from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import (
     CloseWork,
+    Parties,
+    SettlementBooks,
     SettlementRow,
     close_work,
+    list_operator_ids,
     list_settlement_rows,
     load_carried,
-    load_lines,
     load_previous_hash,
+    load_settlement_books,
     parties_of,
     save_settlement,
 )
+from gateway.shell.signing import Signer, sign_settlement
 from gateway.shell.store import sweep_work
 
 _SWEEP_WALLETS_MAX = 500
@@ -51,6 +60,7 @@ async def run_settlement_close(
     folder: Path,
     debtor: Debtor,
     archive: Path | None = None,
+    signer: Signer | None = None,
 ) -> tuple[Settlement, list[Path]]:
     """Settle everything up to a service day. Doing it again gives the same bytes.
 
@@ -58,21 +68,36 @@ async def run_settlement_close(
     """
     if service_day >= book.service_day_of(now):
         raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
+    _check_parties(book, await list_operator_ids(pool))
     await sweep_late_legs(pool, now, book)
     await run_disruptions(pool, book, now)
     async with close_work(pool) as work:
-        await _close_clock(work, service_day, now, book.tariffs[-1].currency, debtor)
-    files: Mapping[str, bytes] = {}
+        await _close_clock(work, service_day, now, book, debtor)
+    files: dict[str, bytes] = {}
     settlement: Settlement | None = None
     for row in await list_settlement_rows(pool):
         if row.settlement_day == service_day or not row.is_saved:
             settlement, files = await _add_up(pool, row, book, archive)
             await save_settlement(pool, settlement, files["manifest.json"])
-            paths = write_settlement(folder / str(row.settlement_day), dict(files))
+            own = operator_files(settlement, files)
+            paths = write_settlement(folder / str(row.settlement_day), files, own)
+            if signer is not None:
+                signer.publish(folder)
+                paths += sign_settlement(folder / str(row.settlement_day), signer)
         if row.settlement_day == service_day:
             break
     assert settlement is not None
     return settlement, paths
+
+
+def _check_parties(book: TariffBook, known: Container[str]) -> None:
+    """Whom agreements and fees name must be registered, or nobody could be paid."""
+    terms = book.clearing
+    named = {each.operator for agreement in terms.agreements for each in agreement.weights}
+    named |= {fee.paid_to for fee in terms.fees} | {one.operator for one in terms.payouts}
+    strangers = sorted(name for name in named if name not in known)
+    if strangers:
+        raise CloseRefused(f"clearing.yaml names {strangers[0]}, which is not registered.")
 
 
 def debtor_of(settings: Settings) -> Debtor:
@@ -107,7 +132,7 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
 
 
 async def _close_clock(
-    work: CloseWork, service_day: date, now: datetime, currency: str, debtor: Debtor
+    work: CloseWork, service_day: date, now: datetime, book: TariffBook, debtor: Debtor
 ) -> None:
     closed_through = await work.lock_clock()
     if closed_through is not None and service_day <= closed_through:
@@ -117,36 +142,74 @@ async def _close_clock(
                 f"reach to {closed_through}."
             )
         return
-    await work.save_close(service_day, closed_through, now, currency, debtor)
+    currency = book.tariffs[-1].currency
+    await work.save_close(service_day, closed_through, now, currency, debtor, book.clearing)
 
 
 async def _add_up(
     pool: asyncpg.Pool, row: SettlementRow, book: TariffBook, archive: Path | None
 ) -> tuple[Settlement, dict[str, bytes]]:
-    lines = await load_lines(pool, row, archive)
+    books = await load_settlement_books(pool, row, archive)
     parties = parties_of(row)
     operators = {operator.operator_id: operator for operator in parties.operators}
-    settlement = settle(
-        lines,
-        SettlementPeriod(
-            number=row.number,
-            days_after=row.days_after,
-            service_day=row.settlement_day,
-            closed_at=row.closed_at,
-            currency=row.currency,
-            timezone=str(book.timezone),
-        ),
-        operators=operators,
-        carried_in=await load_carried(pool, row.settlement_day),
+    period = SettlementPeriod(
+        number=row.number,
+        days_after=row.days_after,
+        service_day=row.settlement_day,
+        closed_at=row.closed_at,
+        currency=row.currency,
+        timezone=str(book.timezone),
+    )
+    settlement, cleared = clear(
+        books, period, parties, carried_in=await load_carried(pool, row.settlement_day)
     )
     files = settlement_files(
         settlement,
-        lines,
+        books.lines,
         operators=operators,
         debtor=parties.debtor,
         previous_manifest_sha256=await load_previous_hash(pool, row.settlement_day),
+        cleared=cleared,
     )
     return settlement, files
+
+
+def clear(
+    books: SettlementBooks,
+    period: SettlementPeriod,
+    parties: Parties,
+    *,
+    carried_in: Mapping[str, int],
+) -> tuple[Settlement, Cleared]:
+    """Share, take the fees, and net to one amount for each party."""
+    terms = parties.clearing
+    moved = share([*books.lines, *books.earlier], terms, period.days_after)
+    shared_fen: Counter[str] = Counter()
+    for line in moved:
+        shared_fen[line.operator_id] += line.amount_fen
+    earned_fen, ride_counts = Counter(shared_fen), Counter[str]()
+    for settled in books.lines:
+        earned_fen[settled.operator_id] += settled.amount_fen
+        ride_counts[settled.operator_id] += settled.ride_count
+    fee_lines = fees(earned_fen, ride_counts, terms)
+    fees_fen: Counter[str] = Counter()
+    for fee in fee_lines:
+        fees_fen[fee.operator_id] -= fee.amount_fen
+        fees_fen[fee.paid_to] += fee.amount_fen
+    settlement = settle(
+        books.lines,
+        period,
+        operators={operator.operator_id: operator for operator in parties.operators},
+        carried_in=carried_in,
+        shared=shared_fen,
+        fees=fees_fen,
+        terms=Terms(
+            frozenset(parties.held),
+            {one.operator: one.minimum_payout or 0 for one in terms.payouts},
+        ),
+    )
+    owed = invoices(books.sponsored)
+    return settlement, Cleared(moved, fee_lines, books.sponsored, owed, books.institutions)
 
 
 async def list_settlements(

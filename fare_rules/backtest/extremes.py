@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fare_rules.backtest.tally import Extreme, TapPrices
 from fare_rules.book import TariffBook
+from fare_rules.charges import Charge
 from fare_rules.explain import explain_charge, refusal_said
-from fare_rules.fold import Charge, Fold
+from fare_rules.fold import Fold
 from fare_rules.taps import RideTap
 
 # A token that many people share may have any number of taps.

@@ -16,7 +16,8 @@ from fare_rules.backtest.extremes import explain_rider
 from fare_rules.backtest.sides import load_side
 from fare_rules.backtest.tally import Extreme, Revenue, Sums, Tally, Unpriced, packed
 from fare_rules.book import TariffBook
-from fare_rules.fold import Charge, Fold, fold
+from fare_rules.charges import Charge
+from fare_rules.fold import Fold, fold
 from fare_rules.taps import RideTap
 
 # All legs still open at the end of the taps have had their time.

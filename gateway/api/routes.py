@@ -41,6 +41,7 @@ from gateway.core.envelopes import Draw, EnvelopeCampaign
 from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
 from gateway.core.settlement import Settlement
+from gateway.core.signed_books import PublicKey
 from gateway.core.taps import Tap, TapResult
 from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletView
 from gateway.envelope_path import EnvelopeReport
@@ -52,6 +53,7 @@ from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
 from gateway.shell.settings import Settings
+from gateway.shell.settlement_store import Head
 from gateway.shell.web import Door, Route
 
 VERSION = importlib.metadata.version("faregate")
@@ -222,6 +224,15 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               {200: Settlement}, money, body=CloseWish),
         route("GET", "/v1/settlements", settlements.list_settlements, "List the settlements.",
               {200: list[Settlement]}, money_readers),
+        route("GET", "/v1/settlements/head", settlements.get_head,
+              "Show the newest settlement's hash, which all earlier ones lead to.",
+              {200: Head}, everyone),
+        route("GET", "/v1/signing-keys", settlements.list_keys,
+              "List the public keys that settlements are signed with.", {200: list[PublicKey]},
+              is_public=True),
+        route("GET", "/v1/settlements/{service_day}/operators/{operator_id}/files/{name}",
+              settlements.get_operator_file, "Fetch one of an operator's own files.",
+              {200: "application/octet-stream"}, money_readers | gates),
         route("GET", "/v1/settlements/{service_day}/files/{name}", settlements.get_settlement_file,
               "Fetch one settlement file.", {200: "application/octet-stream"}, money_readers),
         route("GET", "/v1/tariffs", fares.get_tariffs, "Show the tariffs in force.",

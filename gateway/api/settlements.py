@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import date
@@ -10,6 +11,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.given import Given, day_of, now
+from gateway.core.signed_books import operator_folder
 from gateway.settlement_path import (
     CloseRefused,
     debtor_of,
@@ -20,6 +22,8 @@ from gateway.settlement_path import (
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
+from gateway.shell.settlement_store import load_head
+from gateway.shell.signing import published_keys, signer_of
 from gateway.shell.web import Caller, answer
 
 
@@ -57,6 +61,7 @@ class SettlementRequests:
                 folder=self._given.settings.settlement_dir,
                 debtor=debtor_of(self._given.settings),
                 archive=self._given.settings.archive_dir,
+                signer=signer_of(self._given.settings),
             )
         except CloseRefused as refused:
             raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
@@ -71,6 +76,27 @@ class SettlementRequests:
                 self._given.pool, self._given.book, self._given.settings.archive_dir
             )
         return answer(encode(found, JSON))
+
+    async def list_keys(self, _request: web.Request, _body: bytes, _caller: Caller) -> web.Response:
+        return answer(encode(published_keys(self._given.settings.settlement_dir), JSON))
+
+    async def get_head(self, _request: web.Request, _body: bytes, _caller: Caller) -> web.Response:
+        head = await load_head(self._given.pool)
+        if head is None:
+            raise not_found("Nothing is settled yet.")
+        return answer(encode(head, JSON))
+
+    async def get_operator_file(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
+        operator_id = request.match_info["operator_id"]
+        caller.check_operator(operator_id)
+        name = f"{operator_folder(operator_id)}/{request.match_info['name']}"
+        path = self._given.settings.settlement_dir / str(day_of(request)) / name
+        if path.suffix not in (".csv", ".json", ".sig") or not path.is_file():
+            raise not_found("No such file: the day is not closed, or has no file of this name.")
+        content = await asyncio.to_thread(path.read_bytes)
+        return answer(content, content_type="application/octet-stream")
 
     async def get_settlement_file(
         self, request: web.Request, _body: bytes, caller: Caller

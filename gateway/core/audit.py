@@ -117,7 +117,7 @@ def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
     """All taps, folded afresh, must cost exactly what has been posted for them."""
     posted: dict[tuple[UUID, str], _Posted] = {}
     for entry in books.entries:
-        if entry.tap_id and entry.product_id:
+        if entry.tap_id and entry.product_id and entry.kind != "refund":
             key = (entry.tap_id, entry.product_id)
             known = posted.get(key, _NOTHING)
             posted[key] = _Posted(

@@ -162,6 +162,8 @@ class Booking(Struct, frozen=True):
         return abs(sum(entry.rider_fen for entry in self.entries))
 
 
+# What stands for a product in the entries that give money of a ride back.
+REFUND = "refund"
 _FIELDS: dict[CorrectionKind, frozenset[str]] = {
     CorrectionKind.VOID: frozenset({"tap_id"}),
     CorrectionKind.CLEARANCE: frozenset({"tap_id"}),
@@ -477,6 +479,8 @@ def _move(
         service_day=day,
         settlement_day=settlement_day(day, snapshot.closed_through),
         postings=(*rider_postings(wallet, moved), Posting(bearer, -amount_fen)),
+        tap_id=wish.tap_id,
         operator_id=operator_id,
+        product_id=REFUND if wish.tap_id else None,
     )
     return Booking(moved, (entry,))

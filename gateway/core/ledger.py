@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 from msgspec import Struct
 
 from fare_rules import CHANGE_SPONSORS_MAX, Charge, Fen
+from fare_rules.charges import SharedLeg
 from gateway.core.purses import PURSES_MAX
 from gateway.core.wallets import Wallet
 
@@ -53,6 +54,7 @@ class JournalEntry(Struct, frozen=True):
     operator_id: str | None = None
     product_id: str | None = None
     ride_count: int = 0
+    shared: SharedLeg | None = None
     # When it was written; None until it is.
     recorded_at: datetime | None = None
 
@@ -110,6 +112,8 @@ class Change(Struct, frozen=True):
     rider_fen: int
     sponsors_fen: Mapping[str, int]
     ride_count: int
+    # The ride is part of another journey now, or is shared otherwise.
+    is_shared_anew: bool = False
 
     @property
     def operator_fen(self) -> int:
@@ -117,7 +121,8 @@ class Change(Struct, frozen=True):
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.rider_fen or self.ride_count or any(self.sponsors_fen.values()))
+        is_money = self.rider_fen or self.ride_count or any(self.sponsors_fen.values())
+        return not (is_money or self.is_shared_anew)
 
 
 def changes(
@@ -152,6 +157,7 @@ def _change(charge: Charge, old: Charge | None, new: Charge | None, ride_count: 
             for sponsor in sorted(before.keys() | after.keys())
         },
         ride_count,
+        old is not None and new is not None and old.shared != new.shared,
     )
 
 

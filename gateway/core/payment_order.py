@@ -18,7 +18,7 @@ from gateway.core.registry import Bic, Iban, Operator
 from gateway.core.settlement import Settlement, SettlementBatch, SettlementPeriod
 
 # Source: ISO 4217, list one: the currencies in force whose minor unit is not a hundredth.
-_MINOR_DIGITS = {
+MINOR_DIGITS = {
     **dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"], 0),
     **dict.fromkeys(["RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0),
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
@@ -107,7 +107,7 @@ def _payment(
 
 
 def _decimal(amount_fen: int, currency: str) -> Decimal:
-    return Decimal(amount_fen).scaleb(-_MINOR_DIGITS.get(currency, 2))
+    return Decimal(amount_fen).scaleb(-MINOR_DIGITS.get(currency, 2))
 
 
 def _party(name: str) -> iso.PartyIdentification135:

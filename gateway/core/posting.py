@@ -61,6 +61,7 @@ def post(
                 operator_id=charge.operator_id,
                 product_id=charge.quote.product_id,
                 ride_count=change.ride_count,
+                shared=charge.shared,
             )
         )
         wallet = moved

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.core.registry import Operator
 
-SETTLED_KINDS = frozenset({"fare", "correction"})
+SETTLED_KINDS = frozenset({"fare", "correction", "refund"})
 
 
 class SettledLine(Struct, frozen=True):
@@ -35,6 +35,12 @@ class SettledLine(Struct, frozen=True):
     recorded_at: datetime
     ride_count: int
     amount_fen: int
+    # Where agreements share fares: the journey, what the leg costs alone and how far it goes, and
+    # what the change to it took off.
+    journey_id: UUID | None = None
+    own_fen: int | None = None
+    distance_m: int | None = None
+    change_fen: int | None = None
 
 
 class SettlementPeriod(Struct, frozen=True):
@@ -77,13 +83,16 @@ class UnpaidReason(StrEnum):
     NOTHING_DUE = "nothing_due"
     OWES = "owes"
     NO_BANK_ACCOUNT = "no_bank_account"
+    HELD = "held"
+    BELOW_MINIMUM = "below_minimum"
 
 
 class SettlementBatch(Struct, frozen=True):
     """One payment to one operator, or the reason why there is none.
 
-    `gross_fen` is below zero when more was given back than earned; a carried amount, when the
-    operator owes it.
+    `gross_fen` is what its gates charged, below zero when more was given back than earned;
+    `shared_fen` what agreements with others add to it, or take; `fees_fen` what fees bring it, or,
+    below zero, cost it. A carried amount is below zero when the operator owes it.
     """
 
     operator_id: str
@@ -94,10 +103,13 @@ class SettlementBatch(Struct, frozen=True):
     paid_fen: int
     carried_out_fen: int
     unpaid_reason: UnpaidReason | None
+    shared_fen: int = 0
+    fees_fen: int = 0
 
     def __post_init__(self) -> None:
         assert self.gross_fen == sum(product.amount_fen for product in self.products), self
-        assert self.gross_fen + self.carried_in_fen == self.paid_fen + self.carried_out_fen, self
+        due_fen = self.gross_fen + self.shared_fen + self.fees_fen
+        assert due_fen + self.carried_in_fen == self.paid_fen + self.carried_out_fen, self
         assert (self.paid_fen > 0) == (self.unpaid_reason is None), self
 
 
@@ -111,6 +123,15 @@ class SettlementTotals(Struct, frozen=True):
     carried_in_fen: int
     paid_fen: int
     carried_out_fen: int
+    # What all that pay fees pay.
+    fees_fen: int = 0
+
+
+class Terms(Struct, frozen=True):
+    """What keeps an operator's payout back, as it stood at the close."""
+
+    held: frozenset[str] = frozenset()
+    minimum_fen: Mapping[str, int] = {}
 
 
 class Settlement(Struct, frozen=True):
@@ -130,6 +151,7 @@ class Settlement(Struct, frozen=True):
             payment_count=len(self.paid_batches),
             ride_count=sum(batch.ride_count for batch in self.batches),
             gross_fen=sum(batch.gross_fen for batch in self.batches),
+            fees_fen=sum(max(batch.fees_fen, 0) for batch in self.batches),
             carried_in_fen=sum(batch.carried_in_fen for batch in self.batches),
             paid_fen=sum(batch.paid_fen for batch in self.batches),
             carried_out_fen=sum(batch.carried_out_fen for batch in self.batches),
@@ -142,12 +164,18 @@ def settle(
     *,
     operators: Mapping[str, Operator],
     carried_in: Mapping[str, int],
+    shared: Mapping[str, int] | None = None,
+    fees: Mapping[str, int] | None = None,
+    terms: Terms | None = None,
 ) -> Settlement:
-    """Sum a period's lines into one batch per operator.
+    """Sum a period's lines into one batch per operator, netted to one amount.
 
-    Shape:  any order of lines -> the same batches; an operator without lines has one if it carries.
-    Units:  fen; `carried_in` is what each operator's last batch carried out, below zero if it owes.
+    Shape:  any order of lines -> the same batches; an operator without lines has one if something
+            else is due to it, or from it.
+    Units:  fen; `carried_in` is what each operator's last batch carried out, below zero if it owes;
+            `shared` and `fees` what agreements and fees bring each.
     """
+    shared, fees, terms = shared or {}, fees or {}, terms or Terms()
     ride_counts: Counter[tuple[str, str]] = Counter()
     amounts_fen: Counter[tuple[str, str]] = Counter()
     for line in lines:
@@ -156,7 +184,10 @@ def settle(
         ride_counts[line.operator_id, line.product_id] += line.ride_count
         amounts_fen[line.operator_id, line.product_id] += line.amount_fen
     products: dict[str, list[ProductTotal]] = {
-        operator_id: [] for operator_id, carried_fen in carried_in.items() if carried_fen
+        operator_id: []
+        for others in (carried_in, shared, fees)
+        for operator_id, amount_fen in others.items()
+        if amount_fen
     }
     for key in sorted(ride_counts):
         operator_id, product_id = key
@@ -165,23 +196,38 @@ def settle(
     return Settlement(
         period,
         tuple(
-            _batch(operators[operator_id], products[operator_id], carried_in.get(operator_id, 0))
+            _batch(
+                operators[operator_id],
+                products[operator_id],
+                carried_in_fen=carried_in.get(operator_id, 0),
+                shared_fen=shared.get(operator_id, 0),
+                fees_fen=fees.get(operator_id, 0),
+                terms=terms,
+            )
             for operator_id in sorted(products)
         ),
     )
 
 
 def _batch(
-    operator: Operator, products: list[ProductTotal], carried_in_fen: int
+    operator: Operator,
+    products: list[ProductTotal],
+    *,
+    carried_in_fen: int,
+    shared_fen: int,
+    fees_fen: int,
+    terms: Terms,
 ) -> SettlementBatch:
     gross_fen = sum(product.amount_fen for product in products)
-    payable_fen = gross_fen + carried_in_fen
-    unpaid_reason = _unpaid_reason(operator, payable_fen)
+    payable_fen = gross_fen + shared_fen + fees_fen + carried_in_fen
+    unpaid_reason = _unpaid_reason(operator, payable_fen, terms)
     paid_fen = 0 if unpaid_reason else payable_fen
     return SettlementBatch(
         operator_id=operator.operator_id,
         ride_count=sum(product.ride_count for product in products),
         gross_fen=gross_fen,
+        shared_fen=shared_fen,
+        fees_fen=fees_fen,
         products=tuple(products),
         carried_in_fen=carried_in_fen,
         paid_fen=paid_fen,
@@ -190,9 +236,13 @@ def _batch(
     )
 
 
-def _unpaid_reason(operator: Operator, payable_fen: int) -> UnpaidReason | None:
+def _unpaid_reason(operator: Operator, payable_fen: int, terms: Terms) -> UnpaidReason | None:
     if payable_fen == 0:
         return UnpaidReason.NOTHING_DUE
     if payable_fen < 0:
         return UnpaidReason.OWES
+    if operator.operator_id in terms.held:
+        return UnpaidReason.HELD
+    if payable_fen < terms.minimum_fen.get(operator.operator_id, 0):
+        return UnpaidReason.BELOW_MINIMUM
     return None if operator.bank_account else UnpaidReason.NO_BANK_ACCOUNT

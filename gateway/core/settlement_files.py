@@ -1,6 +1,7 @@
 """The files of a settlement as bytes: the same settlement and lines always make the same bytes.
 
     operator_<id>.csv   every line of one operator, in the order in which the rides happened
+    clearing, fees, invoices, institutions   gateway/core/clearing_files.py
     totals.csv          a row per operator, then a row per fare product of each
     pain001.xml         the order to the bank (gateway/core/payment_order.py), if anybody is paid
     manifest.json       the totals, each file's SHA-256, and that of the manifest before
@@ -22,6 +23,7 @@ from unicodedata import normalize
 import msgspec
 from msgspec import Struct, structs
 
+from gateway.core.clearing_files import Cleared, clearing_files
 from gateway.core.payment_order import Debtor, end_to_end_id, payment_order
 from gateway.core.registry import Operator
 from gateway.core.settlement import (
@@ -36,6 +38,7 @@ from gateway.core.settlement import (
 TOTALS = "totals.csv"
 PAYMENT_ORDER = "pain001.xml"
 MANIFEST = "manifest.json"
+NOTHING_CLEARED = Cleared()
 
 
 class TotalsRow(Struct, frozen=True, kw_only=True):
@@ -46,6 +49,8 @@ class TotalsRow(Struct, frozen=True, kw_only=True):
     product_id: str | None = None
     ride_count: int
     gross_fen: int
+    shared_fen: int | None = None
+    fees_fen: int | None = None
     carried_in_fen: int | None = None
     paid_fen: int | None = None
     carried_out_fen: int | None = None
@@ -79,6 +84,7 @@ def settlement_files(
     operators: Mapping[str, Operator],
     debtor: Debtor,
     previous_manifest_sha256: str | None,
+    cleared: Cleared = NOTHING_CLEARED,
 ) -> dict[str, bytes]:
     """Make every file of a settlement, by name.
 
@@ -96,6 +102,7 @@ def settlement_files(
         assert sum(line.amount_fen for line in own_lines) == batch.gross_fen, batch
         files[operator_file_name(batch.operator_id)] = _lines_csv(own_lines, settlement.period)
     assert len(files) == len(settlement.batches), "two operators share a file name"
+    files |= clearing_files(cleared, settlement.period, _csv, file_name)
     files[TOTALS] = _totals_csv(settlement)
     if settlement.paid_batches:
         files[PAYMENT_ORDER] = payment_order(settlement, operators, debtor)
@@ -132,11 +139,16 @@ def operator_file_name(operator_id: str) -> str:
     An id of small letters (Chinese too), digits, `_` and `-` stands as it is. Any other loses
     something, so part of its hash follows a dot, which an id that stands as it is cannot hold.
     """
+    return file_name("operator", operator_id)
+
+
+def file_name(kind: str, name: str) -> str:
+    """The name of a file of one kind about one operator or sponsor."""
     # Some file systems fold case or accents, most hold 255 bytes: 48 characters have 192 at most.
-    kept = re.sub(r"[^\w-]", "_", normalize("NFC", operator_id).lower())[:48]
-    if kept != operator_id:
-        kept += "." + sha256_of(operator_id.encode())[:8]
-    return f"operator_{kept}.csv"
+    kept = re.sub(r"[^\w-]", "_", normalize("NFC", name).lower())[:48]
+    if kept != name:
+        kept += "." + sha256_of(name.encode())[:8]
+    return f"{kind}_{kept}.csv"
 
 
 def _lines_csv(lines: Iterable[SettledLine], period: SettlementPeriod) -> bytes:
@@ -171,6 +183,8 @@ def _operator_row(batch: SettlementBatch, period: SettlementPeriod) -> TotalsRow
         operator_id=batch.operator_id,
         ride_count=batch.ride_count,
         gross_fen=batch.gross_fen,
+        shared_fen=batch.shared_fen,
+        fees_fen=batch.fees_fen,
         carried_in_fen=batch.carried_in_fen,
         paid_fen=batch.paid_fen,
         carried_out_fen=batch.carried_out_fen,

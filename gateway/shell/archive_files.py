@@ -54,6 +54,7 @@ _ENTRY_COLUMNS = {
     "tap_id": "UUID", "effective_at": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ",
     "service_day": "DATE", "settlement_day": "DATE", "operator_id": "VARCHAR",
     "product_id": "VARCHAR", "ride_count": "BIGINT", "postings": _PAYERS,
+    "shared": "STRUCT(journey_id UUID, own_fen BIGINT, distance_m BIGINT, change_fen BIGINT)",
 }  # fmt: skip
 _COLUMNS = {TAPS: _TAP_COLUMNS, ENTRIES: _ENTRY_COLUMNS}
 _RESULT_FIELDS = [name for name in TapResult.__struct_fields__[1:] if name in _TAP_COLUMNS]
@@ -240,12 +241,12 @@ def read_entries(paths: Sequence[Path]) -> Iterator[JournalEntry]:
 def read_settled_entries(
     paths: Sequence[Path], after: date | None, through: date
 ) -> list[JournalEntry]:
-    """Entries by which operators are paid, of some settlement days."""
+    """Entries by which operators are paid or sponsors owe, of some settlement days."""
     found = _read(
         ENTRIES,
         paths,
         "wallet_id, wallet_version",
-        "operator_id IS NOT NULL AND settlement_day <= $through AND settlement_day > $after",
+        "settlement_day <= $through AND settlement_day > $after",
         {"after": after or date.min, "through": through},
     )
     return [msgspec.convert(row, JournalEntry) for row in found]

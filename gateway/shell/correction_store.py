@@ -269,7 +269,8 @@ _READ_CHARGED = """
 SELECT
     -sum(purse_fen + coalesce(debt_fen, 0))::bigint AS charged_fen,
     max(operator_id) AS operator_id
-FROM journal_entry WHERE wallet_id = $1 AND tap_id = $2
+FROM journal_entry
+WHERE wallet_id = $1 AND tap_id = $2 AND kind IN ('fare', 'correction')
 HAVING count(*) > 0
 """
 _READ_AMENDMENT = """

@@ -11,14 +11,18 @@ class SettlementFileDiffers(RuntimeError):
     """A settlement file is there already with other content. Ours is a bug, or theirs an edit."""
 
 
-def write_settlement(folder: Path, files: dict[str, bytes]) -> list[Path]:
+def write_settlement(
+    folder: Path, files: dict[str, bytes], own: dict[str, bytes] | None = None
+) -> list[Path]:
     """Write a settlement's files in their order, each whole and durable before the next.
 
     Shape:  a file that is there with the same bytes is left alone, so writing again mends a crash.
     Raises: SettlementFileDiffers before anything is written: a settlement never changes.
     """
-    paths = {folder / name: content for name, content in files.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    # The settlement's own manifest comes last: a folder that holds it holds everything.
+    paths = {folder / name: content for name, content in {**(own or {}), **files}.items()}
+    for parent in {path.parent for path in paths}:
+        parent.mkdir(parents=True, exist_ok=True)
     for path, content in paths.items():
         if path.exists() and path.read_bytes() != content:
             raise SettlementFileDiffers(
@@ -29,7 +33,7 @@ def write_settlement(folder: Path, files: dict[str, bytes]) -> list[Path]:
         if not path.exists():
             write_whole(path, content)
         # Also for a file found there: a crash may have come between its renaming and this.
-        sync_folder(folder)
+        sync_folder(path.parent)
     return list(paths)
 
 
@@ -55,3 +59,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_secret(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)

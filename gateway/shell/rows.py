@@ -17,7 +17,8 @@ import msgspec
 from asyncpg import Record
 from msgspec import defstruct, structs
 
-from fare_rules import RideTap
+from fare_rules import Fen, RideTap
+from fare_rules.charges import SharedLeg
 from gateway.core.days import Opening, ride_tap
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import BANK, DEBT, GRANT, PURSE, JournalEntry, Posting
@@ -212,7 +213,8 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _TEXT_OID, _INT8_OID, _UUID_OID = 25, 20, 2950
-_NO_SHARES = _NULL * 4
+_NO_SHARES = _NO_JOURNEY = _NULL * 4
+_shared = Layout("!i16s iq iq iq").pack
 _array_head = Layout("!5i").pack
 
 _length = Layout("!i").pack
@@ -229,7 +231,7 @@ _ENTRY_COLUMNS = (
     "wallet_id", "wallet_version", "effective_at", "recorded_at", "service_day",
     "settlement_day", "ride_count", "cause_id", "tap_id", "kind", "operator_id", "product_id",
     "purse_fen", "debt_fen", "operator_fen", "bank_fen", "sponsors", "sponsors_fen",
-    "purses", "purses_fen",
+    "purses", "purses_fen", "journey_id", "own_fen", "distance_m", "change_fen",
 )  # fmt: skip
 _entry_start = Layout("!h i16s iq iq iq ii ii iq i16s").pack
 _TOP_UP_COLUMNS = ("top_up_id", "wallet_id", "amount_fen", "recorded_at")
@@ -296,7 +298,7 @@ def entry_rows(
         operator_id = entry.operator_id
         parts += (
             _entry_start(
-                20, 16, entry.wallet_id.bytes, 8, entry.wallet_version,
+                24, 16, entry.wallet_id.bytes, 8, entry.wallet_version,
                 8, _microseconds(entry.effective_at), 8, recorded,
                 4, _days(entry.service_day), 4, _days(entry.settlement_day),
                 8, entry.ride_count, 16, entry.cause_id.bytes,
@@ -310,6 +312,8 @@ def entry_rows(
             _NULL if operator_id is None else _long(8, fen.pop(f"operator:{operator_id}")),
             _long(8, fen.pop(BANK)) if BANK in fen else _NULL,
             _shares(fen) if fen else _NO_SHARES,
+            _NO_JOURNEY if entry.shared is None else _shared(16, entry.shared.journey_id.bytes,
+                8, entry.shared.own_fen, 8, entry.shared.distance_m, 8, entry.shared.change_fen),
         )  # fmt: skip
     parts.append(_TRAILER)
     return _ENTRY_COLUMNS, b"".join(parts)
@@ -402,5 +406,10 @@ def entry_from_row(row: Record) -> JournalEntry:
         operator_id=row["operator_id"],
         product_id=row["product_id"],
         ride_count=row["ride_count"],
+        shared=None
+        if row["journey_id"] is None
+        else SharedLeg(
+            row["journey_id"], Fen(row["own_fen"]), row["distance_m"], Fen(row["change_fen"])
+        ),
         recorded_at=row["recorded_at"],
     )

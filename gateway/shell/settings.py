@@ -21,7 +21,7 @@ import fare_rules
 
 PREFIX = "FAREGATE_"
 # Variables that may come as a file's name instead, because files can be kept from other users.
-SECRETS = ("database_url", "gate_master_key")
+SECRETS = ("database_url", "gate_master_key", "signing_key")
 # A name ends in its unit, or in its unit and its bound.
 UNITS = {
     "bytes", "chars", "count", "days", "fen", "frames", "lanes", "ms", "requests", "seconds",
@@ -110,6 +110,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     gate_master_key: Annotated[
         SecretKey | None,
         _says("The key that the gates' keys are derived from: 32 bytes or more, hex or base64."),
+    ] = None
+    signing_key: Annotated[
+        SecretKey | None,
+        _says("The key that settlements are signed with: 32 bytes or more, hex or base64."),
     ] = None
     metrics_public: Annotated[
         bool, _says("Show /metrics to everyone who reaches the port, without a token.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -13,11 +13,14 @@ import asyncpg
 import msgspec
 from msgspec import Struct, structs
 
-from gateway.core.ledger import entry_id
+from fare_rules.language.clearing import Clearing
+from gateway.core.clearing import NO_CLEARING
+from gateway.core.invoices import InstitutionTotal, SponsoredLine, sponsored_by
+from gateway.core.ledger import JournalEntry, entry_id
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
-from gateway.shell.archive_files import ENTRIES, ArchivedDay, paths_of, read_settled_entries
+from gateway.shell.archive_files import ENTRIES, paths_of, read_settled_entries
 from gateway.shell.store import Connection, load_archived_days, reading
 
 
@@ -34,10 +37,21 @@ class SettlementRow(Struct, frozen=True):
 
 
 class Parties(Struct, frozen=True):
-    """Who pays, and who is paid into which account, as registered at a close."""
+    """Who pays, who is paid into which account, and what is agreed, as it stood at a close."""
 
     debtor: Debtor
     operators: tuple[Operator, ...]
+    clearing: Clearing = NO_CLEARING
+    held: tuple[str, ...] = ()
+
+
+class SettlementBooks(Struct, frozen=True):
+    """What one close settles; and lines of the same journeys that earlier closes settled."""
+
+    lines: list[SettledLine]
+    earlier: list[SettledLine]
+    sponsored: list[SponsoredLine]
+    institutions: list[InstitutionTotal]
 
 
 class SettlementDiffers(Exception):
@@ -75,9 +89,18 @@ class CloseWork:
         closed_at: datetime,
         currency: str,
         debtor: Debtor,
+        clearing: Clearing,
     ) -> None:
         found = await self._connection.fetch("SELECT * FROM operator ORDER BY operator_id")
-        parties = Parties(debtor, tuple(Operator(**row) for row in found))
+        held = await self._connection.fetch(
+            "SELECT DISTINCT operator_id FROM payout_hold WHERE released_at IS NULL ORDER BY 1"
+        )
+        parties = Parties(
+            debtor,
+            tuple(Operator(**row) for row in found),
+            clearing,
+            tuple(row["operator_id"] for row in held),
+        )
         await self._connection.execute(
             """INSERT INTO settlement
             (settlement_day, number, days_after, closed_at, currency, parties)
@@ -86,7 +109,8 @@ class CloseWork:
             days_after,
             closed_at,
             currency,
-            msgspec.json.encode(parties),
+            # Amounts of the language are whole numbers with a name of their own.
+            msgspec.json.encode(parties, enc_hook=int),
         )
         await self._connection.execute(
             "UPDATE settlement_clock SET closed_through = $1", service_day
@@ -108,62 +132,117 @@ async def list_settlement_rows(pool: asyncpg.Pool) -> list[SettlementRow]:
     return [SettlementRow(**row) for row in found]
 
 
-async def load_lines(
+async def load_settlement_books(
     pool: asyncpg.Pool, row: SettlementRow, archive: Path | None
-) -> list[SettledLine]:
+) -> SettlementBooks:
     """What one close settles, from the ledger and from the archive.
 
     Raises: ArchiveMissing when some of it is archived, and the archive cannot be read.
     """
     async with reading(pool) as connection:
-        lines = await _load_ledger_lines(connection, row)
+        books = SettlementBooks(
+            await _load_ledger_lines(connection, _READ_LINES, row),
+            await _load_ledger_lines(connection, _READ_EARLIER, row),
+            await _load_sponsored(connection, row),
+            [
+                InstitutionTotal(*total)
+                for total in await connection.fetch(
+                    _READ_INSTITUTIONS, row.settlement_day, row.days_after
+                )
+            ],
+        )
         archived = [
             day
             for day in await load_archived_days(connection, row.settlement_day)
             if day.settled_through is not None
             and (row.days_after is None or day.settled_through > row.days_after)
         ]
-    if archived:
-        lines += await asyncio.to_thread(_read_archived_lines, archive, archived, row)
-    return lines
+        if archived:
+            paths = paths_of(archive, archived, ENTRIES)
+            entries = await asyncio.to_thread(
+                read_settled_entries, paths, row.days_after, row.settlement_day
+            )
+            await _add_archived(connection, books, entries)
+    return books
 
 
-def _read_archived_lines(
-    archive: Path | None, days: list[ArchivedDay], row: SettlementRow
-) -> list[SettledLine]:
-    paths = paths_of(archive, days, ENTRIES)
-    return [
-        msgspec.convert(
-            {
-                "entry_id": entry.entry_id,
-                "amount_fen": entry.operator_fen,
-                **structs.asdict(entry),
-            },
-            SettledLine,
+async def _add_archived(
+    connection: Connection, books: SettlementBooks, entries: list[JournalEntry]
+) -> None:
+    """Add what is archived of a close to what the ledger has of it."""
+    issuers = {
+        row["wallet_id"]: row["issuer_id"] or ""
+        for row in await connection.fetch(
+            "SELECT wallet_id, issuer_id FROM wallet WHERE wallet_id = ANY($1::uuid[])",
+            list({entry.wallet_id for entry in entries}),
         )
-        for entry in read_settled_entries(paths, row.days_after, row.settlement_day)
+    }
+    totals = {(one.issuer_id, one.operator_id): one for one in books.institutions}
+    for entry in entries:
+        books.sponsored.extend(sponsored_lines(entry))
+        if entry.operator_id is None:
+            continue
+        books.lines.append(settled_line(entry))
+        key = (issuers[entry.wallet_id], entry.operator_id)
+        known = totals.get(key) or InstitutionTotal(*key, 0, 0)
+        totals[key] = InstitutionTotal(
+            *key, known.ride_count + entry.ride_count, known.amount_fen - entry.rider_fen
+        )
+    books.institutions[:] = [totals[key] for key in sorted(totals)]
+
+
+def settled_line(entry: JournalEntry) -> SettledLine:
+    """The operator's side of an entry."""
+    shared = structs.asdict(entry.shared) if entry.shared else {}
+    sides = {"entry_id": entry.entry_id, "amount_fen": entry.operator_fen}
+    return msgspec.convert({**structs.asdict(entry), **sides, **shared}, SettledLine)
+
+
+def sponsored_lines(entry: JournalEntry) -> Iterator[SponsoredLine]:
+    """The sponsors' sides of an entry."""
+    for posting in entry.postings:
+        kind, _, account = posting.account.partition(":")
+        if kind == "sponsor":
+            yield SponsoredLine(
+                entry.entry_id,
+                entry.kind,
+                *sponsored_by(account),
+                entry.service_day,
+                entry.settlement_day,
+                entry.effective_at,
+                -posting.amount_fen,
+                entry.tap_id,
+            )
+
+
+async def _load_ledger_lines(
+    connection: Connection, statement: str, row: SettlementRow
+) -> list[SettledLine]:
+    return [
+        SettledLine(entry_id(line["cause_id"], line["tap_id"], line["product_id"]), **line)
+        for line in await connection.fetch(statement, row.settlement_day, row.days_after)
     ]
 
 
-async def _load_ledger_lines(connection: Connection, row: SettlementRow) -> list[SettledLine]:
-    found = await connection.fetch(
-        """SELECT kind, tap_id, cause_id, operator_id, product_id, service_day,
-            settlement_day, effective_at, recorded_at, ride_count,
-            operator_fen AS amount_fen
-        FROM journal_entry
-        WHERE settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)
-            AND operator_id IS NOT NULL""",
-        row.settlement_day,
-        row.days_after,
-    )
+async def _load_sponsored(connection: Connection, row: SettlementRow) -> list[SponsoredLine]:
+    found = await connection.fetch(_READ_SPONSORED, row.settlement_day, row.days_after)
     return [
-        SettledLine(entry_id(line["cause_id"], line["tap_id"], line["product_id"]), **line)
+        SponsoredLine(
+            entry_id(line["cause_id"], line["tap_id"], line["product_id"]),
+            line["kind"],
+            *sponsored_by(line["sponsor"]),
+            line["service_day"],
+            line["settlement_day"],
+            line["effective_at"],
+            -line["amount_fen"],
+            line["tap_id"],
+        )
         for line in found
     ]
 
 
 def parties_of(row: SettlementRow) -> Parties:
-    return msgspec.json.decode(row.parties, type=Parties)
+    return msgspec.json.decode(row.parties, type=Parties, dec_hook=lambda kind, said: kind(said))
 
 
 async def load_carried(pool: asyncpg.Pool, before: date) -> dict[str, int]:
@@ -185,12 +264,29 @@ async def load_previous_hash(pool: asyncpg.Pool, before: date) -> str | None:
     return found
 
 
+class Head(Struct, frozen=True):
+    """The newest settlement, and the hash of its manifest: all earlier ones lead to it."""
+
+    number: int
+    service_day: date
+    manifest_sha256: str
+
+
+async def load_head(pool: asyncpg.Pool) -> Head | None:
+    row = await pool.fetchrow(
+        """SELECT number, settlement_day, manifest_sha256
+        FROM settlement JOIN settlement_manifest USING (settlement_day)
+        ORDER BY number DESC LIMIT 1"""
+    )
+    return Head(*row) if row else None
+
+
 async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: bytes) -> None:
     """Keep the batches and the manifest. Raises: SettlementDiffers when others were kept before."""
     day, digest = settlement.period.service_day, hashlib.sha256(manifest).hexdigest()
     async with pool.acquire() as connection, connection.transaction():
         await connection.executemany(
-            "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7) "
+            "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
             "ON CONFLICT DO NOTHING",
             [
                 (
@@ -201,6 +297,8 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
                     batch.carried_in_fen,
                     batch.paid_fen,
                     batch.carried_out_fen,
+                    batch.shared_fen,
+                    batch.fees_fen,
                 )
                 for batch in settlement.batches
             ],
@@ -216,3 +314,43 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
         )
         if kept != digest:
             raise SettlementDiffers(f"settlement {day}: kept {kept}, added up now {digest}")
+
+
+async def list_operator_ids(pool: asyncpg.Pool) -> set[str]:
+    return {row["operator_id"] for row in await pool.fetch("SELECT operator_id FROM operator")}
+
+
+_PERIOD = "settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)"
+_LINE = """
+    kind, tap_id, cause_id, operator_id, product_id, service_day, settlement_day, effective_at,
+    recorded_at, ride_count, operator_fen AS amount_fen, journey_id, own_fen, distance_m, change_fen
+"""
+_READ_LINES = f"SELECT {_LINE} FROM journal_entry WHERE {_PERIOD} AND operator_id IS NOT NULL"
+# A journey's rides lie on two service days at most.
+_READ_EARLIER = f"""
+WITH touched AS (
+    SELECT DISTINCT journey_id, min(service_day) OVER () AS since FROM journal_entry
+    WHERE {_PERIOD} AND journey_id IS NOT NULL
+)
+SELECT {_LINE} FROM journal_entry JOIN touched USING (journey_id)
+WHERE settlement_day <= $2 AND service_day >= since - 1
+"""
+_READ_SPONSORED = f"""
+SELECT
+    cause_id, tap_id, product_id, kind, service_day, settlement_day, effective_at,
+    share.sponsor, share.amount_fen
+FROM journal_entry CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+WHERE {_PERIOD} AND sponsors IS NOT NULL AND share.amount_fen <> 0
+"""
+# What wallets paid is what the operator gained, less what sponsors did.
+_READ_INSTITUTIONS = f"""
+SELECT
+    coalesce(issuer_id, ''), operator_id, sum(ride_count)::bigint,
+    sum(operator_fen + CASE
+        WHEN sponsors_fen IS NULL THEN 0
+        ELSE (SELECT coalesce(sum(fen), 0) FROM unnest(sponsors_fen) AS fen)
+    END)::bigint
+FROM journal_entry LEFT JOIN wallet USING (wallet_id)
+WHERE {_PERIOD} AND operator_id IS NOT NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+"""

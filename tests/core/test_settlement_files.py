@@ -94,13 +94,14 @@ def test_a_day_without_riders_has_totals_and_a_manifest():
 def test_an_operator_sees_each_line_in_the_order_of_its_rides():
     assert made()["operator_metro.csv"].decode() == (
         "entry_id,kind,tap_id,cause_id,operator_id,product_id,service_day,settlement_day,"
-        "effective_at,recorded_at,ride_count,amount_fen,currency\r\n"
+        "effective_at,recorded_at,ride_count,amount_fen,journey_id,own_fen,distance_m,change_fen,"
+        "currency\r\n"
         "00000000-0000-0000-0000-000000000002,correction,00000000-0000-0000-0000-00000000000b,"
         "00000000-0000-0000-0000-00000000000c,metro,single,2026-02-27,2026-03-02,"
-        "2026-02-27T17:00:00.000000+08:00,2026-03-02T08:15:01.000500+08:00,0,-40,CNY\r\n"
+        "2026-02-27T17:00:00.000000+08:00,2026-03-02T08:15:01.000500+08:00,0,-40,,,,,CNY\r\n"
         "00000000-0000-0000-0000-000000000001,fare,00000000-0000-0000-0000-00000000000b,"
         "00000000-0000-0000-0000-00000000000b,metro,single,2026-03-02,2026-03-02,"
-        "2026-03-02T08:15:00.000000+08:00,2026-03-02T08:15:01.000500+08:00,1,190,CNY\r\n"
+        "2026-03-02T08:15:00.000000+08:00,2026-03-02T08:15:01.000500+08:00,1,190,,,,,CNY\r\n"
     )
 
 
@@ -108,14 +109,14 @@ def test_totals_have_a_row_per_operator_and_a_row_per_product():
     reference = end_to_end_id(7, "metro")
     bus_reference = end_to_end_id(7, "巴士集团")
     assert made(carried_in={"metro": 50})["totals.csv"].decode().splitlines() == [
-        "total_of,operator_id,product_id,ride_count,gross_fen,carried_in_fen,paid_fen,"
-        "carried_out_fen,unpaid_reason,end_to_end_id,currency",
-        "operator,ferry,,1,500,0,0,500,no_bank_account,,CNY",
-        f"operator,metro,,1,150,50,200,0,,{reference},CNY",
-        f"operator,巴士集团,,1,160,0,160,0,,{bus_reference},CNY",
-        "product,ferry,single,1,500,,,,,,CNY",
-        "product,metro,single,1,150,,,,,,CNY",
-        "product,巴士集团,single,1,160,,,,,,CNY",
+        "total_of,operator_id,product_id,ride_count,gross_fen,shared_fen,fees_fen,carried_in_fen,"
+        "paid_fen,carried_out_fen,unpaid_reason,end_to_end_id,currency",
+        "operator,ferry,,1,500,0,0,0,0,500,no_bank_account,,CNY",
+        f"operator,metro,,1,150,0,0,50,200,0,,{reference},CNY",
+        f"operator,巴士集团,,1,160,0,0,0,160,0,,{bus_reference},CNY",
+        "product,ferry,single,1,500,,,,,,,,CNY",
+        "product,metro,single,1,150,,,,,,,,CNY",
+        "product,巴士集团,single,1,160,,,,,,,,CNY",
     ]
 
 
@@ -166,6 +167,7 @@ def test_the_manifest_tells_the_totals_and_why_somebody_is_not_paid():
         "payment_count": 2,
         "ride_count": 3,
         "gross_fen": 190 - 40 + 160 + 500,
+        "fees_fen": 0,
         "carried_in_fen": 0,
         "paid_fen": 190 - 40 + 160,
         "carried_out_fen": 500,

@@ -15,7 +15,7 @@ import pytest
 
 from gateway import audit_path, correction_commands
 from gateway.disruption_path import run_disruptions
-from gateway.settlement_path import sweep_late_legs
+from gateway.settlement_path import debtor_of, run_settlement_close, sweep_late_legs
 
 HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
 NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1)).replace(
@@ -221,6 +221,17 @@ async def test_no_more_is_refunded_than_was_paid(desk):
         "SELECT sum(amount_fen)::bigint FROM posting WHERE account = 'operator:buses'"
     )
     assert buses == 0
+    pool, settings = desk.api.pool, desk.api.settings
+    today = desk.api.book.service_day_of(datetime.now(UTC))
+    settlement, _ = await run_settlement_close(
+        pool,
+        today,
+        book=desk.api.book,
+        now=datetime.now(UTC) + timedelta(days=2),
+        folder=settings.settlement_dir,
+        debtor=debtor_of(settings),
+    )
+    assert [(one.ride_count, one.gross_fen) for one in settlement.batches] == [(1, 0)]
     (await correct(desk, wallet_id, "void", tap_id=tap["tap_id"])).check_problem(
         409, "already_corrected"
     )

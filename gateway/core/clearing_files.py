@@ -1,0 +1,68 @@
+"""The files that say who shares what with whom, what clearing costs, and what sponsors owe.
+
+clearing_<operator>.csv   what agreements moved to the operator, or from it, journey by journey
+fees.csv                  what each operator pays of each fee, and to whom
+invoice_<sponsor>.csv     every entry that a sponsor pays, with its tap
+invoices.csv              what each sponsor owes, by campaign and service day
+institutions.csv          what each institution's wallets have paid, by operator
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from msgspec import Struct, structs
+
+from gateway.core.clearing import FeeLine, Moved
+from gateway.core.invoices import InstitutionTotal, SponsoredLine, SponsorInvoice
+from gateway.core.settlement import SettlementPeriod
+
+FEES, INVOICES, INSTITUTIONS = "fees.csv", "invoices.csv", "institutions.csv"
+CSV = Callable[[Iterable[str], Iterable[Iterable[object]], SettlementPeriod], bytes]
+Name = Callable[[str, str], str]
+
+
+class Cleared(Struct, frozen=True):
+    """What was cleared beside the operators' own lines."""
+
+    moved: Sequence[Moved] = ()
+    fees: Sequence[FeeLine] = ()
+    sponsored: Sequence[SponsoredLine] = ()
+    invoices: Sequence[SponsorInvoice] = ()
+    institutions: Sequence[InstitutionTotal] = ()
+
+
+def clearing_files(
+    cleared: Cleared, period: SettlementPeriod, write: CSV, name_of: Name
+) -> Iterator[tuple[str, bytes]]:
+    """Each file with its name; none where there is nothing to say.
+
+    Shape:  `write` makes a CSV of header and rows, `name_of` a file's name of its kind and id.
+    """
+
+    def table(kind: type[Struct], rows: Iterable[Struct]) -> bytes:
+        header = (*kind.__struct_fields__, "currency")
+        return write(header, ((*structs.astuple(row), period.currency) for row in rows), period)
+
+    for operator_id in sorted({line.operator_id for line in cleared.moved}):
+        own = [line for line in cleared.moved if line.operator_id == operator_id]
+        in_order = sorted(own, key=lambda line: (line.agreement_id, line.journey_id))
+        yield name_of("clearing", operator_id), table(Moved, in_order)
+    if cleared.fees:
+        yield FEES, table(FeeLine, cleared.fees)
+    for invoice in cleared.invoices:
+        lines = [line for line in cleared.sponsored if line.sponsor_id == invoice.sponsor_id]
+        in_order_of_time = sorted(lines, key=lambda line: (line.effective_at, line.entry_id))
+        yield name_of("invoice", invoice.sponsor_id), table(SponsoredLine, in_order_of_time)
+    if cleared.invoices:
+        rows = (
+            (invoice.sponsor_id, *structs.astuple(item), period.currency)
+            for invoice in cleared.invoices
+            for item in invoice.items
+        )
+        header = (
+            "sponsor_id", "campaign_id", "service_day", "lines_count", "amount_fen", "currency"
+        )  # fmt: skip
+        yield INVOICES, write(header, rows, period)
+    if any(total.issuer_id for total in cleared.institutions):
+        yield INSTITUTIONS, table(InstitutionTotal, cleared.institutions)

@@ -1,0 +1,156 @@
+"""Checking settlement files with nothing but the files themselves and a public key.
+
+Each function is given what lies in a folder and says every fault it finds: the file, the line where
+there is one, what is said and what is found. None needs the gateway's database.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from typing import TextIO
+
+from msgspec import Struct
+
+from gateway.core.payment_order import MINOR_DIGITS, end_to_end_id
+from gateway.core.settlement import SettlementBatch, SettlementPeriod
+from gateway.core.settlement_files import (
+    PAYMENT_ORDER,
+    Manifest,
+    file_name,
+    operator_file_name,
+)
+from gateway.core.signed_books import OperatorManifest
+
+# Opens a file of the folder as text.
+Open = Callable[[str], TextIO]
+
+
+class Link(Struct, frozen=True):
+    """One settlement in the chain: its number, its head, and the head before it."""
+
+    number: int
+    name: str
+    head_sha256: str
+    previous_sha256: str | None
+
+
+def batch_faults(batch: SettlementBatch, period: SettlementPeriod, opened: Open) -> Iterator[str]:
+    """Hold an operator's lines against its batch."""
+    name = operator_file_name(batch.operator_id)
+    amount_fen = ride_count = 0
+    for line, row in _rows(name, opened):
+        place = f"{name}:{line}"
+        try:
+            day, amount = date.fromisoformat(row["settlement_day"]), int(row["amount_fen"])
+            rides, operator_id = int(row["ride_count"]), row["operator_id"].removeprefix("'")
+        except (KeyError, ValueError, TypeError) as fault:
+            yield f"{place}: not a line of a settlement ({fault})"
+            continue
+        if operator_id != batch.operator_id:
+            yield f"{place}: is {operator_id}'s, in the file of {batch.operator_id}"
+        if not period.holds(day):
+            yield f"{place}: is settled on {day}, outside this period"
+        amount_fen, ride_count = amount_fen + amount, ride_count + rides
+    yield from _differs(name, "the sum of amount_fen", batch.gross_fen, amount_fen)
+    yield from _differs(name, "the sum of ride_count", batch.ride_count, ride_count)
+    if batch.shared_fen:
+        name = file_name("clearing", batch.operator_id)
+        shared_fen = sum(int(row["amount_fen"]) for _, row in _rows(name, opened))
+        yield from _differs(name, "the sum of amount_fen", batch.shared_fen, shared_fen)
+
+
+def order_faults(
+    payments: Sequence[tuple[str, str, str]],
+    totals: tuple[str | None, Decimal | None],
+    batches: Iterable[SettlementBatch],
+    period: SettlementPeriod,
+) -> Iterator[str]:
+    """Hold the order to the bank against the batches.
+
+    Shape:  of each payment its EndToEndId, amount and currency; the order's NbOfTxs and CtrlSum.
+    """
+    due = {end_to_end_id(period.number, b.operator_id): b.paid_fen for b in batches if b.paid_fen}
+    scale = MINOR_DIGITS.get(period.currency, 2)
+    found: dict[str, int] = {}
+    for reference, amount, currency in payments:
+        try:
+            amount_fen = int(Decimal(amount).scaleb(scale))
+        except InvalidOperation:
+            yield f"{PAYMENT_ORDER}: {reference} has no amount: {amount}"
+            continue
+        if currency != period.currency:
+            yield f"{PAYMENT_ORDER}: {reference} is in {currency}, not in {period.currency}"
+        if reference in found:
+            yield f"{PAYMENT_ORDER}: {reference} is ordered twice"
+        found[reference] = found.get(reference, 0) + amount_fen
+    for reference in sorted(due.keys() | found.keys()):
+        yield from _differs(
+            PAYMENT_ORDER, f"payment {reference}", due.get(reference, 0), found.get(reference, 0)
+        )
+    number, control = totals
+    yield from _differs(PAYMENT_ORDER, "NbOfTxs", str(len(payments)), number)
+    yield from _differs(
+        PAYMENT_ORDER, "CtrlSum", Decimal(sum(due.values())).scaleb(-scale), control
+    )
+
+
+def total_faults(manifest: Manifest) -> Iterator[str]:
+    """Hold a settlement's totals against its batches."""
+    batches, totals = manifest.batches, manifest.totals
+    for name, summed in (
+        ("ride_count", sum(batch.ride_count for batch in batches)),
+        ("gross_fen", sum(batch.gross_fen for batch in batches)),
+        ("carried_in_fen", sum(batch.carried_in_fen for batch in batches)),
+        ("paid_fen", sum(batch.paid_fen for batch in batches)),
+        ("carried_out_fen", sum(batch.carried_out_fen for batch in batches)),
+        ("operator_count", len(batches)),
+    ):
+        yield from _differs("manifest.json", f"totals.{name}", getattr(totals, name), summed)
+    yield from _differs("manifest.json", "what is shared", 0, sum(b.shared_fen for b in batches))
+    yield from _differs("manifest.json", "what fees move", 0, sum(b.fees_fen for b in batches))
+
+
+def chain_faults(links: Iterable[Link]) -> Iterator[str]:
+    """Whether each settlement names the one before it. A gap is a fault: the chain is not shown."""
+    by_number: dict[int, Link] = {}
+    for link in sorted(links, key=lambda link: link.number):
+        other = by_number.get(link.number)
+        if other is not None and other.head_sha256 != link.head_sha256:
+            yield f"{link.name}: settlement {link.number} has another head in {other.name}"
+        by_number[link.number] = link
+    numbers = sorted(by_number)
+    for number, following in pairwise(numbers):
+        before, after = by_number[number], by_number[following]
+        if following != number + 1:
+            yield f"{after.name}: the settlement before it, {following - 1}, is not among them"
+        elif after.previous_sha256 != before.head_sha256:
+            yield (
+                f"{after.name}: says that settlement {number} had the head "
+                f"{after.previous_sha256}, but {before.name} has {before.head_sha256}"
+            )
+    if numbers and numbers[0] == 1 and by_number[1].previous_sha256 is not None:
+        yield f"{by_number[1].name}: the first settlement names one before it"
+
+
+def link_of(manifest: Manifest | OperatorManifest, name: str, sha256: str) -> Link:
+    if isinstance(manifest, OperatorManifest):
+        head, previous = manifest.head_sha256, manifest.previous_head_sha256
+    else:
+        head, previous = sha256, manifest.previous_manifest_sha256
+    return Link(manifest.period.number, name, head, previous)
+
+
+def _rows(name: str, opened: Open) -> Iterator[tuple[int, dict[str, str]]]:
+    with opened(name) as text:
+        reader = csv.DictReader(text, strict=True)
+        for row in reader:
+            yield reader.line_num, row
+
+
+def _differs(name: str, what: str, said: object, found: object) -> Iterator[str]:
+    if said != found:
+        yield f"{name}: {what} is {found}, but the manifest says {said}"

@@ -1,0 +1,205 @@
+"""`faregate verify`: an operator checks its files with our public key, and nothing else of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.journey_options import CANNOT_RUN, OK, PROBLEMS_FOUND
+
+if TYPE_CHECKING:
+    from gateway.core.settlement_files import Manifest
+    from gateway.core.signed_books import OperatorManifest, PublicKey
+    from gateway.core.verification import Link
+
+_CHUNK_BYTES = 1 << 20
+
+
+def verify(*paths: Path, key: str | None = None) -> int:
+    """Check settlement files: signature, hashes, sums, the order to the bank, and the chain.
+
+    Exit 0 when all is right, 1 when something is not, 3 when it could not be looked at.
+
+    Parameters
+    ----------
+    paths
+        Manifests, or folders that hold one. Of several settlements, the chain is checked, too.
+    key
+        The public key in hexadecimal, or a keys.json with several.
+    """
+    from gateway.core.verification import chain_faults
+
+    if not paths:
+        print("name a manifest.json, or a folder that holds one")
+        return CANNOT_RUN
+    try:
+        keys = _keys(key)
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        print(f"--key: {error}")
+        return CANNOT_RUN
+    faults: list[str] = []
+    links: list[Link] = []
+    for path in paths:
+        manifest_path = path / "manifest.json" if path.is_dir() else path
+        try:
+            content = manifest_path.read_bytes()
+            manifest = _manifest(content)
+        except (OSError, msgspec.DecodeError) as error:
+            print(f"{manifest_path}: {error}")
+            return CANNOT_RUN
+        except AssertionError as error:
+            faults.append(f"{manifest_path}: contradicts itself: {error}")
+            continue
+        found = list(_faults(manifest, content, manifest_path, keys))
+        faults += found
+        links.append(_link(manifest, str(manifest_path), content))
+        if not found:
+            print(f"{manifest_path}: {_summary(manifest)}")
+    faults += chain_faults(links)
+    for fault in faults:
+        print(fault)
+    if not keys:
+        print("no --key was given: who signed it was not checked")
+    return PROBLEMS_FOUND if faults else OK
+
+
+def _keys(said: str | None) -> list[PublicKey]:
+    from gateway.core.signed_books import PublicKey
+
+    if said is None:
+        return []
+    if re.fullmatch("[0-9a-f]{64}", said):
+        return [PublicKey(sha256(bytes.fromhex(said)).hexdigest()[:16], said)]
+    return msgspec.json.decode(Path(said).read_bytes(), type=list[PublicKey])
+
+
+def _manifest(content: bytes) -> Manifest | OperatorManifest:
+    from gateway.core.settlement_files import Manifest
+    from gateway.core.signed_books import OperatorManifest
+
+    try:
+        return msgspec.json.decode(content, type=OperatorManifest)
+    except msgspec.ValidationError:
+        return msgspec.json.decode(content, type=Manifest)
+
+
+def _link(manifest: Manifest | OperatorManifest, name: str, content: bytes) -> Link:
+    from gateway.core.verification import link_of
+
+    return link_of(manifest, name, sha256(content).hexdigest())
+
+
+def _summary(manifest: Manifest | OperatorManifest) -> str:
+    from gateway.core.signed_books import OperatorManifest
+
+    period = manifest.period
+    if isinstance(manifest, OperatorManifest):
+        batch = manifest.batch
+        what = f"{batch.ride_count} rides, {batch.paid_fen} fen paid to {manifest.operator_id}"
+    else:
+        what = f"{manifest.totals.ride_count} rides, {manifest.totals.paid_fen} fen paid"
+    return f"settlement {period.number} of {period.service_day} is right: {what}"
+
+
+def _faults(
+    manifest: Manifest | OperatorManifest, content: bytes, path: Path, keys: list[PublicKey]
+) -> Iterator[str]:
+    from gateway.core import verification
+    from gateway.core.settlement_files import PAYMENT_ORDER
+    from gateway.core.signed_books import OperatorManifest
+
+    folder = path.parent
+    if keys:
+        yield from _signature_faults(content, path, keys)
+    whole = set()
+    for file in manifest.files:
+        place = folder / file.name
+        if "/" in file.name or not place.is_file():
+            yield f"{place}: is in the manifest, but not in the folder"
+            continue
+        size, digest = place.stat().st_size, _sha256(place)
+        if (size, digest) != (file.size_bytes, file.sha256):
+            yield (
+                f"{place}: has {size} bytes and SHA-256 {digest}, but the manifest says "
+                f"{file.size_bytes} and {file.sha256}"
+            )
+            continue
+        whole.add(file.name)
+
+    batches = (manifest.batch,) if isinstance(manifest, OperatorManifest) else manifest.batches
+
+    def opened(name: str):  # type: ignore[no-untyped-def]
+        return (folder / name).open(encoding="utf-8", newline="")
+
+    for batch in batches:
+        named = {file.name for file in manifest.files}
+        # Of a file that is not as it was, nothing more is worth saying.
+        if named - whole:
+            continue
+        for fault in verification.batch_faults(batch, manifest.period, opened):
+            yield f"{folder}/{fault}"
+    if not isinstance(manifest, OperatorManifest):
+        for fault in verification.total_faults(manifest):
+            yield f"{folder}/{fault}"
+        if PAYMENT_ORDER in whole:
+            payments, totals = _payments(folder / PAYMENT_ORDER)
+            for fault in verification.order_faults(payments, totals, batches, manifest.period):
+                yield f"{folder}/{fault}"
+        elif any(batch.paid_fen for batch in batches) and PAYMENT_ORDER not in {
+            file.name for file in manifest.files
+        }:
+            yield f"{folder}: somebody is paid, but there is no {PAYMENT_ORDER}"
+
+
+def _signature_faults(content: bytes, path: Path, keys: list[PublicKey]) -> Iterator[str]:
+    from gateway.core.signed_books import SIGNATURE, Signature
+    from gateway.shell.signing import is_signed_by
+
+    place = path.with_name(SIGNATURE)
+    try:
+        signature = msgspec.json.decode(place.read_bytes(), type=Signature)
+    except (OSError, msgspec.DecodeError) as error:
+        yield f"{place}: {error}"
+        return
+    digest = sha256(content).hexdigest()
+    if signature.manifest_sha256 != digest:
+        yield (
+            f"{place}: is of a manifest with SHA-256 {signature.manifest_sha256}, but {path} has "
+            f"{digest}"
+        )
+    elif not any(is_signed_by(key, signature, content) for key in keys):
+        known = ", ".join(key.key_id for key in keys)
+        yield f"{place}: signed by key {signature.key_id}, which is not right for {known}"
+
+
+def _sha256(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _payments(
+    path: Path,
+) -> tuple[list[tuple[str, str, str]], tuple[str | None, Decimal | None]]:
+    """Each payment's EndToEndId, amount and currency; NbOfTxs and CtrlSum."""
+    from pyiso20022.pain import pain_001_001_09 as iso
+    from xsdata.formats.dataclass.parsers import XmlParser
+
+    document = XmlParser().from_bytes(path.read_bytes(), iso.Document)
+    initiation = document.cstmr_cdt_trf_initn
+    assert initiation is not None
+    payments = [
+        (str(one.pmt_id.end_to_end_id), str(one.amt.instd_amt.value), str(one.amt.instd_amt.ccy))
+        for information in initiation.pmt_inf
+        for one in information.cdt_trf_tx_inf
+    ]
+    header = initiation.grp_hdr
+    return payments, (header.nb_of_txs, header.ctrl_sum)
