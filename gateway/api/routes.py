@@ -25,7 +25,7 @@ from gateway.api.fares import FareRequests, Tariffs
 from gateway.api.given import Done, Given
 from gateway.api.grants import GrantRequests, GrantTrace, ReturnWish, WalletGrant
 from gateway.api.service import ServiceRequests, State
-from gateway.api.settlements import CloseWish, SettlementRequests
+from gateway.api.settlements import CloseWish, HoldWish, SettlementRequests
 from gateway.api.stream import StreamRequests
 from gateway.api.taps import Charges, ChargesWish, TapRequests, TapsForAPerson
 from gateway.api.wallets import (
@@ -53,7 +53,7 @@ from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
 from gateway.shell.settings import Settings
-from gateway.shell.settlement_store import Head
+from gateway.shell.settlement_store import Head, PayoutHold
 from gateway.shell.web import Door, Route
 
 VERSION = importlib.metadata.version("faregate")
@@ -224,6 +224,12 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               {200: Settlement}, money, body=CloseWish),
         route("GET", "/v1/settlements", settlements.list_settlements, "List the settlements.",
               {200: list[Settlement]}, money_readers),
+        route("POST", "/v1/payout-holds", settlements.hold_payout,
+              "Keep an operator's payout back.", {200: PayoutHold}, money, body=HoldWish),
+        route("POST", "/v1/payout-holds/{hold_id}/release", settlements.release_payout,
+              "Let a payout go; not by the one who holds it.", {200: PayoutHold}, money),
+        route("GET", "/v1/payout-holds", settlements.list_payout_holds,
+              "List the payouts that were kept back.", {200: list[PayoutHold]}, money_readers),
         route("GET", "/v1/settlements/head", settlements.get_head,
               "Show the newest settlement's hash, which all earlier ones lead to.",
               {200: Head}, everyone),

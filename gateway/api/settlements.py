@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import date
+from typing import Annotated
+from uuid import UUID
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from gateway.api.given import Given, day_of, now
+from gateway.api.given import Given, day_of, now, unprocessable, uuid_of
 from gateway.core.signed_books import operator_folder
+from gateway.core.taps import Name
 from gateway.settlement_path import (
     CloseRefused,
     debtor_of,
@@ -22,7 +25,15 @@ from gateway.settlement_path import (
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
-from gateway.shell.settlement_store import load_head
+from gateway.shell.settlement_store import (
+    PayoutHold,
+    list_holds,
+    list_operator_ids,
+    load_head,
+    load_hold,
+    release_hold,
+    save_hold,
+)
 from gateway.shell.signing import published_keys, signer_of
 from gateway.shell.web import Caller, answer
 
@@ -31,6 +42,14 @@ class CloseWish(Struct, frozen=True, forbid_unknown_fields=True):
     """The service day up to which everything is to be settled."""
 
     service_day: date
+
+
+class HoldWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keep an operator's payout back until another person lets it go."""
+
+    hold_id: UUID
+    operator_id: Name
+    reason: Annotated[str, Meta(min_length=3, max_length=200)]
 
 
 @contextlib.contextmanager
@@ -76,6 +95,38 @@ class SettlementRequests:
                 self._given.pool, self._given.book, self._given.settings.archive_dir
             )
         return answer(encode(found, JSON))
+
+    async def hold_payout(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        wish = read_message(body, request.content_type, HoldWish)
+        caller.check_operator(None)
+        pool = self._given.pool
+        if wish.operator_id not in await list_operator_ids(pool):
+            raise unprocessable("unknown_operator", "Register the operator first.")
+        hold = PayoutHold(wish.hold_id, wish.operator_id, wish.reason, caller.token_id or "", now())
+        kept = await save_hold(pool, hold)
+        if (kept.operator_id, kept.reason) != (wish.operator_id, wish.reason):
+            raise Problem(409, "hold_id_reused", "Hold id reused", "Choose another hold_id.")
+        return answer(encode(kept, JSON))
+
+    async def release_payout(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
+        caller.check_operator(None)
+        hold_id, pool = uuid_of(request, "hold_id"), self._given.pool
+        is_released = await release_hold(pool, hold_id, caller.token_id or "", now())
+        kept = await load_hold(pool, hold_id)
+        if kept is None:
+            raise not_found("No such payout is held.")
+        if not is_released and kept.released_by is None:
+            detail = "Whoever holds a payout does not let it go; another person must."
+            raise Problem(409, "same_person", "Two people are needed", detail)
+        return answer(encode(kept, JSON))
+
+    async def list_payout_holds(
+        self, _request: web.Request, _body: bytes, caller: Caller
+    ) -> web.Response:
+        caller.check_operator(None)
+        return answer(encode(await list_holds(self._given.pool), JSON))
 
     async def list_keys(self, _request: web.Request, _body: bytes, _caller: Caller) -> web.Response:
         return answer(encode(published_keys(self._given.settings.settlement_dir), JSON))

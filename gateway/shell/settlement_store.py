@@ -7,10 +7,13 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from hashlib import sha1
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import msgspec
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from msgspec import Struct, structs
 
 from fare_rules.language.clearing import Clearing
@@ -142,7 +145,9 @@ async def load_settlement_books(
     async with reading(pool) as connection:
         books = SettlementBooks(
             await _load_ledger_lines(connection, _READ_LINES, row),
-            await _load_ledger_lines(connection, _READ_EARLIER, row),
+            await _load_ledger_lines(connection, _READ_EARLIER, row)
+            if row.days_after is not None and parties_of(row).clearing.agreements
+            else [],
             await _load_sponsored(connection, row),
             [
                 InstitutionTotal(*total)
@@ -219,9 +224,17 @@ async def _load_ledger_lines(
     connection: Connection, statement: str, row: SettlementRow
 ) -> list[SettledLine]:
     return [
-        SettledLine(entry_id(line["cause_id"], line["tap_id"], line["product_id"]), **line)
+        SettledLine(_entry_id(line[2], line[1], line[4]), *line)
         for line in await connection.fetch(statement, row.settlement_day, row.days_after)
     ]
+
+
+def _entry_id(cause_id: UUID, tap_id: UUID, product_id: str) -> UUID:
+    """The ledger's entry_id by the driver's UUIDs, which are made in a tenth of the time."""
+    digest = bytearray(sha1(cause_id.bytes + f"{tap_id} {product_id}".encode()).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return DriverUUID(bytes(digest))
 
 
 async def _load_sponsored(connection: Connection, row: SettlementRow) -> list[SponsoredLine]:
@@ -314,6 +327,52 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
         )
         if kept != digest:
             raise SettlementDiffers(f"settlement {day}: kept {kept}, added up now {digest}")
+
+
+class PayoutHold(Struct, frozen=True, omit_defaults=True):
+    """A payout kept back: by whom, why, and who let it go."""
+
+    hold_id: UUID
+    operator_id: str
+    reason: str
+    held_by: str
+    held_at: datetime
+    released_by: str | None = None
+    released_at: datetime | None = None
+
+
+async def save_hold(pool: asyncpg.Pool, hold: PayoutHold) -> PayoutHold:
+    """Keep an operator's payout back; under an id that is known, nothing is done."""
+    await pool.execute(
+        """INSERT INTO payout_hold (hold_id, operator_id, reason, held_by, held_at)
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING""",
+        *structs.astuple(hold)[:5],
+    )
+    found = await load_hold(pool, hold.hold_id)
+    assert found is not None
+    return found
+
+
+async def load_hold(pool: asyncpg.Pool, hold_id: UUID) -> PayoutHold | None:
+    row = await pool.fetchrow("SELECT * FROM payout_hold WHERE hold_id = $1", hold_id)
+    return PayoutHold(**row) if row else None
+
+
+async def release_hold(pool: asyncpg.Pool, hold_id: UUID, by: str, now: datetime) -> bool:
+    """Whether it was let go: not by the one who holds, and not twice."""
+    status = await pool.execute(
+        """UPDATE payout_hold SET released_by = $2, released_at = $3
+        WHERE hold_id = $1 AND released_at IS NULL AND held_by <> $2""",
+        hold_id,
+        by,
+        now,
+    )
+    return bool(status.endswith(" 1"))
+
+
+async def list_holds(pool: asyncpg.Pool) -> list[PayoutHold]:
+    found = await pool.fetch("SELECT * FROM payout_hold ORDER BY held_at, hold_id")
+    return [PayoutHold(**row) for row in found]
 
 
 async def list_operator_ids(pool: asyncpg.Pool) -> set[str]:
