@@ -36,6 +36,7 @@ from gateway.archive_path import ArchiveRefused, run_archive
 from gateway.audit_path import run_audit
 from gateway.core.registry import Role
 from gateway.correction_commands import corrections_app, disruptions_app
+from gateway.delivery_commands import deliver
 from gateway.envelope_commands import envelopes_app
 from gateway.fare_speed import measure_speed
 from gateway.registry_path import run_token_issue, run_token_revocation
@@ -171,6 +172,13 @@ def settle_close(*, service_day: date) -> int:
     """Settle everything up to a service day and write the files; again gives the same bytes."""
     with _database() as (settings, dsn):
         return _run(_close(settings, dsn, service_day))
+
+
+@app.command(name="deliver")
+def deliver_files(*, watch: bool = False) -> int:
+    """Send every settlement file that is due; exit 1 when some failed. --watch: stay and go on."""
+    with _database() as (settings, dsn):
+        return _run(deliver(settings, dsn, watches=watch))
 
 
 @app.command

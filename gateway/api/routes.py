@@ -12,6 +12,7 @@ import msgspec
 from fare_rules import TariffBook
 from gateway.api.city import CityRequests, IssuedKeys
 from gateway.api.corrections import CorrectionRequests, Corrections, CorrectionView
+from gateway.api.deliveries import DeliveryRequests, Receipt
 from gateway.api.disruptions import DisruptionRequests, Disruptions
 from gateway.api.envelopes import (
     DrawList,
@@ -36,6 +37,7 @@ from gateway.api.wallets import (
     WalletRequests,
 )
 from gateway.core.corrections import CorrectionWish
+from gateway.core.delivery import Channel, Delivery
 from gateway.core.disruptions import DisruptionWish
 from gateway.core.envelopes import Draw, EnvelopeCampaign
 from gateway.core.purse_desk import GrantMoney, Transfer
@@ -86,6 +88,7 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
+    deliveries = DeliveryRequests(given)
     grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
     corrections = CorrectionRequests(given)
     correction = "/v1/corrections/{correction_id}"
@@ -224,6 +227,18 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               {200: Settlement}, money, body=CloseWish),
         route("GET", "/v1/settlements", settlements.list_settlements, "List the settlements.",
               {200: list[Settlement]}, money_readers),
+        route("PUT", "/v1/operators/{operator_id}/delivery", deliveries.set_channel,
+              "Say where an operator's settlement files go.", {200: Done},
+              admin, body=Channel),
+        route("GET", "/v1/deliveries", deliveries.list_deliveries,
+              "List the newest deliveries and how they stand.", {200: list[Delivery]},
+              money_readers | gates),
+        route("GET", "/v1/settlements/{service_day}/deliveries", deliveries.list_of_day,
+              "List a settlement's deliveries.", {200: list[Delivery]}, money_readers | gates),
+        route("POST", "/v1/deliveries/{delivery_id}/retries", deliveries.retry,
+              "Try a delivery again at once, also one that was given up.", {200: Done}, money),
+        route("POST", "/v1/deliveries/{delivery_id}/acknowledgements", deliveries.acknowledge,
+              "Say that files were received.", {200: Done}, money | gates, body=Receipt),
         route("POST", "/v1/payout-holds", settlements.hold_payout,
               "Keep an operator's payout back.", {200: PayoutHold}, money, body=HoldWish),
         route("POST", "/v1/payout-holds/{hold_id}/release", settlements.release_payout,

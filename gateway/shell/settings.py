@@ -115,6 +115,19 @@ class Settings(Struct, frozen=True, kw_only=True):
         SecretKey | None,
         _says("The key that settlements are signed with: 32 bytes or more, hex or base64."),
     ] = None
+    delivery_secrets_dir: Annotated[
+        Path | None,
+        _says("The folder of the keys that settlement files are sent with, one a file."),
+    ] = None
+    delivery_attempts_max: Annotated[
+        int, _says("After so many attempts a delivery waits for a person.", ge=1, le=100)
+    ] = 12
+    delivery_timeout_seconds: Annotated[
+        int, _says("How long one delivery may take.", ge=1, le=540)
+    ] = 60
+    delivery_to_loopback: Annotated[
+        bool, _says("Let webhooks lie on this machine, without TLS: for trying out.")
+    ] = False
     metrics_public: Annotated[
         bool, _says("Show /metrics to everyone who reaches the port, without a token.")
     ] = False

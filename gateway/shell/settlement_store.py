@@ -24,6 +24,7 @@ from gateway.core.payment_order import Debtor
 from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
 from gateway.shell.archive_files import ENTRIES, paths_of, read_settled_entries
+from gateway.shell.delivery_store import enqueue
 from gateway.shell.store import Connection, load_archived_days, reading
 
 
@@ -327,6 +328,7 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
         )
         if kept != digest:
             raise SettlementDiffers(f"settlement {day}: kept {kept}, added up now {digest}")
+        await enqueue(connection, settlement, digest, settlement.period.closed_at)
 
 
 class PayoutHold(Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,301 @@
+"""Settlement files brought to operators: a real SFTP server, a real webhook, real failures."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+from aiohttp import web
+from msgspec import structs
+
+from gateway.delivery_path import run_deliveries
+from gateway.shell import delivery_store
+from gateway.verify_commands import verify
+
+SECRET = b"webhook secret"
+
+
+class Server:
+    """An operator's SFTP server, on a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.root.mkdir()
+        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.client_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.port = 0
+        self.bytes_until_cut: int | None = None
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+
+    async def start(self) -> None:
+        server = self
+
+        class Files(asyncssh.SFTPServer):
+            def __init__(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+                super().__init__(channel, chroot=str(server.root).encode())
+
+            async def write(self, file: object, offset: int, data: bytes) -> int:
+                if server.bytes_until_cut is not None:
+                    server.bytes_until_cut -= len(data)
+                    if server.bytes_until_cut < 0:
+                        server.bytes_until_cut = None
+                        self.channel.get_connection().abort()
+                        raise asyncssh.SFTPConnectionLost("cut")
+                return await asyncio.to_thread(super().write, file, offset, data)
+
+        known = asyncssh.import_authorized_keys(self.client_key.export_public_key().decode())
+        self._acceptor = await asyncssh.listen(
+            "127.0.0.1",
+            self.port,
+            server_host_keys=[self.host_key],
+            authorized_client_keys=known,
+            sftp_factory=Files,
+        )
+        self.port = self._acceptor.get_port()
+
+    async def stop(self) -> None:
+        if self._acceptor:
+            self._acceptor.close()
+            await self._acceptor.wait_closed()
+            self._acceptor = None
+
+    def channel(self, **changes: Any) -> dict[str, Any]:
+        host_key = self.host_key.export_public_key().decode().strip()
+        told = {"kind": "sftp", "host": "127.0.0.1", "port": self.port, "user": "metro",
+                "host_key": host_key, "secret": "metro_key"}  # fmt: skip
+        return {**told, **changes}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    found = Server(tmp_path / "operator")
+    await found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+async def settled(open_door, tmp_path: Path, server: Server) -> AsyncIterator[Any]:
+    """A gateway with one settled day, of which nobody has been sent anything."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "metro_key").write_bytes(server.client_key.export_private_key())
+    (secrets / "hook").write_bytes(SECRET)
+    async with open_door(
+        data_dir=tmp_path, delivery_secrets_dir=secrets, delivery_to_loopback=True,
+        delivery_timeout_seconds=10, delivery_attempts_max=3,
+    ) as door:  # fmt: skip
+        at = datetime.now(UTC) - timedelta(days=1)
+        await door.open_wallet(fen=10_000)
+        for number in range(40):
+            tap = door.tap(
+                tapped_at=(at + timedelta(seconds=number)).isoformat(),
+                offline=True,
+                full_fare=200,
+            )
+            assert (await door.post_taps(tap)).status == 200
+        tap = door.metro_tap("exit", tapped_at=at.isoformat(), offline=True, full_fare=300)
+        assert (await door.post_taps(tap)).status == 200
+        door.day = str(door.api.book.service_day_of(at))
+        said = await door.ask("POST", "/v1/settlements", {"service_day": door.day})
+        assert said.status == 200, said.body
+        yield door
+
+
+async def set_channel(door, operator_id: str, channel: dict[str, Any]) -> None:
+    said = await door.ask("PUT", f"/v1/operators/{operator_id}/delivery", channel)
+    assert said.status == 200, said.body
+
+
+async def run(door) -> tuple[int, int, int]:
+    found = await run_deliveries(door.api.pool, door.api.settings)
+    return found.sent_count, found.failed_count, found.acknowledged_count
+
+
+async def due_now(door) -> None:
+    await door.api.pool.execute("UPDATE delivery_job SET due_at = now() WHERE NOT is_dead")
+
+
+async def statuses(door, operator_id: str) -> list[str]:
+    listed = (await door.ask("GET", "/v1/deliveries")).message
+    (own,) = [one for one in listed if one["operator_id"] == operator_id]
+    return [event["status"] for event in own["events"]]
+
+
+def arrived(server: Server) -> list[str]:
+    return sorted(str(path.relative_to(server.root)) for path in server.root.rglob("*.*"))
+
+
+async def test_files_arrive_whole_and_can_be_verified(settled, server: Server, tmp_path: Path):
+    await set_channel(settled, "buses", server.channel())
+    assert await run(settled) == (1, 0, 0)
+    name = f"0001_{settled.day}_buses"
+    assert arrived(server) == [
+        f"{name}/manifest.json", f"{name}/manifest.sig", f"{name}/operator_buses.csv"
+    ]  # fmt: skip
+    keys = settled.api.settings.settlement_dir / "keys.json"
+    assert verify(server.root / name, key=str(keys)) == 0
+    assert await statuses(settled, "buses") == ["pending", "sent"]
+    assert await statuses(settled, "metro") == ["pending"]
+    assert await run(settled) == (0, 0, 0)
+
+
+async def test_a_server_that_is_down_is_tried_again(settled, server: Server):
+    await set_channel(settled, "buses", server.channel())
+    await server.stop()
+    assert await run(settled) == (0, 1, 0)
+    assert await run(settled) == (0, 0, 0), "not before it is due"
+    await server.start()
+    await due_now(settled)
+    assert await run(settled) == (1, 0, 0)
+    assert await statuses(settled, "buses") == ["pending", "failed", "sent"]
+
+
+async def test_a_connection_cut_in_the_middle_leaves_no_half_file(settled, server: Server):
+    await set_channel(settled, "buses", server.channel())
+    server.bytes_until_cut = 100
+    assert await run(settled) == (0, 1, 0)
+    assert all(name.endswith(".part") for name in arrived(server))
+    await due_now(settled)
+    assert await run(settled) == (1, 0, 0)
+    assert not any(name.endswith(".part") for name in arrived(server))
+    assert len(arrived(server)) == 3
+
+
+async def test_what_is_there_already_counts_as_sent_and_is_never_overwritten(
+    settled, server: Server
+):
+    await set_channel(settled, "buses", server.channel())
+    assert await run(settled) == (1, 0, 0)
+    before = {path: path.stat().st_mtime_ns for path in server.root.rglob("*.*")}
+    pool = settled.api.pool
+    delivery_id = await pool.fetchval("SELECT delivery_id FROM delivery WHERE operator_id='buses'")
+    # A worker that died after the last file, before it could say so.
+    await pool.execute("INSERT INTO delivery_job VALUES ($1, now())", delivery_id)
+    assert await run(settled) == (1, 0, 0)
+    assert {path: path.stat().st_mtime_ns for path in server.root.rglob("*.*")} == before
+    (lines,) = server.root.rglob("operator_buses.csv")
+    lines.write_bytes(b"something else")
+    await pool.execute("INSERT INTO delivery_job VALUES ($1, now())", delivery_id)
+    assert await run(settled) == (0, 1, 0)
+    assert lines.read_bytes() == b"something else"
+
+
+async def test_a_server_with_another_key_is_sent_nothing(settled, server: Server):
+    stranger = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    await set_channel(settled, "buses", server.channel(host_key=stranger))
+    assert await run(settled) == (0, 1, 0)
+    assert arrived(server) == []
+
+
+async def test_two_workers_send_each_file_once(settled, server: Server):
+    await set_channel(settled, "buses", server.channel())
+    await set_channel(settled, "metro", server.channel(folder="metro"))
+    runs = await asyncio.gather(*(run(settled) for _ in range(3)))
+    assert sum(sent for sent, _, _ in runs) == 2
+    assert await statuses(settled, "buses") == ["pending", "sent"]
+    assert await statuses(settled, "metro") == ["pending", "sent"]
+
+
+async def test_an_operator_acknowledges_by_a_file_or_at_the_desk(settled, server: Server):
+    await set_channel(settled, "buses", server.channel())
+    await run(settled)
+    (server.root / "ack").mkdir()
+    (server.root / "ack" / f"0001_{settled.day}_buses.ack").write_text("")
+    assert await run(settled) == (0, 0, 1)
+    assert await statuses(settled, "buses") == ["pending", "sent", "acknowledged"]
+    listed = (await settled.ask("GET", f"/v1/settlements/{settled.day}/deliveries")).message
+    metro = next(one for one in listed if one["operator_id"] == "metro")
+    path = f"/v1/deliveries/{metro['delivery_id']}/acknowledgements"
+    (await settled.ask("POST", path, {})).check_problem(409, "not_sent")
+    await set_channel(settled, "metro", server.channel(folder="metro"))
+    await run(settled)
+    for _ in range(2):
+        assert (await settled.ask("POST", path, {"detail": "by hand"})).status == 200
+    assert await statuses(settled, "metro") == ["pending", "sent", "acknowledged"]
+
+
+class Hook:
+    """An operator's webhook, which answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.calls: list[tuple[dict[str, str], bytes]] = []
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.calls.append((dict(request.headers), await request.read()))
+        status = self.answers.pop(0) if self.answers else 200
+        return web.json_response({"acknowledged": status == 200}, status=status)
+
+
+@pytest.fixture
+async def hook() -> AsyncIterator[tuple[Hook, str]]:
+    found = Hook()
+    app = web.Application()
+    app.router.add_post("/hook", found.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield found, f"http://127.0.0.1:{port}/hook"
+    await runner.cleanup()
+
+
+async def test_a_webhook_is_signed_and_its_answer_acknowledges(settled, hook):
+    found, url = hook
+    await set_channel(settled, "buses", {"kind": "webhook", "url": url, "secret": "hook"})
+    assert await run(settled) == (1, 0, 0)
+    ((headers, body),) = found.calls
+    signed = ".".join([headers["webhook-id"], headers["webhook-timestamp"], body.decode()])
+    expected = base64.b64encode(hmac.digest(SECRET, signed.encode(), "sha256")).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    told = json.loads(body)
+    for file in told["files"]:
+        said = await settled.ask("GET", told["path"] + file["name"])
+        assert len(said.body) == file["size_bytes"]
+    assert await statuses(settled, "buses") == ["pending", "sent", "acknowledged"]
+
+
+async def test_a_webhook_that_fails_too_often_waits_for_a_person(settled, hook):
+    found, url = hook
+    found.answers = [500, 503, 302]
+    await set_channel(settled, "buses", {"kind": "webhook", "url": url, "secret": "hook"})
+    for _ in range(3):
+        assert await run(settled) == (0, 1, 0)
+        await due_now(settled)
+    assert await run(settled) == (0, 0, 0), "given up"
+    _, dead = await delivery_store.queue_age_seconds(settled.api.pool, datetime.now(UTC))
+    assert dead == 1
+    listed = (await settled.ask("GET", "/v1/deliveries")).message
+    dead_one = next(one for one in listed if one.get("is_dead"))
+    path = f"/v1/deliveries/{dead_one['delivery_id']}/retries"
+    assert (await settled.ask("POST", path)).status == 200
+    assert await run(settled) == (1, 0, 0)
+    assert len({headers["webhook-id"] for headers, _ in found.calls}) == 1
+    (await settled.ask("POST", path)).check_problem(409, "already_sent")
+
+
+@pytest.mark.parametrize("url", ["http://example.com/", "https://127.0.0.1/", "https://10.0.0.1/"])
+async def test_a_webhook_never_leads_into_a_network_of_ours(settled, url: str):
+    await set_channel(settled, "buses", {"kind": "webhook", "url": url, "secret": "hook"})
+    settings = structs.replace(settled.api.settings, delivery_to_loopback=False)
+    found = await run_deliveries(settled.api.pool, settings)
+    assert (found.sent_count, found.failed_count) == (0, 1)
+
+
+async def test_closing_again_makes_no_second_delivery(settled, server: Server):
+    await set_channel(settled, "buses", server.channel())
+    await run(settled)
+    said = await settled.ask("POST", "/v1/settlements", {"service_day": settled.day})
+    assert said.status == 200
+    assert await run(settled) == (0, 0, 0)
+    assert await settled.api.pool.fetchval("SELECT count(*) FROM delivery") == 2
