@@ -35,6 +35,7 @@ from gateway.api import VERSION
 from gateway.archive_path import ArchiveRefused, run_archive
 from gateway.audit_path import run_audit
 from gateway.core.registry import Role
+from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
 from gateway.envelope_commands import envelopes_app
 from gateway.fare_speed import measure_speed
@@ -85,6 +86,8 @@ def _read_tap_log(first_day: date | None, last_day: date | None) -> Iterator[Rid
 
 rules = app.command(rules_app(_read_tap_log))
 app.command(envelopes_app)
+app.command(corrections_app)
+app.command(disruptions_app)
 app.command(verify)
 
 

@@ -37,7 +37,10 @@ _QUERIES = {
         GROUP BY wallet_id, wallet_version, service_day HAVING sum(amount_fen) <> 0""",
     "entry_without_tap": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry WHERE tap_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",
+        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)
+        AND NOT EXISTS (
+            SELECT FROM correction WHERE correction.correction_id = journal_entry.tap_id
+        )""",
     "entry_without_wallet": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry
         WHERE NOT EXISTS (SELECT FROM wallet WHERE wallet.wallet_id = journal_entry.wallet_id)""",
@@ -47,6 +50,16 @@ _QUERIES = {
     "tap_without_sequence": """
         SELECT tap_id::text FROM tap LEFT JOIN gate_sequence USING (tap_id, service_day)
         WHERE outcome <> 'sequence_reused' AND gate_sequence.tap_id IS NULL""",
+    "correction_without_checker": """
+        SELECT correction_id::text FROM correction
+        JOIN correction_decision USING (correction_id)
+        WHERE checker = maker""",
+    "correction_without_decision": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        WHERE kind IN ('refund', 'goodwill') AND NOT EXISTS (
+            SELECT FROM correction_decision AS decided
+            WHERE decided.correction_id = entry.cause_id AND state = 'booked'
+        )""",
     "entry_in_no_period": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry CROSS JOIN settlement_clock
         WHERE operator_id IS NOT NULL AND settlement_day <= closed_through AND 1 <> (

@@ -151,6 +151,7 @@ async def _observe_forever(door: Door, pool: asyncpg.Pool, batcher: Batcher) -> 
 
 def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook) -> Batcher:
     limits = Limits(
+        debt_block_fen=settings.debt_block_fen,
         tap_ahead_max=timedelta(seconds=settings.tap_ahead_seconds_max),
         tap_age_max=timedelta(days=days) if (days := settings.tap_age_days_max) else None,
         classes=WalletClasses.of(book.wallet_classes),

@@ -24,6 +24,7 @@ from gateway.core.rides import sweep
 from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
 from gateway.core.settlement_files import settlement_files
 from gateway.core.signed_books import operator_files
+from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import (
@@ -69,6 +70,7 @@ async def run_settlement_close(
         raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
     _check_parties(book, await list_operator_ids(pool))
     await sweep_late_legs(pool, now, book)
+    await run_disruptions(pool, book, now)
     async with close_work(pool) as work:
         await _close_clock(work, service_day, now, book, debtor)
     files: dict[str, bytes] = {}

@@ -11,7 +11,9 @@ import msgspec
 
 from fare_rules import TariffBook
 from gateway.api.city import CityRequests, IssuedKeys
+from gateway.api.corrections import CorrectionRequests, Corrections, CorrectionView
 from gateway.api.deliveries import DeliveryRequests, Receipt
+from gateway.api.disruptions import DisruptionRequests, Disruptions
 from gateway.api.envelopes import (
     DrawList,
     DrawWish,
@@ -34,7 +36,9 @@ from gateway.api.wallets import (
     TopUpReceipt,
     WalletRequests,
 )
+from gateway.core.corrections import CorrectionWish
 from gateway.core.delivery import Channel, Delivery
+from gateway.core.disruptions import DisruptionWish
 from gateway.core.envelopes import Draw, EnvelopeCampaign
 from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
@@ -47,6 +51,8 @@ from gateway.fares_path import Explanation, Quotation, QuoteWish
 from gateway.purse_path import Returned
 from gateway.registry_path import City, KeyWish
 from gateway.shell.batcher import Batcher
+from gateway.shell.correction_store import Correction
+from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import Head, PayoutHold
@@ -84,12 +90,17 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
     deliveries = DeliveryRequests(given)
     grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
+    corrections = CorrectionRequests(given)
+    correction = "/v1/corrections/{correction_id}"
+    disruptions = DisruptionRequests(given)
     envelope_campaign = "/v1/envelope-campaigns/{campaign_id}"
     streams = StreamRequests(given, taps)
     admin = frozenset({Role.ADMIN})
     gates = admin | {Role.GATE_OPERATOR}
     money = admin | {Role.FINANCE}
     money_readers = money | {Role.AUDITOR}
+    makers = admin | {Role.DESK}
+    checkers = admin | {Role.CHECKER}
     everyone = frozenset(Role)
     wallet = "/v1/wallets/{wallet_id}"
     media = wallet + "/media/{media_token}"
@@ -187,6 +198,24 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
         route("GET", envelope_campaign + "/list", envelopes.get_list,
               "Show the tickets and the winners, for anyone to draw again.", {200: DrawList},
               everyone),
+        route("POST", "/v1/corrections", corrections.propose_correction,
+              "Put a ride or money right; much of it waits for a second person.",
+              {200: Correction}, makers, body=CorrectionWish),
+        route("GET", "/v1/corrections", corrections.list_corrections, "List the corrections.",
+              {200: Corrections}, makers | checkers | money_readers, query=("after",)),
+        route("GET", correction, corrections.get_correction, "Show a correction and its entries.",
+              {200: CorrectionView}, makers | checkers | money_readers),
+        route("POST", correction + "/approve", corrections.approve_correction,
+              "Agree to another person's correction.", {200: Correction}, checkers),
+        route("POST", correction + "/reject", corrections.reject_correction, "Reject a correction.",
+              {200: Correction}, checkers),
+        route("POST", "/v1/disruptions", disruptions.declare_disruption,
+              "Declare hours at stops in which rides with one end are put right.",
+              {200: Declared}, makers, body=DisruptionWish),
+        route("GET", "/v1/disruptions", disruptions.list_disruptions, "List the disruptions.",
+              {200: Disruptions}, makers | checkers | money_readers),
+        route("POST", "/v1/disruptions/{disruption_id}/approve", disruptions.approve_disruption,
+              "Agree to a disruption that another person declared.", {200: Declared}, checkers),
         route("POST", wallet + "/block", wallets.block_wallet, "Block a wallet.",
               {200: WalletView}, money),
         route("POST", wallet + "/unblock", wallets.unblock_wallet, "Unblock a wallet.",

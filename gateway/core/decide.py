@@ -39,6 +39,8 @@ class Limits(Struct, frozen=True):
     # None: as many days as the tariff says that a late tap re-prices.
     tap_age_max: timedelta | None = None
     classes: WalletClasses = NO_CLASSES
+    # Who owes so much does not begin a ride; 0 where nothing but the purse decides.
+    debt_block_fen: int = 0
 
 
 class KeptTap(Struct, frozen=True):
@@ -171,7 +173,14 @@ class _Batch:
             self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
             result = refusal(tap, TapOutcome.NO_FARE)
             return KeptTap(tap, result, received_at, day)
-        outcome = verdict(tap, topped_up, ride, self.book, self.limits.classes)
+        outcome = verdict(
+            tap,
+            topped_up,
+            ride,
+            self.book,
+            self.limits.classes,
+            debt_block_fen=self.limits.debt_block_fen,
+        )
         if outcome.is_let_through:
             self.entries.extend(paid_in)
             self._take(wallet, ride, facts)

@@ -50,11 +50,15 @@ def take_ride(
     Shape:  None when days of the wallet are needed that were not loaded.
     """
     until = wallet.swept_until
-    moved = take_one(wallet.day, wallet.riders, wallet.opening, tap, day, book, swept_until=until)
+    moved = None
+    if wallet.amended_until is None or tap.tapped_at > wallet.amended_until:
+        moved = take_one(
+            wallet.day, wallet.riders, wallet.opening, tap, day, book, swept_until=until
+        )
     if moved is None:
         if days is None or day < days.since:
             return None
-        moved = refold(days.days, tap, day, book, swept_until=until)
+        moved = refold(days.days, tap, day, book, swept_until=until, amendments=days.amendments)
     charged, entries, paid = post(
         wallet,
         changes(moved.before, moved.after),

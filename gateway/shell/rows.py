@@ -71,10 +71,12 @@ def wallet_from_row(row: Record | tuple[Any, ...]) -> Wallet:
     (
         wallet_id, issuer_id, status, balance_fen, owed_fen, floor_fen, version, open_until, state
     ) = row  # fmt: skip
-    day, riders, opening, swept_until, purses, terms, spent = state_from(state, open_until)
+    day, riders, opening, swept_until, purses, terms, spent, amended_until = state_from(
+        state, open_until
+    )
     return Wallet(
         wallet_id, issuer_id, _STATUSES[status], balance_fen, owed_fen, floor_fen, version,
-        day, riders, opening, swept_until, open_until, purses, terms, spent,
+        day, riders, opening, swept_until, open_until, purses, terms, spent, amended_until,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from gateway.core.registry import Registry
 from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallets import Wallet
 from gateway.shell import rows, telemetry
+from gateway.shell.amendment_rows import load_amendments
 from gateway.shell.store import (
     LOCK_WALLETS,
     READ_WALLETS,
@@ -108,7 +109,7 @@ class TapWork:
     async def load_days(self, snapshot: Snapshot, lacks: dict[UUID, date]) -> Snapshot:
         """Load the days of some wallets, too, each from the one given on."""
         wallets = [snapshot.wallets[wallet_id] for wallet_id in lacks]
-        found = await _read_days(self._connection, wallets, list(lacks.values()))
+        found = await read_days(self._connection, wallets, list(lacks.values()))
         return structs.replace(snapshot, days=snapshot.days | found)
 
     async def save_plan(self, plan: Plan, snapshot: Snapshot) -> None:
@@ -123,12 +124,22 @@ class TapWork:
             await append(self._connection, "gate_sequence", *rows.sequence_rows(kept))
             await append(self._connection, "tap", *rows.kept_rows(kept))
         if plan.openings:
-            await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(plan.openings))
+            await save_openings(self._connection, plan.openings)
         await save_wallets_and_entries(
             self._connection, plan.wallets, plan.entries, snapshot.received_at, snapshot.wallets
         )
-        if reopened := _reopened(plan.wallets, snapshot.wallets):
-            await self._connection.execute(_REOPEN_GRANTS, reopened)
+        await reopen_grants(self._connection, plan.wallets, snapshot.wallets)
+
+
+async def save_openings(connection: Connection, openings: dict[tuple[UUID, date], Opening]) -> None:
+    await connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(openings))
+
+
+async def reopen_grants(
+    connection: Connection, wallets: Sequence[Wallet], loaded: Mapping[UUID, Wallet]
+) -> None:
+    if reopened := _reopened(wallets, loaded):
+        await connection.execute(_REOPEN_GRANTS, reopened)
 
 
 def _reopened(wallets: Sequence[Wallet], loaded: Mapping[UUID, Wallet]) -> list[UUID]:
@@ -151,7 +162,7 @@ async def tap_work(connection: asyncpg.Connection) -> AsyncIterator[TapWork]:
     telemetry.COMMIT_SECONDS.observe(time.perf_counter() - saved_at)
 
 
-async def _read_days(
+async def read_days(
     connection: Connection | asyncpg.Pool, wallets: Sequence[Wallet], since: Sequence[date]
 ) -> dict[UUID, LoadedDays]:
     """Days of wallets up to their newest, from the last one with taps up to the first asked.
@@ -181,6 +192,7 @@ async def _read_days(
     for wallet_id, day in bases.items():
         taps[wallet_id][day] = []
     paid = await _read_paid(connection, ids, since)
+    amendments = await load_amendments(connection, ids)
     return {
         wallet_id: LoadedDays(
             first,
@@ -189,6 +201,7 @@ async def _read_days(
                 for day, found in sorted(taps.get(wallet_id, {}).items())
             ),
             paid.get(wallet_id, {}),
+            tuple(one for _, one in amendments.get(wallet_id, ())),
         )
         for wallet_id, first in asked.items()
     }
@@ -213,7 +226,7 @@ async def _read_paid(
     return paid
 
 
-async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
+async def load_kept(pool: Connection | asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
     row = await pool.fetchrow(_READ_TAP, tap_id)
     return rows.kept_from_row(row) if row else None
 
@@ -243,7 +256,7 @@ async def list_taps_for_a_person(
 
 async def load_wallet_days(pool: asyncpg.Pool, wallet: Wallet, day: date) -> LoadedDays:
     """The days of a wallet that a tap of a day concerns."""
-    return (await _read_days(pool, [wallet], [day]))[wallet.wallet_id]
+    return (await read_days(pool, [wallet], [day]))[wallet.wallet_id]
 
 
 async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyncpg.Record]:
@@ -266,12 +279,14 @@ async def load_books(connection: Connection, after: UUID | None, limit: int) -> 
     grants: dict[UUID, dict[UUID, KnownGrant]] = {}
     for row in await connection.fetch(_READ_GRANTS_OF_WALLETS, ids):
         grants.setdefault(row["wallet_id"], {})[row["grant_id"]] = KnownGrant(**row)
+    amendments = await load_amendments(connection, ids)
     return [
         WalletBooks(
             w,
             tuple(taps.get(w.wallet_id, ())),
             tuple(entries.get(w.wallet_id, ())),
             grants.get(w.wallet_id, {}),
+            tuple(amendments.get(w.wallet_id, ())),
         )
         for w in wallets
     ]

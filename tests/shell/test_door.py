@@ -14,6 +14,7 @@ from gateway.core.registry import Role
 MONEY = {"admin", "finance"}
 READ_MONEY = MONEY | {"auditor"}
 GATES = {"admin", "gate_operator"}
+MAKERS, CHECKERS = {"admin", "desk"}, {"admin", "checker"}
 EVERYONE = {role.value for role in Role}
 
 # Who may ask what. What is missing here fails the test, so a new route has to be thought about.
@@ -40,6 +41,14 @@ WHO_MAY = {
     "POST /v1/wallets/{wallet_id}/block": MONEY,
     "POST /v1/wallets/{wallet_id}/unblock": MONEY,
     "POST /v1/wallets/{wallet_id}/close": MONEY,
+    "POST /v1/corrections": MAKERS,
+    "GET /v1/corrections": MAKERS | CHECKERS | READ_MONEY,
+    "GET /v1/corrections/{correction_id}": MAKERS | CHECKERS | READ_MONEY,
+    "POST /v1/corrections/{correction_id}/approve": CHECKERS,
+    "POST /v1/corrections/{correction_id}/reject": CHECKERS,
+    "POST /v1/disruptions": MAKERS,
+    "GET /v1/disruptions": MAKERS | CHECKERS | READ_MONEY,
+    "POST /v1/disruptions/{disruption_id}/approve": CHECKERS,
     "POST /v1/settlements": MONEY,
     "GET /v1/settlements": READ_MONEY,
     "GET /v1/settlements/{service_day}/files/{name}": READ_MONEY,
@@ -56,7 +65,8 @@ def asked(route: str) -> tuple[str, str]:
     """A request to a route that finds nothing and, if it is let in, does nothing."""
     method, path = route.split(" ")
     values = {"service_day": "2020-01-01", "media_token": "m", "key_id": "k", "name": "n"}
-    ids = {"tap_id": str(uuid4()), "wallet_id": str(uuid4())}
+    named = ("tap_id", "wallet_id", "correction_id", "disruption_id")
+    ids = {name: str(uuid4()) for name in named}
     return method, path.format(**values, **ids)
 
 
