@@ -34,6 +34,7 @@ from gateway import example_city
 from gateway.api import VERSION
 from gateway.archive_path import ArchiveRefused, run_archive
 from gateway.audit_path import run_audit
+from gateway.bank_commands import import_files, reconcile
 from gateway.core.registry import Role
 from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
@@ -89,6 +90,7 @@ app.command(envelopes_app)
 app.command(corrections_app)
 app.command(disruptions_app)
 app.command(verify)
+bank = app.command(App(name="bank", help="What the bank says."))
 
 
 @rules.command
@@ -179,6 +181,22 @@ def deliver_files(*, watch: bool = False) -> int:
     """Send every settlement file that is due; exit 1 when some failed. --watch: stay and go on."""
     with _database() as (settings, dsn):
         return _run(deliver(settings, dsn, watches=watch))
+
+
+@bank.command(name="import")
+def bank_import(*paths: Path) -> int:
+    """Take in what the bank says: pain.002, camt.053, camt.054. Twice changes nothing."""
+    with _database() as (settings, dsn):
+        return _run(import_files(settings, dsn, paths))
+
+
+@app.command(name="reconcile")
+def reconcile_day(
+    day: date | None = None, *, csv: Path | None = None, html: Path | None = None
+) -> int:
+    """Hold taps, ledger and bank against each other; exit 1 while something is not explained."""
+    with _database() as (settings, dsn):
+        return _run(reconcile(settings, dsn, day, csv, html))
 
 
 @app.command

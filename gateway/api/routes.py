@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from fare_rules import TariffBook
+from gateway.api.bank import BankRequests
 from gateway.api.city import CityRequests, IssuedKeys
 from gateway.api.corrections import CorrectionRequests, Corrections, CorrectionView
 from gateway.api.deliveries import DeliveryRequests, Receipt
@@ -49,7 +50,9 @@ from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, To
 from gateway.envelope_path import EnvelopeReport
 from gateway.fares_path import Explanation, Quotation, QuoteWish
 from gateway.purse_path import Returned
+from gateway.reconcile_path import Reconciliation
 from gateway.registry_path import City, KeyWish
+from gateway.shell.bank_store import Imported
 from gateway.shell.batcher import Batcher
 from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
@@ -88,7 +91,7 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
-    deliveries = DeliveryRequests(given)
+    deliveries, bank = DeliveryRequests(given), BankRequests(given)
     grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
     corrections = CorrectionRequests(given)
     correction = "/v1/corrections/{correction_id}"
@@ -239,6 +242,11 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               "Try a delivery again at once, also one that was given up.", {200: Done}, money),
         route("POST", "/v1/deliveries/{delivery_id}/acknowledgements", deliveries.acknowledge,
               "Say that files were received.", {200: Done}, money | gates, body=Receipt),
+        route("POST", "/v1/bank-files", bank.import_file,
+              "Take in a pain.002, camt.053 or camt.054.", {200: Imported}, money),
+        route("GET", "/v1/reconciliations/{service_day}", bank.reconcile,
+              "Hold taps, ledger and bank of a settlement against each other.",
+              {200: Reconciliation}, money_readers),
         route("POST", "/v1/payout-holds", settlements.hold_payout,
               "Keep an operator's payout back.", {200: PayoutHold}, money, body=HoldWish),
         route("POST", "/v1/payout-holds/{hold_id}/release", settlements.release_payout,

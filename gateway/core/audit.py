@@ -125,13 +125,7 @@ def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
                 known.rider_fen - entry.rider_fen,
                 known.ride_count + entry.ride_count,
             )
-    by_day: dict[date, list[RideTap]] = {}
-    for kept in _let_through(books):
-        assert kept.service_day is not None
-        by_day.setdefault(kept.service_day, []).append(_facts(kept))
-    days = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
-    amendments = [one for _, one in books.amendments]
-    folded = fold_days(days, book, swept_until=books.wallet.swept_until, amendments=amendments)
+    folded = folded_afresh(books, book)
     due = {
         key: _Posted(charge.fare_fen, charge.rider_fen, 1) for key, charge in folded.charges.items()
     }
@@ -146,6 +140,17 @@ def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
         for tap_id, product_id in sorted(posted.keys() | due.keys(), key=str)
         if posted.get((tap_id, product_id), _NOTHING) != due.get((tap_id, product_id), _NOTHING)
     ]
+
+
+def folded_afresh(books: WalletBooks, book: TariffBook) -> FoldedDays:
+    """What all taps of a wallet come to, whatever was posted for them."""
+    by_day: dict[date, list[RideTap]] = {}
+    for kept in _let_through(books):
+        assert kept.service_day is not None
+        by_day.setdefault(kept.service_day, []).append(_facts(kept))
+    days = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
+    amendments = [one for _, one in books.amendments]
+    return fold_days(days, book, swept_until=books.wallet.swept_until, amendments=amendments)
 
 
 def _why(folded: FoldedDays, tap_id: UUID, product_id: str, book: TariffBook) -> str:

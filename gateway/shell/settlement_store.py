@@ -117,6 +117,9 @@ class CloseWork:
             msgspec.json.encode(parties, enc_hook=int),
         )
         await self._connection.execute(
+            "UPDATE payout_return SET carried_into = $1 WHERE carried_into IS NULL", service_day
+        )
+        await self._connection.execute(
             "UPDATE settlement_clock SET closed_through = $1", service_day
         )
 
@@ -260,13 +263,20 @@ def parties_of(row: SettlementRow) -> Parties:
 
 
 async def load_carried(pool: asyncpg.Pool, before: date) -> dict[str, int]:
-    """What each operator's latest batch before a day left to carry."""
+    """What each operator's latest batch before a day left to carry; and payments that came back."""
     found = await pool.fetch(
         """SELECT DISTINCT ON (operator_id) operator_id, carried_out_fen FROM settlement_batch
         WHERE settlement_day < $1 ORDER BY operator_id, settlement_day DESC""",
         before,
     )
-    return {row["operator_id"]: row["carried_out_fen"] for row in found if row["carried_out_fen"]}
+    carried = {row["operator_id"]: row["carried_out_fen"] for row in found}
+    for row in await pool.fetch(
+        """SELECT operator_id, sum(amount_fen)::bigint AS fen FROM payout_return
+        WHERE carried_into = $1 GROUP BY operator_id""",
+        before,
+    ):
+        carried[row["operator_id"]] = carried.get(row["operator_id"], 0) + row["fen"]
+    return {operator_id: amount_fen for operator_id, amount_fen in carried.items() if amount_fen}
 
 
 async def load_previous_hash(pool: asyncpg.Pool, before: date) -> str | None:

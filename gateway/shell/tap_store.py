@@ -266,9 +266,19 @@ async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyn
 
 async def load_books(connection: Connection, after: UUID | None, limit: int) -> list[WalletBooks]:
     """All that is kept of the next wallets, in order of their ids."""
-    wallets = [
-        rows.wallet_from_row(row) for row in await connection.fetch(_READ_WALLETS, after, limit)
-    ]
+    return await _books_of(connection, await connection.fetch(_READ_WALLETS, after, limit))
+
+
+async def load_books_of(connection: Connection, wallet_ids: Sequence[UUID]) -> list[WalletBooks]:
+    """All that is kept of some wallets."""
+    found = await connection.fetch(
+        f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id", wallet_ids
+    )
+    return await _books_of(connection, found)
+
+
+async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> list[WalletBooks]:
+    wallets = [rows.wallet_from_row(row) for row in found]
     ids = [wallet.wallet_id for wallet in wallets]
     taps: dict[UUID, list[KeptTap]] = {}
     for row in await connection.fetch(_READ_TAPS_OF_WALLETS, ids):

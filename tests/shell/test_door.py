@@ -41,6 +41,34 @@ WHO_MAY = {
     "POST /v1/wallets/{wallet_id}/block": MONEY,
     "POST /v1/wallets/{wallet_id}/unblock": MONEY,
     "POST /v1/wallets/{wallet_id}/close": MONEY,
+    "PUT /v1/wallets/{wallet_id}/class": MONEY,
+    "PUT /v1/wallets/{wallet_id}/auto-top-up": MONEY,
+    "DELETE /v1/wallets/{wallet_id}/auto-top-up": MONEY,
+    "POST /v1/wallets/{wallet_id}/verifications": MONEY,
+    "POST /v1/wallets/{wallet_id}/transfers": MONEY,
+    "POST /v1/wallets/{wallet_id}/grants": MONEY,
+    "POST /v1/grants": MONEY,
+    "GET /v1/grants/{grant_id}": READ_MONEY,
+    "POST /v1/grants/{grant_id}/return": MONEY,
+    "POST /v1/purse-rules/{rule_id}/returns": MONEY,
+    "POST /v1/envelope-campaigns": MONEY,
+    "GET /v1/envelope-campaigns/{campaign_id}": READ_MONEY,
+    "POST /v1/envelope-campaigns/{campaign_id}/registrations": MONEY,
+    "POST /v1/envelope-campaigns/{campaign_id}/draw": MONEY,
+    "POST /v1/envelope-campaigns/{campaign_id}/grants": MONEY,
+    "GET /v1/envelope-campaigns/{campaign_id}/list": EVERYONE,
+    "PUT /v1/operators/{operator_id}/delivery": {"admin"},
+    "GET /v1/deliveries": READ_MONEY | GATES,
+    "GET /v1/settlements/{service_day}/deliveries": READ_MONEY | GATES,
+    "POST /v1/deliveries/{delivery_id}/retries": MONEY,
+    "POST /v1/deliveries/{delivery_id}/acknowledgements": MONEY | GATES,
+    "POST /v1/bank-files": MONEY,
+    "GET /v1/reconciliations/{service_day}": READ_MONEY,
+    "POST /v1/payout-holds": MONEY,
+    "POST /v1/payout-holds/{hold_id}/release": MONEY,
+    "GET /v1/payout-holds": READ_MONEY,
+    "GET /v1/settlements/head": EVERYONE,
+    "GET /v1/settlements/{service_day}/operators/{operator_id}/files/{name}": READ_MONEY | GATES,
     "POST /v1/corrections": MAKERS,
     "GET /v1/corrections": MAKERS | CHECKERS | READ_MONEY,
     "GET /v1/corrections/{correction_id}": MAKERS | CHECKERS | READ_MONEY,
@@ -57,7 +85,7 @@ WHO_MAY = {
 }
 OPEN_TO_ALL = {
     "GET /livez", "GET /readyz", "GET /version", "GET /openapi.json", "GET /docs",
-    "GET /docs/{name}",
+    "GET /docs/{name}", "GET /v1/signing-keys",
 }  # fmt: skip
 
 
@@ -65,7 +93,11 @@ def asked(route: str) -> tuple[str, str]:
     """A request to a route that finds nothing and, if it is let in, does nothing."""
     method, path = route.split(" ")
     values = {"service_day": "2020-01-01", "media_token": "m", "key_id": "k", "name": "n"}
-    named = ("tap_id", "wallet_id", "correction_id", "disruption_id")
+    values |= {"rule_id": "r", "campaign_id": "c", "operator_id": "o"}
+    named = (
+        *("tap_id", "wallet_id", "correction_id", "disruption_id"),
+        *("grant_id", "delivery_id", "hold_id"),
+    )
     ids = {name: str(uuid4()) for name in named}
     return method, path.format(**values, **ids)
 
