@@ -11,6 +11,7 @@ import msgspec
 
 from fare_rules import TariffBook
 from gateway.api.bank import BankRequests
+from gateway.api.campaigns import CampaignReport, CampaignRequests
 from gateway.api.city import CityRequests, IssuedKeys
 from gateway.api.corrections import CorrectionRequests, Corrections, CorrectionView
 from gateway.api.deliveries import DeliveryRequests, Receipt
@@ -54,6 +55,7 @@ from gateway.reconcile_path import Reconciliation
 from gateway.registry_path import City, KeyWish
 from gateway.shell.bank_store import Imported
 from gateway.shell.batcher import Batcher
+from gateway.shell.campaign_store import CampaignState
 from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
@@ -91,6 +93,7 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
+    campaigns = CampaignRequests(given)
     deliveries, bank = DeliveryRequests(given), BankRequests(given)
     grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
     corrections = CorrectionRequests(given)
@@ -242,6 +245,11 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               "Try a delivery again at once, also one that was given up.", {200: Done}, money),
         route("POST", "/v1/deliveries/{delivery_id}/acknowledgements", deliveries.acknowledge,
               "Say that files were received.", {200: Done}, money | gates, body=Receipt),
+        route("GET", "/v1/campaigns", campaigns.list_campaigns,
+              "Show each campaign's budget: left, spent, reversed, invoiced.",
+              {200: list[CampaignState]}, money_readers),
+        route("GET", "/v1/campaigns/{sponsor_id}/{campaign_id}", campaigns.get_campaign,
+              "Show a campaign day by day.", {200: CampaignReport}, money_readers),
         route("POST", "/v1/bank-files", bank.import_file,
               "Take in a pain.002, camt.053 or camt.054.", {200: Imported}, money),
         route("GET", "/v1/reconciliations/{service_day}", bank.reconcile,
