@@ -65,7 +65,8 @@ _QUERIES = {
             SELECT account, sum(left_fen) AS left_fen FROM campaign_slot GROUP BY account
         ), paid AS (
             SELECT share.sponsor AS account, -sum(share.amount_fen) AS paid_fen
-            FROM journal_entry CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+            FROM journal_entry
+            CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
             WHERE sponsors IS NOT NULL GROUP BY share.sponsor
         )
         SELECT account FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
