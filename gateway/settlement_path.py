@@ -44,7 +44,7 @@ from gateway.shell.settlement_store import (
     save_settlement,
 )
 from gateway.shell.signing import Signer, sign_settlement
-from gateway.shell.store import sweep_work
+from gateway.shell.store import list_late_wallets, sweep_work
 
 _SWEEP_WALLETS_MAX = 500
 
@@ -117,10 +117,10 @@ def debtor_of(settings: Settings) -> Debtor:
 
 async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -> None:
     """Charge every leg that nobody has closed, and that nobody can close any more."""
-    more, after = True, None
-    while more:
+    late = await list_late_wallets(pool, now)
+    for start in range(0, len(late), _SWEEP_WALLETS_MAX):
         async with sweep_work(pool) as work:
-            wallets = await work.lock_wallets_with_late_legs(now, after, _SWEEP_WALLETS_MAX)
+            wallets = await work.lock_late(late[start : start + _SWEEP_WALLETS_MAX], now)
             closed_through = await work.read_clock()
             ended = [
                 sweep(
@@ -138,8 +138,6 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
                 now,
                 wallets,
             )
-        more = len(wallets) == _SWEEP_WALLETS_MAX
-        after = wallets[-1].wallet_id if wallets else None
 
 
 async def _close_clock(
