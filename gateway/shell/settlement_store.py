@@ -164,13 +164,12 @@ async def load_settlement_books(
                 for total in await connection.fetch(_READ_INSTITUTIONS, *_days_of(row))
             ),
         )
-        days = [
-            day for day in await load_archived_days(connection) if day.settled_through is not None
-        ]
+        days = await load_archived_days(connection)
         archived = [
             day
             for day in days
-            if day.service_day <= row.settlement_day
+            if day.settled_through is not None
+            and day.service_day <= row.settlement_day
             and (row.days_after is None or day.settled_through > row.days_after)
         ]
         if archived:
