@@ -204,7 +204,7 @@ def clear(
     for settled in books.lines:
         earned_fen[settled.operator_id] += settled.amount_fen
         ride_counts[settled.operator_id] += settled.ride_count
-    fee_lines = fees(earned_fen, ride_counts, terms)
+    fee_lines = fees(earned_fen, ride_counts, terms, books.institutions)
     fees_fen: Counter[str] = Counter()
     for fee in fee_lines:
         fees_fen[fee.operator_id] -= fee.amount_fen
