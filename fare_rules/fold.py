@@ -471,4 +471,5 @@ def _leg(
         missing=missing,
         issuer_id=last.issuer_id,
         coupons=last.coupons,
+        without=last.without,
     )

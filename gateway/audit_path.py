@@ -60,6 +60,17 @@ _QUERIES = {
             SELECT FROM correction_decision AS decided
             WHERE decided.correction_id = entry.cause_id AND state = 'booked'
         )""",
+    "campaign_inexact": """
+        WITH slots AS (
+            SELECT account, sum(left_fen) AS left_fen FROM campaign_slot GROUP BY account
+        ), paid AS (
+            SELECT share.sponsor AS account, -sum(share.amount_fen) AS paid_fen
+            FROM journal_entry
+            CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+            WHERE sponsors IS NOT NULL GROUP BY share.sponsor
+        )
+        SELECT account FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
+        WHERE left_fen + coalesce(paid_fen, 0) <> budget_fen""",
     "entry_in_no_period": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry CROSS JOIN settlement_clock
         WHERE operator_id IS NOT NULL AND settlement_day <= closed_through AND 1 <> (

@@ -107,6 +107,7 @@ def ride_tap(
     fare_media: str,
     issuer_id: str | None = None,
     coupons: tuple[tuple[str, datetime], ...] = (),
+    without: tuple[str, ...] = (),
 ) -> RideTap:
     """Join what the gate said and what the registry knew at that moment."""
     # With more names than these, CPython 3.11 would make a dictionary of them first.
@@ -131,6 +132,7 @@ def ride_tap(
         distance_m=tap.distance_m,
         issuer_id=issuer_id,
         coupons=coupons,
+        without=without,
     )
 
 

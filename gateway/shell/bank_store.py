@@ -15,7 +15,7 @@ from gateway.core.delivery import DeliveryStatus
 from gateway.core.payment_order import end_to_end_id
 from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference
 from gateway.shell.delivery_store import add_event
-from gateway.shell.store import Connection
+from gateway.shell.transactions import Connection
 
 
 class Imported(Struct, frozen=True):

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from fare_rules import TariffBook
 from gateway.core.amendments import Amendment
+from gateway.core.campaigns import usage_of
 from gateway.core.corrections import (
     Booking,
     CorrectionKind,
@@ -26,15 +27,10 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
 from gateway.shell.amendment_rows import decode_amendment, encode_amendment
-from gateway.shell.store import (
-    LOCK_WALLETS,
-    READ_CLOCK,
-    Connection,
-    LogDays,
-    LostRace,
-    save_wallets_and_entries,
-)
+from gateway.shell.campaign_store import spend_anywhere
+from gateway.shell.store import LOCK_WALLETS, READ_CLOCK, LogDays, save_wallets_and_entries
 from gateway.shell.tap_store import load_kept, read_days, reopen_grants, save_openings
+from gateway.shell.transactions import Connection, LostRace
 
 _decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 
@@ -157,6 +153,7 @@ class CorrectionWork:
             await save_openings(connection, openings)
         before = {wallet.wallet_id: loaded}
         await save_wallets_and_entries(connection, [wallet], booking.entries, now, before)
+        await spend_anywhere(connection, usage_of(booking.entries))
         await reopen_grants(connection, [wallet], before)
 
     async def save_decision(

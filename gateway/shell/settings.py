@@ -128,6 +128,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     delivery_to_loopback: Annotated[
         bool, _says("Let webhooks lie on this machine, without TLS: for trying out.")
     ] = False
+    history_days: Annotated[
+        int, _says("Journeys older than this are told to nobody at the desk.", ge=1, le=4000)
+    ] = 56
     metrics_public: Annotated[
         bool, _says("Show /metrics to everyone who reaches the port, without a token.")
     ] = False

@@ -25,7 +25,8 @@ from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
 from gateway.shell.archive_files import ENTRIES, ArchivedDay, paths_of, read_settled_entries
 from gateway.shell.delivery_store import enqueue
-from gateway.shell.store import Connection, load_archived_days, reading
+from gateway.shell.store import load_archived_days, reading
+from gateway.shell.transactions import Connection
 
 
 class SettlementRow(Struct, frozen=True):

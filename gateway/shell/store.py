@@ -15,6 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
+from fare_rules import TariffBook
+from gateway.core.campaigns import usage_of
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot
@@ -22,8 +24,8 @@ from gateway.core.wallet_wishes import Wish
 from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchivedDay
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from gateway.shell.campaign_store import claim, spend_anywhere
+from gateway.shell.transactions import Connection, LostRace
 
 # Lost connections, a server that starts, stops or is full: trying again is safe and may help.
 OUTAGES = (
@@ -53,10 +55,6 @@ _LANE_SESSION = _SESSION | {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
-
-
-class LostRace(Exception):
-    """Another process saved something of ours first. Load again and decide again."""
 
 
 RACES = (LostRace, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -179,8 +177,9 @@ class WalletWork:
             else {},
         )
 
-    async def save_plan(self, plan: WalletPlan, snapshot: WalletSnapshot) -> None:
+    async def save_plan(self, plan: WalletPlan, snapshot: WalletSnapshot, book: TariffBook) -> None:
         now = snapshot.now
+        await self._claim(plan, snapshot, book)
         opened = plan.opened
         if opened:
             saved = await self._connection.fetch(
@@ -225,6 +224,21 @@ class WalletWork:
                 [str(wallet.status) for wallet in plan.changed],
             )
 
+    async def _claim(self, plan: WalletPlan, snapshot: WalletSnapshot, book: TariffBook) -> None:
+        """Count the coupons that are activated, where their campaigns count claims."""
+        paying = (book.tariff_at(snapshot.now) or book.tariffs[-1]).campaign_of
+        claims = [
+            (promotion_id, paying[promotion_id], media.media_token, activated_at)
+            for media in plan.media
+            for promotion_id, activated_at in media.coupons
+            if promotion_id in paying
+            and (known := snapshot.media.get(media.media_token)) is not None
+            and (promotion_id, activated_at) not in known.coupons
+        ]
+        if claims:
+            wallet_ids = {media.media_token: media.wallet_id for media in plan.media}
+            await claim(self._connection, book, claims, wallet_ids, snapshot.now)
+
     async def _insert(self, statement: str, columns: Sequence[Sequence[Any]], what: str) -> None:
         saved = await self._connection.fetch(statement, *columns)
         if len(saved) != len(columns[0]):
@@ -261,6 +275,7 @@ class SweepWork:
     ) -> None:
         known = {wallet.wallet_id: wallet for wallet in loaded}
         await save_wallets_and_entries(self._connection, wallets, entries, now, known)
+        await spend_anywhere(self._connection, usage_of(entries))
 
 
 @asynccontextmanager

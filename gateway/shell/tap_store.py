@@ -23,6 +23,7 @@ from msgspec import structs
 
 from fare_rules import RideTap
 from gateway.core.audit import WalletBooks
+from gateway.core.campaigns import Left, Usage
 from gateway.core.days import LoadedDays, Opening, WalletDay
 from gateway.core.decide import KeptTap, Plan, Snapshot
 from gateway.core.ledger import JournalEntry
@@ -33,14 +34,15 @@ from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallets import Wallet
 from gateway.shell import rows, telemetry
 from gateway.shell.amendment_rows import load_amendments
+from gateway.shell.campaign_store import draw, spend
 from gateway.shell.store import (
     LOCK_WALLETS,
     READ_WALLETS,
-    Connection,
     append,
     load_grants,
     save_wallets_and_entries,
 )
+from gateway.shell.transactions import Connection
 
 
 class TapWork:
@@ -57,6 +59,7 @@ class TapWork:
         days: Sequence[date],
         *,
         is_locking: bool,
+        left: dict[str, Left] | None = None,
     ) -> Snapshot:
         """Load what deciding these taps needs.
 
@@ -84,6 +87,7 @@ class TapWork:
             media=media,
             wallets=wallets,
             closed_through=found[0]["closed_through"],
+            left=left or {},
         )
 
     async def _load_seen(
@@ -108,11 +112,22 @@ class TapWork:
 
     async def load_days(self, snapshot: Snapshot, lacks: dict[UUID, date]) -> Snapshot:
         """Load the days of some wallets, too, each from the one given on."""
+        if not lacks:
+            return snapshot
         wallets = [snapshot.wallets[wallet_id] for wallet_id in lacks]
         found = await read_days(self._connection, wallets, list(lacks.values()))
         return structs.replace(snapshot, days=snapshot.days | found)
 
-    async def save_plan(self, plan: Plan, snapshot: Snapshot) -> None:
+    async def draw_budgets(
+        self, snapshot: Snapshot, short: Mapping[str, Usage], slot: int
+    ) -> Snapshot:
+        """Draw what campaigns' budgets still have for the lane."""
+        if not short:
+            return snapshot
+        drawn = await draw(self._connection, short, slot)
+        return structs.replace(snapshot, left=snapshot.left | drawn)
+
+    async def save_plan(self, plan: Plan, snapshot: Snapshot, *, slot: int) -> None:
         """Save all of a plan.
 
         Raises: LostRace when a tap of it is in the log already, or a wallet has changed since it
@@ -128,6 +143,8 @@ class TapWork:
         await save_wallets_and_entries(
             self._connection, plan.wallets, plan.entries, snapshot.received_at, snapshot.wallets
         )
+        if plan.usage:
+            await spend(self._connection, plan.usage, slot)
         await reopen_grants(self._connection, plan.wallets, snapshot.wallets)
 
 

@@ -62,6 +62,13 @@ WHO_MAY = {
     "GET /v1/settlements/{service_day}/deliveries": READ_MONEY | GATES,
     "POST /v1/deliveries/{delivery_id}/retries": MONEY,
     "POST /v1/deliveries/{delivery_id}/acknowledgements": MONEY | GATES,
+    "GET /v1/campaigns": READ_MONEY,
+    "GET /v1/campaigns/{sponsor_id}/{campaign_id}": READ_MONEY,
+    "GET /v1/wallets/{wallet_id}/journeys": READ_MONEY,
+    "GET /v1/wallets/{wallet_id}/progress": READ_MONEY,
+    "GET /v1/wallets/{wallet_id}/export": MONEY,
+    "POST /v1/wallets/{wallet_id}/erase": MONEY,
+    "GET /v1/held": READ_MONEY,
     "POST /v1/bank-files": MONEY,
     "GET /v1/reconciliations/{service_day}": READ_MONEY,
     "POST /v1/payout-holds": MONEY,
@@ -93,7 +100,7 @@ def asked(route: str) -> tuple[str, str]:
     """A request to a route that finds nothing and, if it is let in, does nothing."""
     method, path = route.split(" ")
     values = {"service_day": "2020-01-01", "media_token": "m", "key_id": "k", "name": "n"}
-    values |= {"rule_id": "r", "campaign_id": "c", "operator_id": "o"}
+    values |= {"rule_id": "r", "campaign_id": "c", "operator_id": "o", "sponsor_id": "s"}
     named = (
         *("tap_id", "wallet_id", "correction_id", "disruption_id"),
         *("grant_id", "delivery_id", "hold_id"),
