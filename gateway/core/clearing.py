@@ -8,7 +8,8 @@ is moved sums to zero always.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from fare_rules.base_fare import percent_of
 from fare_rules.language.clearing import Agreement, Clearing, Fee
+from gateway.core.invoices import InstitutionTotal
 from gateway.core.settlement import SettledLine
 
 NO_CLEARING = Clearing()
@@ -172,20 +174,41 @@ def _add(moved: dict[str, int], more: Mapping[str, int]) -> None:
 
 
 def fees(
-    earned_fen: Mapping[str, int], ride_counts: Mapping[str, int], clearing: Clearing
+    earned_fen: Mapping[str, int],
+    ride_counts: Mapping[str, int],
+    clearing: Clearing,
+    institutions: Iterable[InstitutionTotal] = (),
 ) -> list[FeeLine]:
     """What each operator pays of each fee, by what it earned in a period and the rides it carried.
 
-    Shape:  who earned nothing, or gave back more than it earned, pays no percentage.
+    Shape:  who earned nothing, or gave back more than it earned, pays no percentage; a fee for some
+            institutions looks only at what their wallets paid.
     """
-    found = [
-        FeeLine(fee.id, operator_id, fee.paid_to, amount_fen)
-        for fee in clearing.fees
-        for operator_id in sorted(earned_fen)
-        if operator_id != fee.paid_to and (not fee.operators or operator_id in fee.operators)
-        if (amount_fen := _fee_fen(fee, earned_fen[operator_id], ride_counts.get(operator_id, 0)))
-    ]
+    totals = list(institutions)
+    found: list[FeeLine] = []
+    for fee in clearing.fees:
+        basis_fen, rides = (
+            _paid_by(fee.issuers, totals) if fee.issuers else (earned_fen, ride_counts)
+        )
+        found += [
+            FeeLine(fee.id, operator_id, fee.paid_to, amount_fen)
+            for operator_id in sorted(basis_fen)
+            if operator_id != fee.paid_to and (not fee.operators or operator_id in fee.operators)
+            if (amount_fen := _fee_fen(fee, basis_fen[operator_id], rides.get(operator_id, 0)))
+        ]
     return sorted(found, key=lambda line: (line.operator_id, line.fee_id))
+
+
+def _paid_by(
+    issuers: Container[str], totals: Iterable[InstitutionTotal]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """What wallets of some institutions paid to each operator, and how many rides they had."""
+    paid_fen, rides = Counter[str](), Counter[str]()
+    for total in totals:
+        if total.issuer_id in issuers:
+            paid_fen[total.operator_id] += total.amount_fen
+            rides[total.operator_id] += total.ride_count
+    return paid_fen, rides
 
 
 def _fee_fen(fee: Fee, earned_fen: int, rides_count: int) -> int:

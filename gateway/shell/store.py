@@ -257,10 +257,9 @@ class SweepWork:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def lock_wallets_with_late_legs(
-        self, now: datetime, after: UUID | None, limit: int
-    ) -> list[Wallet]:
-        found = await self._connection.fetch(_LOCK_LATE_LEGS, now, after, limit)
+    async def lock_late(self, wallet_ids: Sequence[UUID], now: datetime) -> list[Wallet]:
+        """Those of some wallets whose open leg nobody can close any more."""
+        found = await self._connection.fetch(_LOCK_LATE, wallet_ids, now)
         return [rows.wallet_from_row(row) for row in found]
 
     async def read_clock(self) -> date | None:
@@ -309,6 +308,11 @@ async def sweep_work(pool: asyncpg.Pool) -> AsyncIterator[SweepWork]:
         yield SweepWork(connection)
 
 
+async def list_late_wallets(pool: asyncpg.Pool, now: datetime) -> list[UUID]:
+    """The wallets with an open leg that nobody can close any more."""
+    return [row[0] for row in await pool.fetch(_LIST_LATE, now)]
+
+
 async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     row = await pool.fetchrow(f"{READ_WALLETS} WHERE wallet_id = $1", wallet_id)
     return rows.wallet_from_row(row) if row else None
@@ -336,9 +340,10 @@ READ_CLOCK = "SELECT closed_through FROM settlement_clock"
 READ_WALLETS = f"SELECT {rows.WALLET_COLUMNS} FROM wallet"
 LOCK_WALLETS = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
 # No index leads to open legs: keeping one would cost each tap more than this costs a close.
-_LOCK_LATE_LEGS = f"""
-{READ_WALLETS} WHERE open_until <= $1 AND ($2::uuid IS NULL OR wallet_id > $2)
-ORDER BY wallet_id LIMIT $3 FOR UPDATE
+_LIST_LATE = "SELECT wallet_id FROM wallet WHERE open_until <= $1 ORDER BY wallet_id"
+_LOCK_LATE = f"""
+{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) AND open_until <= $2
+ORDER BY wallet_id FOR UPDATE
 """
 READ_MEDIA = f"SELECT {rows.MEDIA_COLUMNS} FROM media WHERE media_token = ANY($1::text[])"
 _LOCK_MEDIA = f"{READ_MEDIA} ORDER BY media_token FOR UPDATE"
