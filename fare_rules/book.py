@@ -3,7 +3,7 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
+from fare_rules.language.campaigns import CampaignMoney, Campaigns
 from fare_rules.language.clearing import Clearing
+from fare_rules.language.scalars import moment
 from fare_rules.language.wallets import WalletClass, Wallets
 from fare_rules.load import read_as, read_tariff
 from fare_rules.service_day import service_day_of, service_day_starts_at
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 EXAMPLES_FILE = "examples.yaml"
 WALLETS_FILE = "wallets.yaml"
 CLEARING_FILE = "clearing.yaml"
+CAMPAIGNS_FILE = "campaigns.yaml"
 # What lies beside the tariffs and is none.
-BESIDE = frozenset({EXAMPLES_FILE, WALLETS_FILE, "campaigns.yaml", CLEARING_FILE})
+BESIDE = frozenset({EXAMPLES_FILE, WALLETS_FILE, CAMPAIGNS_FILE, CLEARING_FILE})
 
 
 class TariffBook(Struct, frozen=True):
@@ -41,6 +44,7 @@ class TariffBook(Struct, frozen=True):
     digest: str
     wallet_classes: tuple[WalletClass, ...] = ()
     clearing: Clearing = Clearing()
+    campaigns: tuple[CampaignMoney, ...] = ()
     # What taps have come to, where somebody keeps it: the auditor, who folds every tap twice.
     steps: "dict[UUID, Step] | None" = None
     # The day asked for last, from its start to its end: one tap asks for its day several times.
@@ -53,6 +57,14 @@ class TariffBook(Struct, frozen=True):
             return self.tariffs[-1]
         following = bisect_right(self.in_force_from, instant)
         return self.tariffs[following - 1] if following else None
+
+    def window_of(self, begins: str | None, ends: str | None) -> tuple[datetime, datetime]:
+        """The instants of two local moments; always, where one is left out."""
+        first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+        return (
+            moment(begins).replace(tzinfo=self.timezone).astimezone(UTC) if begins else first,
+            moment(ends).replace(tzinfo=self.timezone).astimezone(UTC) if ends else last,
+        )
 
     def starts_at(self, day: date) -> datetime:
         """Find the instant at which a service day starts."""
@@ -94,8 +106,10 @@ def load_book(folder: Path) -> TariffBook:
         if tariff.file.never_dearer_than is not None:
             tariff.never_dearer_than = by_day[tariff.file.never_dearer_than]
     clearing = _clearing(folder, tariffs[0].currency_digits)
+    campaigns = _campaigns(folder, tariffs[-1])
     for tariff in tariffs:
         tariff.shares_fares = bool(clearing.agreements)
+        tariff.campaign_of = {name: one.id for one in campaigns for name in one.promotions}
     return TariffBook(
         tariffs=tariffs,
         in_force_from=tuple(
@@ -106,7 +120,37 @@ def load_book(folder: Path) -> TariffBook:
         digest=_digest([*paths, *folder.glob("*.csv")]),
         wallet_classes=_wallet_classes(folder, tariffs[0].currency_digits),
         clearing=clearing,
+        campaigns=campaigns,
     )
+
+
+def _campaigns(folder: Path, newest: CompiledTariff) -> tuple[CampaignMoney, ...]:
+    if not (folder / CAMPAIGNS_FILE).exists():
+        return ()
+    found, document = read_as(folder / CAMPAIGNS_FILE, Campaigns, newest.currency_digits)
+    if found is None:
+        raise TariffFaults(document.faults)
+    promotions = {promotion.id: promotion for promotion in newest.file.promotions}
+    taken: set[str] = set()
+    for index, campaign in enumerate(found.campaigns):
+        for number, name in enumerate(campaign.promotions):
+            promotion, place = promotions.get(name), ("campaigns", index, "promotions", number)
+            message, remedy, code = "", "", FaultCode.UNKNOWN_NAME
+            if promotion is None:
+                message = f"'{name}' is no promotion of {newest.tariff_id}"
+                remedy = "Name one of its promotions"
+            elif promotion.borne_by != campaign.sponsor:
+                message = f"The promotion '{name}' is borne by {promotion.borne_by or 'nobody'}"
+                remedy = f"Write borne_by: {campaign.sponsor} there, or another sponsor here"
+            elif name in taken:
+                message, code = f"Another campaign pays for '{name}'", FaultCode.DUPLICATE_ID
+                remedy = "Keep it in one of the two"
+            if message:
+                document.faults.append(document.fault(place, code, message, remedy))
+            taken.add(name)
+    if document.faults:
+        raise TariffFaults(document.faults)
+    return found.campaigns
 
 
 def _clearing(folder: Path, digits: int) -> Clearing:

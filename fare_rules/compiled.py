@@ -160,6 +160,8 @@ class CompiledTariff:
             ]
             + [subsidy.id for subsidy in tariff.subsidies if subsidy.steps]
         )
+        # The campaign that pays for a promotion; load_book sets it.
+        self.campaign_of: dict[str, str] = {}
         self.change_ids = frozenset(rule.id for rule in tariff.fare_transfer_rules)
         # Whether operators share fares; load_book sets it.
         self.shares_fares = False

@@ -239,7 +239,8 @@ def payers(charges: list[Charge]) -> dict[str, int]:
     """Who pays what: the rider, and each sponsor by its id."""
     found = {RIDER: sum(int(charge.rider_fen) for charge in charges)}
     for charge in charges:
-        for sponsor, amount_fen in charge.quote.sponsored.items():
+        for account, amount_fen in charge.quote.sponsored.items():
+            sponsor = account.partition("/")[0]
             found[sponsor] = found.get(sponsor, 0) + amount_fen
     return found
 
@@ -250,5 +251,5 @@ def _payers_said(shares: Mapping[str, int], digits: int) -> str:
 
 def line_said(line: QuoteLine, digits: int) -> str:
     """Write a line as examples do: `one_cent -2.99 by icbc`."""
-    by = f" by {line.borne_by}" if line.borne_by else ""
+    by = f" by {line.borne_by.partition('/')[0]}" if line.borne_by else ""
     return f"{line.rule_id} {said(line.amount_fen, digits)}{by}"

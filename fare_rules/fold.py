@@ -508,4 +508,5 @@ def _leg(
         missing=missing,
         issuer_id=last.issuer_id,
         coupons=last.coupons,
+        without=last.without,
     )

@@ -40,6 +40,8 @@ class Leg(Struct, frozen=True, gc=False):
     is_completed: bool = False
     issuer_id: str | None = None
     coupons: tuple[tuple[str, datetime], ...] = ()
+    # Campaigns whose money had run out.
+    without: tuple[str, ...] = ()
 
     @property
     def last_tap_at(self) -> datetime:

@@ -360,14 +360,16 @@ class _Pricing:
         joined_to = self.counting.journey_id if self.counting.is_joined else None
         offers = Offers(self.leg, self.tariff, self.state, self.day, joined_to)
         for rule in self.plan.promotions:
-            if not offers.is_usable(rule):
+            campaign = self.tariff.campaign_of.get(rule.id)
+            if campaign in self.leg.without or not offers.is_usable(rule):
                 continue
             off_fen = total.due_fen - min(payable_fen(rule.pays, total.due_fen), total.due_fen)
             if rule.sponsor_pays_max is not None:
                 off_fen = min(off_fen, rule.sponsor_pays_max)
             if off_fen == 0:
                 continue
-            total.take(rule.id, off_fen, rule.reference, rule.borne_by)
+            borne_by = f"{rule.borne_by}/{campaign}" if campaign else rule.borne_by
+            total.take(rule.id, off_fen, rule.reference, borne_by)
             self.uses[rule.id] = offers.used(rule, self.counting.journey_id)
             return
 

@@ -53,6 +53,8 @@ class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False
     issuer_id: str | None = None
     # Promotions whose coupon the rider has activated, and when.
     coupons: tuple[tuple[str, datetime], ...] = ()
+    # Campaigns whose money had run out when the tap came.
+    without: tuple[str, ...] = ()
 
     @property
     def order(self) -> tuple[datetime, int, UUID]:

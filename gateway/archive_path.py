@@ -157,7 +157,10 @@ async def _archive(
     async for wallet_days in work.wallet_days_to_remember(late_since):
         # A day that no tap can be of, so that nothing else is ever kept under it.
         await work.remember(
-            {(i, day + timedelta(days=1)): closing(each, book) for i, each in wallet_days}
+            {
+                (i, day + timedelta(days=1)): closing(each, book, amendments)
+                for i, each, amendments in wallet_days
+            }
         )
     after("remembered")
     for tries in range(1, _TRIES_MAX + 1):

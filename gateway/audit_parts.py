@@ -30,8 +30,9 @@ from gateway.shell.archive_files import ArchivedDay, ArchiveMissing
 from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.audit_store import same_picture
 from gateway.shell.embedded_postgres import die_with
-from gateway.shell.store import Connection, open_pool
+from gateway.shell.store import open_pool
 from gateway.shell.tap_store import load_books, load_books_of
+from gateway.shell.transactions import Connection
 
 _WALLETS_AT_ONCE = 500
 # So that the last process to end does not keep the others waiting for long.
@@ -147,7 +148,7 @@ async def _books(connection: Connection, part: Part) -> AsyncIterator[WalletBook
     if part.wallet_ids is not None:
         for i in range(0, len(part.wallet_ids), _WALLETS_AT_ONCE):
             ids = part.wallet_ids[i : i + _WALLETS_AT_ONCE]
-            for one in await load_books_of(connection, ids):
+            for one in await load_books_of(connection, ids, names_unreadable=True):
                 yield one
         return
     after = part.after

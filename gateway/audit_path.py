@@ -52,7 +52,8 @@ from gateway.shell.archive_files import (
     read_manifest,
     stray_breaks,
 )
-from gateway.shell.store import Connection, load_archived_days, reading
+from gateway.shell.store import load_archived_days, reading
+from gateway.shell.transactions import Connection
 
 _BREAKS_SHOWN_MAX = 50
 

@@ -32,7 +32,7 @@ from gateway.core.registry import Registry
 from gateway.core.wallet_classes import WalletClasses
 from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.shell import envelope_store as store
-from gateway.shell.store import LostRace
+from gateway.shell.transactions import LostRace
 from gateway.wallet_path import run_wallet_wishes
 
 _GRANTS_AT_ONCE = 1_000

@@ -16,6 +16,7 @@ from fare_rules.explain import explain_charge, refusal_said
 from gateway.core.days import fold_days, with_tap
 from gateway.core.taps import Fare, Name
 from gateway.core.wallets import Media, Wallet
+from gateway.shell.correction_store import Correction, list_corrections_of_tap
 from gateway.shell.store import load_media, load_wallet
 from gateway.shell.tap_store import load_kept, load_wallet_days
 
@@ -77,14 +78,21 @@ async def run_explanation(pool: asyncpg.Pool, tap_id: UUID, book: TariffBook) ->
     wallet = await load_wallet(pool, kept.wallet_id)
     assert wallet is not None
     days = await load_wallet_days(pool, wallet, kept.service_day)
-    folded = fold_days(days.days, book, swept_until=wallet.swept_until)
+    folded = fold_days(days.days, book, swept_until=wallet.swept_until, amendments=days.amendments)
     lines: list[str] = []
     for charge in folded.charges.values():
         if charge.tap_id == tap_id:
             lines += explain_charge(charge, book)
+    lines += [_corrected(one) for one in await list_corrections_of_tap(pool, tap_id)]
     if not kept.result.outcome.is_let_through:
         lines.append(f"not charged: {kept.result.outcome}")
     return Explanation(tap_id, tuple(lines))
+
+
+def _corrected(one: Correction) -> str:
+    who = f"{one.maker} for the rider" if one.wish.by_rider else one.maker
+    agreed = f", agreed by {one.checker}" if one.checker and one.state == "booked" else ""
+    return f"{one.wish.kind} {one.state}: {one.wish.reason}, by {who}{agreed}"
 
 
 async def run_quote(pool: asyncpg.Pool, wish: QuoteWish, book: TariffBook) -> Quotation:
@@ -130,10 +138,11 @@ async def _quotation(
     token = wish.media_token or "asked"
     taps = [structs.replace(tap, media_token=token) for tap in asked_taps(question, book)]
     day = book.service_day_of(taps[0].tapped_at)
-    days = (await load_wallet_days(pool, wallet, day)).days
+    loaded = await load_wallet_days(pool, wallet, day)
+    days = loaded.days
     for tap in taps:
         days = with_tap(days, book.service_day_of(tap.tapped_at), tap)
-    folded = fold_days(days, book, swept_until=_EVER)
+    folded = fold_days(days, book, swept_until=_EVER, amendments=loaded.amendments)
     asked = {tap.tap_id for tap in taps}
     refusals = [str(reason) for tap_id, reason in folded.refused.items() if tap_id in asked]
     if refusals:

@@ -28,6 +28,7 @@ from gateway.purse_path import run_expiry
 from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
+from gateway.shell.campaign_store import Budgets, prepare_campaigns
 from gateway.shell.files import write_secret
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings, retention_fault
@@ -73,6 +74,7 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
     _say_what_runs(settings)
     pool = await open_pool(dsn, connections_count_max=settings.pool_connections_count_max)
     try:
+        await prepare_campaigns(pool, book, datetime.now(UTC))
         registry = RegistryHolder(pool)
         await registry.refresh()
         batcher = batcher_of(settings, dsn, registry, book)
@@ -151,12 +153,13 @@ async def _observe_forever(door: Door, pool: asyncpg.Pool, batcher: Batcher) -> 
 
 def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook) -> Batcher:
     limits = Limits(
+        debt_block_fen=settings.debt_block_fen,
         tap_ahead_max=timedelta(seconds=settings.tap_ahead_seconds_max),
         tap_age_max=timedelta(days=days) if (days := settings.tap_age_days_max) else None,
         classes=WalletClasses.of(book.wallet_classes),
     )
 
-    log_days = LogDays()
+    log_days, budgets = LogDays(), Budgets()
 
     async def run_batch(
         connection: asyncpg.Connection, taps: Sequence[Tap], is_locking: bool
@@ -169,6 +172,7 @@ def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: Tar
             limits=limits,
             log_days=log_days,
             is_locking=is_locking,
+            budgets=budgets,
             received_at=datetime.now(UTC),
         )
 

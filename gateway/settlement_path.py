@@ -7,6 +7,7 @@ simply finished by the next one.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Container, Mapping
 from datetime import date, datetime
@@ -22,8 +23,9 @@ from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
 from gateway.core.rides import sweep
 from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
-from gateway.core.settlement_files import settlement_files
+from gateway.core.settlement_files import MANIFEST, saved_settlement, settlement_files
 from gateway.core.signed_books import operator_files
+from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import (
@@ -31,6 +33,7 @@ from gateway.shell.settlement_store import (
     Parties,
     SettlementBooks,
     SettlementRow,
+    check_kept,
     close_work,
     list_operator_ids,
     list_settlement_rows,
@@ -41,7 +44,7 @@ from gateway.shell.settlement_store import (
     save_settlement,
 )
 from gateway.shell.signing import Signer, sign_settlement
-from gateway.shell.store import sweep_work
+from gateway.shell.store import list_late_wallets, sweep_work
 
 _SWEEP_WALLETS_MAX = 500
 
@@ -69,23 +72,33 @@ async def run_settlement_close(
         raise CloseRefused(f"Service day {service_day} is not over yet; close it when it is.")
     _check_parties(book, await list_operator_ids(pool))
     await sweep_late_legs(pool, now, book)
+    await run_disruptions(pool, book, now)
     async with close_work(pool) as work:
         await _close_clock(work, service_day, now, book, debtor)
-    files: dict[str, bytes] = {}
     settlement: Settlement | None = None
     for row in await list_settlement_rows(pool):
         if row.settlement_day == service_day or not row.is_saved:
             settlement, files = await _add_up(pool, row, book, archive)
-            await save_settlement(pool, settlement, files["manifest.json"])
-            own = operator_files(settlement, files)
-            paths = write_settlement(folder / str(row.settlement_day), files, own)
-            if signer is not None:
-                signer.publish(folder)
-                paths += sign_settlement(folder / str(row.settlement_day), signer)
+            # Files first: what is saved is delivered, and no later close looks at it again.
+            await check_kept(pool, service_day=row.settlement_day, manifest=files[MANIFEST])
+            paths = await asyncio.to_thread(
+                _write, folder / str(row.settlement_day), settlement, files, signer
+            )
+            await save_settlement(pool, settlement, files[MANIFEST])
         if row.settlement_day == service_day:
             break
     assert settlement is not None
     return settlement, paths
+
+
+def _write(
+    folder: Path, settlement: Settlement, files: dict[str, bytes], signer: Signer | None
+) -> list[Path]:
+    paths = write_settlement(folder, files, operator_files(settlement, files))
+    if signer is not None:
+        signer.publish(folder.parent)
+        paths += sign_settlement(folder, signer)
+    return paths
 
 
 def _check_parties(book: TariffBook, known: Container[str]) -> None:
@@ -104,10 +117,10 @@ def debtor_of(settings: Settings) -> Debtor:
 
 async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -> None:
     """Charge every leg that nobody has closed, and that nobody can close any more."""
-    more, after = True, None
-    while more:
+    late = await list_late_wallets(pool, now)
+    for start in range(0, len(late), _SWEEP_WALLETS_MAX):
         async with sweep_work(pool) as work:
-            wallets = await work.lock_wallets_with_late_legs(now, after, _SWEEP_WALLETS_MAX)
+            wallets = await work.lock_late(late[start : start + _SWEEP_WALLETS_MAX], now)
             closed_through = await work.read_clock()
             ended = [
                 sweep(
@@ -125,8 +138,6 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
                 now,
                 wallets,
             )
-        more = len(wallets) == _SWEEP_WALLETS_MAX
-        after = wallets[-1].wallet_id if wallets else None
 
 
 async def _close_clock(
@@ -149,7 +160,6 @@ async def _add_up(
 ) -> tuple[Settlement, dict[str, bytes]]:
     books = await load_settlement_books(pool, row, archive)
     parties = parties_of(row)
-    operators = {operator.operator_id: operator for operator in parties.operators}
     period = SettlementPeriod(
         number=row.number,
         days_after=row.days_after,
@@ -158,18 +168,23 @@ async def _add_up(
         currency=row.currency,
         timezone=str(book.timezone),
     )
-    settlement, cleared = clear(
-        books, period, parties, carried_in=await load_carried(pool, row.settlement_day)
-    )
-    files = settlement_files(
-        settlement,
-        books.lines,
-        operators=operators,
-        debtor=parties.debtor,
-        previous_manifest_sha256=await load_previous_hash(pool, row.settlement_day),
-        cleared=cleared,
-    )
-    return settlement, files
+    carried_in = await load_carried(pool, row.settlement_day)
+    previous = await load_previous_hash(pool, row.settlement_day)
+
+    def make() -> tuple[Settlement, dict[str, bytes]]:
+        settlement, cleared = clear(books, period, parties, carried_in=carried_in)
+        files = settlement_files(
+            settlement,
+            books.lines,
+            operators={operator.operator_id: operator for operator in parties.operators},
+            debtor=parties.debtor,
+            previous_manifest_sha256=previous,
+            cleared=cleared,
+        )
+        return settlement, files
+
+    # Seconds of work for a large day, and this process may be one that answers gates.
+    return await asyncio.to_thread(make)
 
 
 def clear(
@@ -189,7 +204,7 @@ def clear(
     for settled in books.lines:
         earned_fen[settled.operator_id] += settled.amount_fen
         ride_counts[settled.operator_id] += settled.ride_count
-    fee_lines = fees(earned_fen, ride_counts, terms)
+    fee_lines = fees(earned_fen, ride_counts, terms, books.institutions)
     fees_fen: Counter[str] = Counter()
     for fee in fee_lines:
         fees_fen[fee.operator_id] -= fee.amount_fen
@@ -213,9 +228,12 @@ def clear(
 async def list_settlements(
     pool: asyncpg.Pool, book: TariffBook, archive: Path | None = None
 ) -> list[Settlement]:
-    """Every settlement so far, added up afresh."""
+    """Every settlement so far, as it was saved; one that broke off is added up."""
     return [
-        (await _add_up(pool, row, book, archive))[0] for row in await list_settlement_rows(pool)
+        saved_settlement(row.manifest)
+        if row.manifest is not None
+        else (await _add_up(pool, row, book, archive))[0]
+        for row in await list_settlement_rows(pool, with_manifests=True)
     ]
 
 

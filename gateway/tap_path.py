@@ -16,6 +16,7 @@ from fare_rules import TariffBook
 from gateway.core.decide import Limits, Plan, decide, log_day
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap
+from gateway.shell.campaign_store import POOL, Budgets, LaneBudget, left_after
 from gateway.shell.store import LogDays
 from gateway.shell.tap_store import tap_work
 
@@ -30,6 +31,7 @@ async def run_tap_batch(
     received_at: datetime,
     log_days: LogDays | None = None,
     is_locking: bool = False,
+    budgets: Budgets | None = None,
 ) -> Plan:
     """Answer a tap batch. When this returns, everything in the plan is durable.
 
@@ -38,13 +40,18 @@ async def run_tap_batch(
     """
     days = [log_day(tap.tapped_at, received_at, book, limits) for tap in taps]
     await (log_days or LogDays()).open(connection, days)
-    async with tap_work(connection) as work:
-        snapshot = await work.load_snapshot(
-            taps, registry, received_at, days, is_locking=is_locking
-        )
-        plan = decide(taps, snapshot, book, limits)
-        while plan.lacks:
-            snapshot = await work.load_days(snapshot, plan.lacks)
+    # Without a slot of its own, a lane spends from the pool.
+    lane = await budgets.lane(connection) if budgets and book.campaigns else LaneBudget(POOL)
+    with lane.spending():
+        async with tap_work(connection) as work:
+            snapshot = await work.load_snapshot(
+                taps, registry, received_at, days, is_locking=is_locking, left=lane.left
+            )
             plan = decide(taps, snapshot, book, limits)
-        await work.save_plan(plan, snapshot)
+            while plan.lacks or plan.short:
+                snapshot = await work.load_days(snapshot, plan.lacks)
+                snapshot = await work.draw_budgets(snapshot, plan.short, lane.slot)
+                plan = decide(taps, snapshot, book, limits)
+            await work.save_plan(plan, snapshot, slot=lane.slot)
+    lane.keep(left_after(snapshot.left, plan.usage))
     return plan

@@ -12,6 +12,7 @@ from gateway.core.registry import Registry
 from gateway.core.wallet_classes import NO_CLASSES, WalletClasses
 from gateway.core.wallet_desk import WalletPlan, grant
 from gateway.core.wallet_wishes import WalletRefusal, Wish
+from gateway.shell.campaign_store import ClaimRefused
 from gateway.shell.store import RACES, wallet_work
 
 _TRIES_MAX = 5
@@ -37,8 +38,10 @@ async def run_wallet_wishes(
                 )
                 plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen, classes=classes)
                 if isinstance(plan, WalletPlan):
-                    await work.save_plan(plan, snapshot)
+                    await work.save_plan(plan, snapshot, book)
             return plan
+        except ClaimRefused:
+            return WalletRefusal.NO_COUPON_LEFT
         except RACES:
             if attempt == _TRIES_MAX:
                 raise

@@ -50,7 +50,16 @@ class Fee(Record, frozen=True, kw_only=True):
     reference: Annotated[str, Meta(description="The clause of the contract.")]
     paid_to: Annotated[Id, Meta(description="The party that gets it: an operator's id.")]
     operators: Annotated[Ids, Meta(description="Who pays it; everybody if left out.")] = ()
-    percent: Annotated[Percent | None, Meta(description="Of what was earned.")] = None
+    issuers: Annotated[
+        Ids,
+        Meta(
+            description="Only for what wallets of these institutions paid, and for their rides; "
+            "for all that was earned if left out."
+        ),
+    ] = ()
+    percent: Annotated[
+        Percent | None, Meta(description="Of what was earned, or what those wallets paid.")
+    ] = None
     per_ride: Annotated[Money | None, Meta(description="For each ride.")] = None
     minimum: Annotated[Money | None, Meta(description="At least so much.")] = None
     maximum: Annotated[Money | None, Meta(description="At most so much.")] = None

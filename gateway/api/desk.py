@@ -95,6 +95,9 @@ _REMEDIES = {
     WalletRefusal.WALLET_CLOSED: "A closed wallet stays closed; open another.",
     WalletRefusal.WALLET_OWES: "Top up what is owed, then close.",
     WalletRefusal.MEDIA_BOUND_ELSEWHERE: "Unbind the media from its other wallet first.",
+    WalletRefusal.NO_COUPON_LEFT: (
+        "The campaign gives no more coupons: to anybody, to this rider, or now."
+    ),
     WalletRefusal.TOO_MANY_COUPONS: "The card has all the coupons that one can have.",
     WalletRefusal.TOP_UP_ID_REUSED: "This top_up_id was used for another amount or wallet.",
 }

@@ -10,8 +10,12 @@ import asyncpg
 import msgspec
 
 from fare_rules import TariffBook
+from gateway.api.bank import BankRequests
+from gateway.api.campaigns import CampaignReport, CampaignRequests
 from gateway.api.city import CityRequests, IssuedKeys
+from gateway.api.corrections import CorrectionRequests, Corrections, CorrectionView
 from gateway.api.deliveries import DeliveryRequests, Receipt
+from gateway.api.disruptions import DisruptionRequests, Disruptions
 from gateway.api.envelopes import (
     DrawList,
     DrawWish,
@@ -23,6 +27,7 @@ from gateway.api.envelopes import (
 from gateway.api.fares import FareRequests, Tariffs
 from gateway.api.given import Done, Given
 from gateway.api.grants import GrantRequests, GrantTrace, ReturnWish, WalletGrant
+from gateway.api.riders import Erased, RiderRequests
 from gateway.api.service import ServiceRequests, State
 from gateway.api.settlements import CloseWish, HoldWish, SettlementRequests
 from gateway.api.stream import StreamRequests
@@ -34,7 +39,9 @@ from gateway.api.wallets import (
     TopUpReceipt,
     WalletRequests,
 )
+from gateway.core.corrections import CorrectionWish
 from gateway.core.delivery import Channel, Delivery
+from gateway.core.disruptions import DisruptionWish
 from gateway.core.envelopes import Draw, EnvelopeCampaign
 from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
@@ -45,9 +52,16 @@ from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, To
 from gateway.envelope_path import EnvelopeReport
 from gateway.fares_path import Explanation, Quotation, QuoteWish
 from gateway.purse_path import Returned
+from gateway.reconcile_path import Reconciliation
 from gateway.registry_path import City, KeyWish
+from gateway.rider_path import JourneyView, MediaProgress, WalletExport
+from gateway.shell.bank_store import Imported
 from gateway.shell.batcher import Batcher
+from gateway.shell.campaign_store import CampaignState
+from gateway.shell.correction_store import Correction
+from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
+from gateway.shell.rider_store import HeldReport
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import Head, PayoutHold
 from gateway.shell.web import Door, Route
@@ -82,14 +96,20 @@ class Api:
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
-    deliveries = DeliveryRequests(given)
+    campaigns, riders = CampaignRequests(given), RiderRequests(given)
+    deliveries, bank = DeliveryRequests(given), BankRequests(given)
     grants, envelopes = GrantRequests(given), EnvelopeRequests(given)
+    corrections = CorrectionRequests(given)
+    correction = "/v1/corrections/{correction_id}"
+    disruptions = DisruptionRequests(given)
     envelope_campaign = "/v1/envelope-campaigns/{campaign_id}"
     streams = StreamRequests(given, taps)
     admin = frozenset({Role.ADMIN})
     gates = admin | {Role.GATE_OPERATOR}
     money = admin | {Role.FINANCE}
     money_readers = money | {Role.AUDITOR}
+    makers = admin | {Role.DESK}
+    checkers = admin | {Role.CHECKER}
     everyone = frozenset(Role)
     wallet = "/v1/wallets/{wallet_id}"
     media = wallet + "/media/{media_token}"
@@ -187,6 +207,37 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
         route("GET", envelope_campaign + "/list", envelopes.get_list,
               "Show the tickets and the winners, for anyone to draw again.", {200: DrawList},
               everyone),
+        route("POST", "/v1/corrections", corrections.propose_correction,
+              "Put a ride or money right; much of it waits for a second person.",
+              {200: Correction}, makers, body=CorrectionWish),
+        route("GET", "/v1/corrections", corrections.list_corrections, "List the corrections.",
+              {200: Corrections}, makers | checkers | money_readers, query=("after",)),
+        route("GET", correction, corrections.get_correction, "Show a correction and its entries.",
+              {200: CorrectionView}, makers | checkers | money_readers),
+        route("POST", correction + "/approve", corrections.approve_correction,
+              "Agree to another person's correction.", {200: Correction}, checkers),
+        route("POST", correction + "/reject", corrections.reject_correction, "Reject a correction.",
+              {200: Correction}, checkers),
+        route("POST", "/v1/disruptions", disruptions.declare_disruption,
+              "Declare hours at stops in which rides with one end are put right.",
+              {200: Declared}, makers, body=DisruptionWish),
+        route("GET", "/v1/disruptions", disruptions.list_disruptions, "List the disruptions.",
+              {200: Disruptions}, makers | checkers | money_readers),
+        route("POST", "/v1/disruptions/{disruption_id}/approve", disruptions.approve_disruption,
+              "Agree to a disruption that another person declared.", {200: Declared}, checkers),
+        route("GET", wallet + "/journeys", riders.get_journeys,
+              "Show a wallet's newest journeys, and who paid for them.",
+              {200: list[JourneyView]}, money_readers),
+        route("GET", wallet + "/progress", riders.get_progress,
+              "Say how much is left until free travel.", {200: list[MediaProgress]},
+              money_readers),
+        route("GET", wallet + "/export", riders.export,
+              "Export everything that is kept of a wallet.", {200: WalletExport}, money),
+        route("POST", wallet + "/erase", riders.erase,
+              "Let no card lead to a closed wallet any more.", {200: Erased}, money),
+        route("GET", "/v1/held", riders.get_held,
+              "Show what is held for riders, how old it is, and where the money lies.",
+              {200: HeldReport}, money_readers),
         route("POST", wallet + "/block", wallets.block_wallet, "Block a wallet.",
               {200: WalletView}, money),
         route("POST", wallet + "/unblock", wallets.unblock_wallet, "Unblock a wallet.",
@@ -210,6 +261,16 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               "Try a delivery again at once, also one that was given up.", {200: Done}, money),
         route("POST", "/v1/deliveries/{delivery_id}/acknowledgements", deliveries.acknowledge,
               "Say that files were received.", {200: Done}, money | gates, body=Receipt),
+        route("GET", "/v1/campaigns", campaigns.list_campaigns,
+              "Show each campaign's budget: left, spent, reversed, invoiced.",
+              {200: list[CampaignState]}, money_readers),
+        route("GET", "/v1/campaigns/{sponsor_id}/{campaign_id}", campaigns.get_campaign,
+              "Show a campaign day by day.", {200: CampaignReport}, money_readers),
+        route("POST", "/v1/bank-files", bank.import_file,
+              "Take in a pain.002, camt.053 or camt.054.", {200: Imported}, money),
+        route("GET", "/v1/reconciliations/{service_day}", bank.reconcile,
+              "Hold taps, ledger and bank of a settlement against each other.",
+              {200: Reconciliation}, money_readers),
         route("POST", "/v1/payout-holds", settlements.hold_payout,
               "Keep an operator's payout back.", {200: PayoutHold}, money, body=HoldWish),
         route("POST", "/v1/payout-holds/{hold_id}/release", settlements.release_payout,

@@ -17,7 +17,13 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def verdict(
-    tap: Tap, wallet: Wallet, ride: Ride, book: TariffBook, classes: WalletClasses
+    tap: Tap,
+    wallet: Wallet,
+    ride: Ride,
+    book: TariffBook,
+    classes: WalletClasses,
+    *,
+    debt_block_fen: int = 0,
 ) -> TapOutcome:
     if ride.moved.refused:
         return TapOutcome.NO_FARE
@@ -25,6 +31,8 @@ def verdict(
     if tap.tap_id in ride.moved.double_beeps:
         return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
     if may_refuse:
+        if debt_block_fen and wallet.owed_fen >= debt_block_fen:
+            return TapOutcome.DEBT_TOO_HIGH
         network = _network(book, ride.tap)
         is_exempt = ride.tap.fare_media in network.no_minimum_balance
         needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
@@ -143,6 +151,7 @@ _REFUSAL_TEXTS = {
     TapOutcome.WALLET_BLOCKED: "Card blocked",
     TapOutcome.WALLET_CLOSED: "Card closed",
     TapOutcome.PASSED_BACK: "Card just used",
+    TapOutcome.DEBT_TOO_HIGH: "Please pay debt",
     TapOutcome.BALANCE_TOO_LOW: "Please top up",
     TapOutcome.LIMIT_REACHED: "Limit reached",
     TapOutcome.VERIFICATION_REQUIRED: "Check card online",

@@ -16,7 +16,9 @@ from msgspec import Struct, structs
 
 from fare_rules import RideTap, TariffBook
 from fare_rules.explain import explain_charge
+from gateway.core.amendments import Amendment
 from gateway.core.answers import ride_result
+from gateway.core.corrections import amend, amended_days
 from gateway.core.days import FoldedDays, LoadedDays, WalletDay, fold_days
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import DEBT, GRANT, PURSE, JournalEntry, is_riders
@@ -41,6 +43,8 @@ class WalletBooks(Struct, frozen=True):
     taps: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
     grants: Mapping[UUID, KnownGrant] = {}
+    # What was put right, with the wallet's version then.
+    amendments: tuple[tuple[int, Amendment], ...] = ()
     # Rows of it that could not be read, and are left out of the above.
     unreadable: tuple[Break, ...] = ()
 
@@ -63,6 +67,7 @@ class _Step(NamedTuple):
     version: int
     tap: KeptTap | None
     entries: tuple[JournalEntry, ...]
+    amendment: Amendment | None = None
 
 
 def audit_wallet(books: WalletBooks, book: TariffBook) -> list[Break]:
@@ -131,12 +136,7 @@ def _facts(kept: KeptTap) -> RideTap:
 def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
     """All taps, folded afresh, must cost exactly what has been posted for them."""
     posted = _posted(books.entries)
-    by_day: dict[date, list[RideTap]] = {}
-    for kept in _let_through(books):
-        assert kept.service_day is not None
-        by_day.setdefault(kept.service_day, []).append(_facts(kept))
-    days = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
-    folded = fold_days(days, book, swept_until=books.wallet.swept_until)
+    folded = folded_afresh(books, book)
     due = {
         key: _Posted(charge.fare_fen, charge.rider_fen, 1) for key, charge in folded.charges.items()
     }
@@ -157,7 +157,7 @@ def _posted(entries: Sequence[JournalEntry]) -> dict[tuple[UUID, str], _Posted]:
     """What each tap has been charged as each product, all entries taken together."""
     posted: dict[tuple[UUID, str], _Posted] = {}
     for entry in entries:
-        if entry.tap_id and entry.product_id:
+        if entry.tap_id and entry.product_id and entry.kind != "refund":
             operator_fen = rider_fen = 0
             for posting in entry.postings:
                 if is_riders(posting.account):
@@ -173,6 +173,17 @@ def _posted(entries: Sequence[JournalEntry]) -> dict[tuple[UUID, str], _Posted]:
     return posted
 
 
+def folded_afresh(books: WalletBooks, book: TariffBook) -> FoldedDays:
+    """What all taps of a wallet come to, whatever was posted for them."""
+    by_day: dict[date, list[RideTap]] = {}
+    for kept in _let_through(books):
+        assert kept.service_day is not None
+        by_day.setdefault(kept.service_day, []).append(_facts(kept))
+    days = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
+    amendments = [one for _, one in books.amendments]
+    return fold_days(days, book, swept_until=books.wallet.swept_until, amendments=amendments)
+
+
 def _why(folded: FoldedDays, tap_id: UUID, product_id: str, book: TariffBook) -> str:
     """The fare as the rider's receipt tells it."""
     charge = folded.charges.get((tap_id, product_id))
@@ -186,6 +197,9 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
         by_tap[entry.cause_id] = (*by_tap.get(entry.cause_id, ()), entry)
     taken = {kept.tap.tap_id for kept in books.taps}
     steps = [_Step(kept.wallet_version or 0, kept, ()) for kept in _let_through(books)]
+    for version, one in books.amendments:
+        steps.append(_Step(version, None, by_tap.get(one.correction_id, ()), one))
+        taken.add(one.correction_id)
     steps += [
         _Step(entries[-1].wallet_version, None, entries)
         for cause_id, entries in by_tap.items()
@@ -195,6 +209,22 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
     wallet = Wallet(books.wallet.wallet_id, floor_fen=books.wallet.floor_fen)
     days = LoadedDays(date.min, ())
     for step in sorted(steps, key=lambda step: step.version):
+        if step.amendment is not None:
+            if not days.days:
+                fault = "no tap was there to put right"
+                breaks.append(Break("correction_differs", _named(step.amendment), fault))
+                continue
+            booking = amend(
+                wallet,
+                days,
+                step.amendment,
+                book=book,
+                closed_through=_closed_through(step.entries),
+            )
+            breaks += _amendment_breaks(step, booking.entries)
+            days = amended_days(days, booking)
+            wallet = structs.replace(booking.wallet, version=step.version)
+            continue
         if step.tap is None:
             wallet, paid, found_breaks = _take_entries(
                 wallet, step.entries, book, books.grants, days.paid
@@ -229,11 +259,30 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
         wallet = ride.wallet
         if wallet.version != step.version:
             wallet = structs.replace(wallet, version=step.version)
-    for field in ("day", "riders", "opening", "purses"):
+    for field in ("day", "riders", "opening", "purses", "amended_until"):
         if getattr(wallet, field) != getattr(books.wallet, field):
             fault = f"{field}: remembers something else than its taps come to"
             breaks.append(Break("memory_differs", f"wallet {wallet.wallet_id}", fault))
     return breaks
+
+
+def _amendment_breaks(step: _Step, due: Sequence[JournalEntry]) -> list[Break]:
+    assert step.amendment is not None
+    posted = {entry.entry_id: entry.postings for entry in step.entries}
+    owed = {entry.entry_id: entry.postings for entry in due}
+    return [
+        Break(
+            "correction_differs",
+            _named(step.amendment),
+            f"entry {i}: posted {posted.get(i)}, due {owed.get(i)}",
+        )
+        for i in sorted(posted.keys() | owed.keys(), key=str)
+        if posted.get(i) != owed.get(i)
+    ]
+
+
+def _named(amendment: Amendment) -> str:
+    return f"{amendment.kind} {amendment.correction_id}"
 
 
 def _take_entries(

@@ -8,7 +8,8 @@ is moved sums to zero always.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from fare_rules.base_fare import percent_of
 from fare_rules.language.clearing import Agreement, Clearing, Fee
+from gateway.core.invoices import InstitutionTotal
 from gateway.core.settlement import SettledLine
 
 NO_CLEARING = Clearing()
@@ -110,12 +112,12 @@ def _due(lines: Sequence[SettledLine], clearing: Clearing) -> dict[tuple[str, st
         leg.change_fen = line.change_fen or 0
     in_order = sorted(legs.items(), key=lambda one: (one[1].effective_at, one[0]))
     ridden = [leg for _, leg in in_order if leg.rides_count > 0]
-    befores = dict(zip(map(id, ridden), [None, *ridden], strict=False))
+    before_each = dict(zip(map(id, ridden), [None, *ridden], strict=False))
     found: dict[tuple[str, str], int] = {}
     for agreement in clearing.agreements:
         fitting = [leg for leg in ridden if _fits(agreement, leg)]
         ridden = [leg for leg in ridden if not _fits(agreement, leg)]
-        for operator_id, amount_fen in _moved_by(agreement, fitting, befores).items():
+        for operator_id, amount_fen in _moved_by(agreement, fitting, before_each).items():
             if amount_fen:
                 key = (agreement.id, operator_id)
                 found[key] = found.get(key, 0) + amount_fen
@@ -129,7 +131,7 @@ def _fits(agreement: Agreement, leg: _Leg) -> bool:
 
 
 def _moved_by(
-    agreement: Agreement, legs: Sequence[_Leg], befores: Mapping[int, _Leg | None]
+    agreement: Agreement, legs: Sequence[_Leg], before_each: Mapping[int, _Leg | None]
 ) -> dict[str, int]:
     moved: dict[str, int] = {}
     for leg in legs:
@@ -142,7 +144,7 @@ def _moved_by(
                 moved[leg.operator_id] -= leg.paid_fen
         case "bearer":
             for leg in legs:
-                bearers = _bearers(agreement, table, befores[id(leg)], leg)
+                bearers = _bearers(agreement, table, before_each[id(leg)], leg)
                 _add(moved, {leg.operator_id: leg.change_fen})
                 shares = largest_remainder(leg.change_fen, bearers)
                 _add(moved, {name: -fen for name, fen in shares.items()})
@@ -172,20 +174,41 @@ def _add(moved: dict[str, int], more: Mapping[str, int]) -> None:
 
 
 def fees(
-    earned_fen: Mapping[str, int], ride_counts: Mapping[str, int], clearing: Clearing
+    earned_fen: Mapping[str, int],
+    ride_counts: Mapping[str, int],
+    clearing: Clearing,
+    institutions: Iterable[InstitutionTotal] = (),
 ) -> list[FeeLine]:
     """What each operator pays of each fee, by what it earned in a period and the rides it carried.
 
-    Shape:  who earned nothing, or gave back more than it earned, pays no percentage.
+    Shape:  who earned nothing, or gave back more than it earned, pays no percentage; a fee for some
+            institutions looks only at what their wallets paid.
     """
-    found = [
-        FeeLine(fee.id, operator_id, fee.paid_to, amount_fen)
-        for fee in clearing.fees
-        for operator_id in sorted(earned_fen)
-        if operator_id != fee.paid_to and (not fee.operators or operator_id in fee.operators)
-        if (amount_fen := _fee_fen(fee, earned_fen[operator_id], ride_counts.get(operator_id, 0)))
-    ]
+    totals = list(institutions)
+    found: list[FeeLine] = []
+    for fee in clearing.fees:
+        basis_fen, rides = (
+            _paid_by(fee.issuers, totals) if fee.issuers else (earned_fen, ride_counts)
+        )
+        found += [
+            FeeLine(fee.id, operator_id, fee.paid_to, amount_fen)
+            for operator_id in sorted(basis_fen)
+            if operator_id != fee.paid_to and (not fee.operators or operator_id in fee.operators)
+            if (amount_fen := _fee_fen(fee, basis_fen[operator_id], rides.get(operator_id, 0)))
+        ]
     return sorted(found, key=lambda line: (line.operator_id, line.fee_id))
+
+
+def _paid_by(
+    issuers: Container[str], totals: Iterable[InstitutionTotal]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """What wallets of some institutions paid to each operator, and how many rides they had."""
+    paid_fen, rides = Counter[str](), Counter[str]()
+    for total in totals:
+        if total.issuer_id in issuers:
+            paid_fen[total.operator_id] += total.amount_fen
+            rides[total.operator_id] += total.ride_count
+    return paid_fen, rides
 
 
 def _fee_fen(fee: Fee, earned_fen: int, rides_count: int) -> int:

@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 from gateway.core.clearing import FeeLine, Moved
 from gateway.core.invoices import InstitutionTotal, SponsoredLine, SponsorInvoice
+from gateway.core.reconciliation import invoice_reference
 from gateway.core.settlement import SettlementPeriod
 
 FEES, INVOICES, INSTITUTIONS = "fees.csv", "invoices.csv", "institutions.csv"
@@ -56,12 +57,18 @@ def clearing_files(
         yield name_of("invoice", invoice.sponsor_id), table(SponsoredLine, in_order_of_time)
     if cleared.invoices:
         rows = (
-            (invoice.sponsor_id, *structs.astuple(item), period.currency)
+            (
+                invoice_reference(period.number, invoice.sponsor_id),
+                invoice.sponsor_id,
+                *structs.astuple(item),
+                period.currency,
+            )
             for invoice in cleared.invoices
             for item in invoice.items
         )
         header = (
-            "sponsor_id", "campaign_id", "service_day", "lines_count", "amount_fen", "currency"
+            "reference", "sponsor_id", "campaign_id", "service_day", "lines_count", "amount_fen",
+            "currency",
         )  # fmt: skip
         yield INVOICES, write(header, rows, period)
     if any(total.issuer_id for total in cleared.institutions):

@@ -18,6 +18,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules import Charge, FareRefusal, RiderFold, RiderState, RideTap, TariffBook, carried
+from gateway.core.amendments import Amendment, amended
 from gateway.core.purses import Paid
 from gateway.core.taps import Tap
 
@@ -72,6 +73,8 @@ class LoadedDays(Struct, frozen=True):
     days: tuple[WalletDay, ...]
     # What purses have paid for the rides of those days.
     paid: Paid = {}
+    # All that was put right of the wallet's taps, as it was booked.
+    amendments: tuple[Amendment, ...] = ()
 
     def after(self, moved: Moved, tap: RideTap, paid: Paid) -> LoadedDays:
         """The days with one more tap, and what purses have paid since."""
@@ -84,7 +87,8 @@ class LoadedDays(Struct, frozen=True):
         else:
             days = {each.day: each for each in with_tap(self.days, moved.day, tap)}
             days[moved.day] = structs.replace(days[moved.day], opening=moved.opening)
-        return LoadedDays(self.since, tuple(days[day] for day in sorted(days)), paid)
+        in_order = tuple(days[day] for day in sorted(days))
+        return structs.replace(self, days=in_order, paid=paid)
 
 
 class FoldedDays(Struct, frozen=True):
@@ -107,6 +111,7 @@ def ride_tap(
     fare_media: str,
     issuer_id: str | None = None,
     coupons: tuple[tuple[str, datetime], ...] = (),
+    without: tuple[str, ...] = (),
 ) -> RideTap:
     """Join what the gate said and what the registry knew at that moment."""
     # With more names than these, CPython 3.11 would make a dictionary of them first.
@@ -131,6 +136,7 @@ def ride_tap(
         distance_m=tap.distance_m,
         issuer_id=issuer_id,
         coupons=coupons,
+        without=without,
     )
 
 
@@ -144,7 +150,11 @@ def with_tap(days: Sequence[WalletDay], day: date, tap: RideTap) -> tuple[Wallet
 
 
 def fold_days(
-    days: Sequence[WalletDay], book: TariffBook, *, swept_until: datetime | None = None
+    days: Sequence[WalletDay],
+    book: TariffBook,
+    *,
+    swept_until: datetime | None = None,
+    amendments: Sequence[Amendment] = (),
 ) -> FoldedDays:
     """Price some days of a wallet that follow one another, up to its newest.
 
@@ -155,6 +165,7 @@ def fold_days(
     charges: dict[tuple[UUID, str], Charge] = {}
     folded: list[WalletDay] = []
     folds: dict[str, RiderFold] = {}
+    taps: Sequence[RideTap] = ()
     for each in days:
         opening = each.opening
         if folded:
@@ -164,12 +175,13 @@ def fold_days(
             opening = _opening(states, book, each.day)
         folded.append(structs.replace(each, opening=opening))
         folds = {token: RiderFold(book, state) for token, state in opening.items()}
-        for tap in sorted(each.taps, key=lambda tap: tap.order):
+        taps = sorted(amended(each.taps, amendments), key=lambda tap: tap.order)
+        for tap in taps:
             if tap.media_token not in folds:
                 folds[tap.media_token] = RiderFold(book)
             folds[tap.media_token].take(tap)
     newest: dict[str, tuple[datetime, int]] = {}
-    for tap in sorted(folded[-1].taps, key=lambda tap: tap.order) if folded else ():
+    for tap in taps:
         newest[tap.media_token] = (tap.tapped_at, tap.sequence)
     riders = {
         token: RiderToday(fold.state, newest.get(token), fold.open_until)
@@ -262,11 +274,33 @@ def refold(
     book: TariffBook,
     *,
     swept_until: datetime | None,
+    amendments: Sequence[Amendment] = (),
 ) -> Moved:
     """Price one more tap by folding afresh all the days that it concerns."""
     concerned = _concerned(days, tap_day)
-    before = fold_days(concerned, book, swept_until=swept_until)
-    after = fold_days(with_tap(concerned, tap_day, tap), book, swept_until=swept_until)
+    before = fold_days(concerned, book, swept_until=swept_until, amendments=amendments)
+    more = with_tap(concerned, tap_day, tap)
+    after = fold_days(more, book, swept_until=swept_until, amendments=amendments)
+    return _moved(before, after)
+
+
+def refold_amended(
+    loaded: LoadedDays,
+    amendment: Amendment,
+    first_day: date,
+    book: TariffBook,
+    *,
+    swept_until: datetime | None,
+) -> Moved:
+    """Price one more amendment by folding afresh all the days that it concerns, if any has taps."""
+    concerned = _concerned(loaded.days, first_day)
+    known = loaded.amendments
+    before = fold_days(concerned, book, swept_until=swept_until, amendments=known)
+    more = (*known, amendment)
+    return _moved(before, fold_days(concerned, book, swept_until=swept_until, amendments=more))
+
+
+def _moved(before: FoldedDays, after: FoldedDays) -> Moved:
     newest = after.days[-1]
     return Moved(
         newest.day,
@@ -289,9 +323,10 @@ def _concerned(days: Sequence[WalletDay], tap_day: date) -> tuple[WalletDay, ...
     return tuple(each for each in days if each.day >= first)
 
 
-def closing(day: WalletDay, book: TariffBook) -> Opening:
+def closing(day: WalletDay, book: TariffBook, amendments: Sequence[Amendment] = ()) -> Opening:
     """What is remembered of each media when a day ends, before time takes any of it away."""
-    return {token: rider.state for token, rider in fold_days([day], book).riders.items()}
+    folded = fold_days([day], book, amendments=amendments)
+    return {token: rider.state for token, rider in folded.riders.items()}
 
 
 def swept(

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff, RideTap, TariffBook
 from gateway.core.answers import refusal, ride_result, verdict
+from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, added
 from gateway.core.days import LoadedDays, Opening, ride_tap
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
@@ -39,6 +40,8 @@ class Limits(Struct, frozen=True):
     # None: as many days as the tariff says that a late tap re-prices.
     tap_age_max: timedelta | None = None
     classes: WalletClasses = NO_CLASSES
+    # Who owes so much does not begin a ride; 0 where nothing but the purse decides.
+    debt_block_fen: int = 0
 
 
 class KeptTap(Struct, frozen=True):
@@ -69,6 +72,8 @@ class Snapshot(Struct, frozen=True):
     # Of wallets with a late tap: their days, from the one that it concerns to the newest.
     days: dict[UUID, LoadedDays] = {}
     closed_through: date | None = None
+    # What the lane may spend of campaigns' budgets, by their accounts.
+    left: dict[str, Left] = {}
 
 
 class Plan(Struct, frozen=True):
@@ -83,6 +88,9 @@ class Plan(Struct, frozen=True):
     openings: dict[tuple[UUID, date], Opening] = {}
     # Wallets of which days must be loaded first, from the one given on. Then nothing else counts.
     lacks: dict[UUID, date] = {}
+    # What campaigns pay for; and what of their budgets must be drawn first, as with `lacks`.
+    usage: dict[str, Usage] = {}
+    short: dict[str, Usage] = {}
 
 
 def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Limits) -> Plan:
@@ -102,6 +110,8 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
         wallets=tuple(batch.changed.values()),
         openings=batch.openings,
         lacks=batch.lacks,
+        usage=batch.usage,
+        short=batch.short,
     )
 
 
@@ -120,6 +130,8 @@ class _Batch:
         self.openings: dict[tuple[UUID, date], Opening] = {}
         self.repeats: list[int] = []
         self.lacks: dict[UUID, date] = {}
+        self.usage: dict[str, Usage] = {}
+        self.short: dict[str, Usage] = {}
         self.latest = snapshot.received_at + limits.tap_ahead_max
 
     def answer(self, position: int, tap: Tap) -> TapResult:
@@ -158,27 +170,58 @@ class _Batch:
         day = self.book.service_day_of(tap.tapped_at)
         closed_through = self.snapshot.closed_through
         topped_up, paid_in = top_up_first(wallet, tap, day, self.limits.classes, closed_through)
-        ride = take_ride(
-            topped_up,
-            facts,
-            self.days.get(wallet.wallet_id),
-            book=self.book,
-            day=day,
-            closed_through=closed_through,
-            is_offline=tap.offline,
-        )
+        days = self.days.get(wallet.wallet_id)
+
+        def take(facts: RideTap) -> Ride | None:
+            return take_ride(
+                topped_up,
+                facts,
+                days,
+                book=self.book,
+                day=day,
+                closed_through=closed_through,
+                is_offline=tap.offline,
+            )
+
+        ride = take(facts)
+        while ride is not None and (spent := self._spent_out(ride)):
+            if spent in facts.without:
+                # Another ride than this one would cost the campaign what it has not.
+                result = refusal(tap, TapOutcome.NO_FARE)
+                return KeptTap(tap, result, received_at, day, wallet.wallet_id, wallet.version)
+            facts = structs.replace(facts, without=(*facts.without, spent))
+            ride = take(facts)
         if ride is None:
             self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
             result = refusal(tap, TapOutcome.NO_FARE)
             return KeptTap(tap, result, received_at, day)
-        outcome = verdict(tap, topped_up, ride, self.book, self.limits.classes)
+        outcome = verdict(
+            tap,
+            topped_up,
+            ride,
+            self.book,
+            self.limits.classes,
+            debt_block_fen=self.limits.debt_block_fen,
+        )
         if outcome.is_let_through:
             self.entries.extend(paid_in)
+            self.usage = added(self.usage, ride.usage) if ride.usage else self.usage
             self._take(wallet, ride, facts)
             result, version = ride_result(tap, outcome, ride), ride.wallet.version
         else:
             result, version = refusal(tap, outcome, wallet=wallet), wallet.version
         return KeptTap(tap, result, received_at, day, wallet.wallet_id, version, facts)
+
+    def _spent_out(self, ride: Ride) -> str | None:
+        """A campaign that has not the money for a ride. What can still be drawn is noted."""
+        for account, usage in ride.usage.items():
+            whole = self.usage.get(account, NOTHING_USED).plus(usage)
+            left = self.snapshot.left.get(account, NOTHING_LEFT)
+            if usage.takes and not left.allows(whole):
+                if left.is_all:
+                    return account.partition("/")[2]
+                self.short[account] = Usage(max(whole.fen, 0), max(whole.uses, 0))
+        return None
 
     def _wallet(self, wallet_id: UUID) -> Wallet:
         return self.changed.get(wallet_id) or self.snapshot.wallets[wallet_id]

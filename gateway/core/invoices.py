@@ -44,7 +44,7 @@ class SponsorInvoice(Struct, frozen=True):
         assert self.amount_fen == sum(item.amount_fen for item in self.items), self
 
 
-class InstitutionTotal(Struct, frozen=True):
+class InstitutionTotal(Struct, frozen=True, order=True):
     """What wallets of one operating institution have paid for rides with one operator."""
 
     issuer_id: str

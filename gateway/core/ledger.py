@@ -55,6 +55,8 @@ class JournalEntry(Struct, frozen=True):
     product_id: str | None = None
     ride_count: int = 0
     shared: SharedLeg | None = None
+    # Rides that campaigns pay for now and did not before, or no longer do; not kept.
+    campaign_uses: tuple[tuple[str, int], ...] = ()
     # When it was written; None until it is.
     recorded_at: datetime | None = None
 
@@ -119,6 +121,8 @@ class Change(Struct, frozen=True):
     ride_count: int
     # The ride is part of another journey now, or is shared otherwise.
     is_shared_anew: bool = False
+    # Of sponsors that are campaigns: 1 where one begins to pay for the ride, -1 where it ceases to.
+    campaign_uses: tuple[tuple[str, int], ...] = ()
 
     @property
     def operator_fen(self) -> int:
@@ -140,7 +144,14 @@ def changes(
     """
     if not before:
         return [
-            Change(charge, charge.rider_fen, charge.quote.sponsored, 1) for charge in after.values()
+            Change(
+                charge,
+                charge.rider_fen,
+                charge.quote.sponsored,
+                1,
+                campaign_uses=_campaign_uses({}, charge.quote.sponsored),
+            )
+            for charge in after.values()
         ]
     vanished = [
         _change(charge, charge, None, -1) for key, charge in before.items() if key not in after
@@ -163,6 +174,19 @@ def _change(charge: Charge, old: Charge | None, new: Charge | None, ride_count: 
         },
         ride_count,
         old is not None and new is not None and old.shared != new.shared,
+        _campaign_uses(before, after),
+    )
+
+
+def _campaign_uses(
+    before: Mapping[str, int], after: Mapping[str, int]
+) -> tuple[tuple[str, int], ...]:
+    if not before and not after:
+        return ()
+    return tuple(
+        (account, (after.get(account, 0) > 0) - (before.get(account, 0) > 0))
+        for account in sorted(before.keys() | after.keys())
+        if "/" in account
     )
 
 

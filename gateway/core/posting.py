@@ -62,6 +62,7 @@ def post(
                 product_id=charge.quote.product_id,
                 ride_count=change.ride_count,
                 shared=charge.shared,
+                campaign_uses=change.campaign_uses,
             )
         )
         wallet = moved

@@ -76,6 +76,8 @@ class Role(StrEnum):
     FARE_OPERATOR = "fare_operator"
     FINANCE = "finance"
     AUDITOR = "auditor"
+    DESK = "desk"
+    CHECKER = "checker"
     ADMIN = "admin"
 
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 from msgspec import Struct, structs
 
 from fare_rules import Charge, RideTap, TariffBook
+from gateway.core.campaigns import Usage, usage_of
 from gateway.core.days import LoadedDays, Moved, open_until, refold, swept, take_one
 from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings
 from gateway.core.posting import post, settlement_day
@@ -29,6 +30,8 @@ class Ride(Struct, frozen=True):
     entries: tuple[JournalEntry, ...]
     # What purses have paid by now, where that was loaded or has changed.
     paid: Paid
+    # What campaigns pay for it, or no longer do.
+    usage: dict[str, Usage]
     tap: RideTap
     # What the tap itself is charged.
     charge: Charge | None
@@ -50,11 +53,15 @@ def take_ride(
     Shape:  None when days of the wallet are needed that were not loaded.
     """
     until = wallet.swept_until
-    moved = take_one(wallet.day, wallet.riders, wallet.opening, tap, day, book, swept_until=until)
+    moved = None
+    if wallet.amended_until is None or tap.tapped_at > wallet.amended_until:
+        moved = take_one(
+            wallet.day, wallet.riders, wallet.opening, tap, day, book, swept_until=until
+        )
     if moved is None:
         if days is None or day < days.since:
             return None
-        moved = refold(days.days, tap, day, book, swept_until=until)
+        moved = refold(days.days, tap, day, book, swept_until=until, amendments=days.amendments)
     charged, entries, paid = post(
         wallet,
         changes(moved.before, moved.after),
@@ -72,7 +79,8 @@ def take_ride(
     )
     own = [charge for charge in moved.after.values() if charge.tap_id == tap.tap_id]
     digits = book.tariffs[-1].currency_digits
-    return Ride(charged, moved, entries, paid, tap, own[0] if own else None, digits)
+    usage = usage_of(entries)
+    return Ride(charged, moved, entries, paid, usage, tap, own[0] if own else None, digits)
 
 
 def _spent(

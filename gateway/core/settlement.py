@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.core.registry import Operator
 
-SETTLED_KINDS = frozenset({"fare", "correction"})
+SETTLED_KINDS = frozenset({"fare", "correction", "refund"})
 
 
 class SettledLine(Struct, frozen=True):

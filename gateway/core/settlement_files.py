@@ -130,6 +130,12 @@ def manifest(
     return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
 
 
+def saved_settlement(content: bytes) -> Settlement:
+    """The settlement that a manifest tells of."""
+    found = msgspec.json.decode(content, type=Manifest)
+    return Settlement(found.period, found.batches)
+
+
 def sha256_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 

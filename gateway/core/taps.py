@@ -86,6 +86,7 @@ class TapOutcome(StrEnum):
     WALLET_CLOSED = "wallet_closed"
     NO_FARE = "no_fare"
     PASSED_BACK = "passed_back"
+    DEBT_TOO_HIGH = "debt_too_high"
     BALANCE_TOO_LOW = "balance_too_low"
     LIMIT_REACHED = "limit_reached"
     VERIFICATION_REQUIRED = "verification_required"

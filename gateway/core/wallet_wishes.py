@@ -38,6 +38,7 @@ class WalletRefusal(StrEnum):
     WALLET_HAS_CHILDREN = "wallet_has_children"
     MEDIA_BOUND_ELSEWHERE = "media_bound_elsewhere"
     TOO_MANY_COUPONS = "too_many_coupons"
+    NO_COUPON_LEFT = "no_coupon_left"
     TOP_UP_ID_REUSED = "top_up_id_reused"
     GRANT_ID_REUSED = "grant_id_reused"
     TRANSFER_ID_REUSED = "transfer_id_reused"

@@ -49,6 +49,8 @@ class Wallet(Struct, frozen=True, gc=False):
     purses: tuple[Purse, ...] = ()
     terms: Terms | None = None
     spent: Spent | None = None
+    # A tap made until then may be one that was put right: all of its day is priced afresh.
+    amended_until: datetime | None = None
 
     @property
     def net_fen(self) -> int:

@@ -13,12 +13,14 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.core.amendments import Amendment
 from gateway.core.days import Opening, WalletDay
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.taps import TapOutcome
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
+from gateway.shell.amendment_rows import load_amendments
 from gateway.shell.store import READ_WALLETS
 
 _ROWS_AT_ONCE = 5_000
@@ -137,7 +139,7 @@ class DayWork:
 
     async def wallet_days_to_remember(
         self, late_since: date
-    ) -> AsyncIterator[list[tuple[UUID, WalletDay]]]:
+    ) -> AsyncIterator[list[tuple[UUID, WalletDay, list[Amendment]]]]:
         """The day of each wallet that did not ride again until taps could still be late."""
         # A rider who rode again did so soon, mostly, and the days are looked through in order.
         await self._connection.execute("SET LOCAL enable_hashjoin = off")
@@ -156,7 +158,9 @@ class DayWork:
         for start in range(0, len(ids), _WALLETS_AT_ONCE):
             yield await self._load_wallet_days(ids[start : start + _WALLETS_AT_ONCE])
 
-    async def _load_wallet_days(self, ids: list[UUID]) -> list[tuple[UUID, WalletDay]]:
+    async def _load_wallet_days(
+        self, ids: list[UUID]
+    ) -> list[tuple[UUID, WalletDay, list[Amendment]]]:
         openings: dict[UUID, Opening] = {}
         kept = await self._connection.fetch(
             "SELECT * FROM wallet_day WHERE day = $1 AND wallet_id = ANY($2::uuid[])",
@@ -178,7 +182,15 @@ class DayWork:
             _LET_THROUGH,
         ):
             taps.setdefault(row["wallet_id"], []).append(rows.facts_from_row(row))
-        return [(i, WalletDay(self._day, tuple(taps[i]), openings.get(i, {}))) for i in ids]
+        amendments = await load_amendments(self._connection, ids)
+        return [
+            (
+                i,
+                WalletDay(self._day, tuple(taps[i]), openings.get(i, {})),
+                [one for _, one in amendments.get(i, ())],
+            )
+            for i in ids
+        ]
 
     async def remember(self, closings: dict[tuple[UUID, date], Opening]) -> None:
         """Keep what the rest of a wallet's days begins with, instead of what went before."""

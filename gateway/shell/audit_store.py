@@ -21,7 +21,8 @@ from gateway.core.audit import Break
 from gateway.core.audit_heads import NO_ROWS, DayDigest, Head, head_content, head_from, head_name
 from gateway.core.taps import TapOutcome
 from gateway.shell import rows
-from gateway.shell.store import Connection, connect_for_reading
+from gateway.shell.store import connect_for_reading
+from gateway.shell.transactions import Connection
 
 # A scan takes as long as the log is long; the audit waits for it.
 _SCAN_SECONDS = 24 * 3600.0
@@ -276,7 +277,10 @@ FORBIDDEN = {
     "entry_without_tap": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry
         WHERE {of_days} AND tap_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)""",
+        AND NOT EXISTS (SELECT FROM tap WHERE tap.tap_id = journal_entry.tap_id)
+        AND NOT EXISTS (
+            SELECT FROM correction WHERE correction.correction_id = journal_entry.tap_id
+        )""",
     "entry_without_wallet": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry WHERE {of_days}
         AND NOT EXISTS (SELECT FROM wallet WHERE wallet.wallet_id = journal_entry.wallet_id)""",
@@ -287,6 +291,27 @@ FORBIDDEN = {
     "tap_without_sequence": """
         SELECT tap_id::text FROM tap LEFT JOIN gate_sequence USING (tap_id, service_day)
         WHERE {of_days} AND outcome <> 'sequence_reused' AND gate_sequence.tap_id IS NULL""",
+    "correction_without_checker": """
+        SELECT correction_id::text FROM correction
+        JOIN correction_decision USING (correction_id)
+        WHERE checker = maker""",
+    "correction_without_decision": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        WHERE {of_days} AND kind IN ('refund', 'goodwill') AND NOT EXISTS (
+            SELECT FROM correction_decision AS decided
+            WHERE decided.correction_id = entry.cause_id AND state = 'booked'
+        )""",
+    "campaign_inexact": """
+        WITH slots AS (
+            SELECT account, sum(left_fen) AS left_fen FROM campaign_slot GROUP BY account
+        ), paid AS (
+            SELECT share.sponsor AS account, -sum(share.amount_fen) AS paid_fen
+            FROM journal_entry
+            CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+            WHERE sponsors IS NOT NULL GROUP BY share.sponsor
+        )
+        SELECT account FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
+        WHERE left_fen + coalesce(paid_fen, 0) <> budget_fen""",
     "entry_in_no_period": """
         WITH wrong AS (
             SELECT settlement_day FROM (
@@ -308,6 +333,9 @@ SELECT wallet_id FROM (
     UNION SELECT wallet_id FROM tap WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM journal_entry WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM purse_grant WHERE age(xmin) BETWEEN 0 AND $1
+    UNION SELECT wallet_id FROM correction JOIN correction_decision AS decided
+        USING (correction_id)
+        WHERE age(correction.xmin) BETWEEN 0 AND $1 OR age(decided.xmin) BETWEEN 0 AND $1
 ) AS changed
 WHERE wallet_id IS NOT NULL ORDER BY wallet_id
 """

@@ -21,7 +21,7 @@ from gateway.core.delivery import (
 from gateway.core.payment_order import end_to_end_id
 from gateway.core.settlement import Settlement
 from gateway.core.signed_books import operator_folder
-from gateway.shell.store import Connection
+from gateway.shell.transactions import Connection
 
 
 class Job(Struct, frozen=True):

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from gateway.core.envelopes import Draw, EnvelopeCampaign, Win
-from gateway.shell.store import Connection, LostRace
+from gateway.shell.transactions import Connection, LostRace
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(EnvelopeCampaign).decode

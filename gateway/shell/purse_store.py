@@ -16,10 +16,10 @@ from gateway.shell.store import (
     END_GRANTS,
     LOCK_WALLETS,
     READ_CLOCK,
-    Connection,
     LogDays,
     save_wallets_and_entries,
 )
+from gateway.shell.transactions import Connection
 
 
 class PurseWork:

@@ -56,6 +56,7 @@ class _State(Struct, array_like=True):
     purses: tuple[Purse, ...] = ()
     terms: Terms | None = None
     spent: Spent | None = None
+    amended_until: datetime | None = None
 
 
 _decode = msgspec.msgpack.Decoder(_State).decode
@@ -64,17 +65,19 @@ _decode = msgspec.msgpack.Decoder(_State).decode
 def state_bytes(wallet: Wallet) -> bytes:
     riders = {token: _rider(rider, wallet.open_until) for token, rider in wallet.riders.items()}
     usual = (riders, wallet.day, wallet.opening, wallet.swept_until)
-    if wallet.purses or wallet.terms:
-        return _encode((*usual, wallet.purses, wallet.terms, wallet.spent))
+    if wallet.purses or wallet.terms or wallet.amended_until:
+        more = (wallet.purses, wallet.terms, wallet.spent, wallet.amended_until)
+        return _encode((*usual, *(more if wallet.amended_until else more[:-1])))
     return _encode(usual)
 
 
 def state_from(
     column: bytes, open_until: datetime | None
 ) -> tuple[
-    date | None, Riders, Opening, datetime | None, tuple[Purse, ...], Terms | None, Spent | None
-]:
-    """A wallet's day, riders, opening, swept_until, purses, terms and what was spent.
+    date | None, Riders, Opening, datetime | None, tuple[Purse, ...], Terms | None, Spent | None,
+    datetime | None,
+]:  # fmt: skip
+    """A wallet's day, riders, opening, swept_until, purses, terms, what was spent, amended_until.
 
     Its open_until has a column of its own.
     """
@@ -87,6 +90,7 @@ def state_from(
         state.purses,
         state.terms,
         state.spent,
+        state.amended_until,
     )
 
 

@@ -50,7 +50,16 @@ _decode_said = msgspec.msgpack.Decoder(_Said).decode
 # What the registry and the card added: network, operator, rider category, fare media, issuer,
 # coupons.
 _decode_facts = msgspec.msgpack.Decoder(
-    tuple[str, str, str, str, str | None, tuple[tuple[str, datetime], ...]]
+    defstruct(
+        "_FactsColumn",
+        [
+            *((name, str) for name in ("network", "operator_id", "rider_category", "fare_media")),
+            ("issuer_id", str | None),
+            ("coupons", tuple[tuple[str, datetime], ...]),
+            ("without", tuple[str, ...], ()),
+        ],
+        array_like=True,
+    )
 ).decode
 # A TapResult without its tap's id and its outcome, which have columns of their own.
 _decode_answer = msgspec.msgpack.Decoder(
@@ -73,10 +82,12 @@ def wallet_from_row(row: Record | tuple[Any, ...]) -> Wallet:
     (
         wallet_id, issuer_id, status, balance_fen, owed_fen, floor_fen, version, open_until, state
     ) = row  # fmt: skip
-    day, riders, opening, swept_until, purses, terms, spent = state_from(state, open_until)
+    day, riders, opening, swept_until, purses, terms, spent, amended_until = state_from(
+        state, open_until
+    )
     return Wallet(
         wallet_id, issuer_id, _STATUSES[status], balance_fen, owed_fen, floor_fen, version,
-        day, riders, opening, swept_until, open_until, purses, terms, spent,
+        day, riders, opening, swept_until, open_until, purses, terms, spent, amended_until,
     )  # fmt: skip
 
 
@@ -198,7 +209,9 @@ def _tap_from_row(row: Record) -> Tap:
 
 
 def _facts(tap: Tap, column: bytes) -> RideTap:
-    network, operator_id, rider_category, fare_media, issuer_id, coupons = _decode_facts(column)
+    (
+        network, operator_id, rider_category, fare_media, issuer_id, coupons, without
+    ) = structs.astuple(_decode_facts(column))  # fmt: skip
     return ride_tap(
         tap,
         network=network,
@@ -207,6 +220,7 @@ def _facts(tap: Tap, column: bytes) -> RideTap:
         fare_media=fare_media,
         issuer_id=issuer_id,
         coupons=coupons,
+        without=without,
     )
 
 
@@ -269,7 +283,7 @@ def kept_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
             said,
             _NULL if facts is None else _facts_column(
                 facts.network, facts.operator_id, facts.rider_category, facts.fare_media,
-                facts.issuer_id, facts.coupons,
+                facts.issuer_id, facts.coupons, *([facts.without] if facts.without else ()),
             ),
             _length(len(answer)),
             answer,

@@ -128,6 +128,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     delivery_to_loopback: Annotated[
         bool, _says("Let webhooks lie on this machine, without TLS: for trying out.")
     ] = False
+    history_days: Annotated[
+        int, _says("Journeys older than this are told to nobody at the desk.", ge=1, le=4000)
+    ] = 56
     metrics_public: Annotated[
         bool, _says("Show /metrics to everyone who reaches the port, without a token.")
     ] = False
@@ -236,6 +239,28 @@ class Settings(Struct, frozen=True, kw_only=True):
     # Money.
     wallet_floor_fen: Annotated[
         int, _says("The lowest balance that a charge may leave.", ge=-1_000_000, le=0)
+    ] = 0
+
+    correction_unchecked_fen_max: Annotated[
+        int,
+        _says(
+            "What one person at the desk may put right; more needs a second.", ge=0, le=10_000_000
+        ),
+    ] = 1000
+    correction_self_count_max: Annotated[
+        int, _says("Missing ends that a rider may name without a person, a wallet.", ge=0, le=1000)
+    ] = 10
+    correction_self_window_days: Annotated[
+        int, _says("In how many days that count is.", ge=1, le=400)
+    ] = 28
+    correction_self_age_days_max: Annotated[
+        int, _says("How long after the ride riders may do so.", ge=0, le=400)
+    ] = 7
+    clearance_minutes_max: Annotated[
+        int, _says("How long after an entry staff may clear it.", ge=0, le=1440)
+    ] = 20
+    debt_block_fen: Annotated[
+        int, _says("Who owes as much does not begin a ride; 0: no limit of its own.", ge=0)
     ] = 0
 
     debtor_name: Annotated[str, _says("Who pays the operators, in payment orders.")] = (

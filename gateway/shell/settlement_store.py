@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha1
 from pathlib import Path
 from uuid import UUID
@@ -23,9 +23,10 @@ from gateway.core.ledger import JournalEntry, entry_id
 from gateway.core.payment_order import Debtor
 from gateway.core.registry import Operator
 from gateway.core.settlement import SettledLine, Settlement
-from gateway.shell.archive_files import ENTRIES, paths_of, read_settled_entries
+from gateway.shell.archive_files import ENTRIES, ArchivedDay, paths_of, read_settled_entries
 from gateway.shell.delivery_store import enqueue
-from gateway.shell.store import Connection, load_archived_days, reading
+from gateway.shell.store import load_archived_days, reading
+from gateway.shell.transactions import Connection
 
 
 class SettlementRow(Struct, frozen=True):
@@ -38,6 +39,8 @@ class SettlementRow(Struct, frozen=True):
     currency: str
     parties: bytes
     is_saved: bool
+    # Where it is asked for.
+    manifest: bytes | None = None
 
 
 class Parties(Struct, frozen=True):
@@ -117,6 +120,9 @@ class CloseWork:
             msgspec.json.encode(parties, enc_hook=int),
         )
         await self._connection.execute(
+            "UPDATE payout_return SET carried_into = $1 WHERE carried_into IS NULL", service_day
+        )
+        await self._connection.execute(
             "UPDATE settlement_clock SET closed_through = $1", service_day
         )
 
@@ -127,11 +133,15 @@ async def close_work(pool: asyncpg.Pool) -> AsyncIterator[CloseWork]:
         yield CloseWork(connection)
 
 
-async def list_settlement_rows(pool: asyncpg.Pool) -> list[SettlementRow]:
+async def list_settlement_rows(
+    pool: asyncpg.Pool, *, with_manifests: bool = False
+) -> list[SettlementRow]:
     """Every close, oldest first."""
     found = await pool.fetch(
-        """SELECT settlement.*, manifest_sha256 IS NOT NULL AS is_saved
-        FROM settlement LEFT JOIN settlement_manifest USING (settlement_day) ORDER BY number"""
+        """SELECT settlement.*, manifest_sha256 IS NOT NULL AS is_saved,
+            CASE WHEN $1 THEN manifest END AS manifest
+        FROM settlement LEFT JOIN settlement_manifest USING (settlement_day) ORDER BY number""",
+        with_manifests,
     )
     return [SettlementRow(**row) for row in found]
 
@@ -143,24 +153,24 @@ async def load_settlement_books(
 
     Raises: ArchiveMissing when some of it is archived, and the archive cannot be read.
     """
+    shares = row.days_after is not None and bool(parties_of(row).clearing.agreements)
     async with reading(pool) as connection:
         books = SettlementBooks(
-            await _load_ledger_lines(connection, _READ_LINES, row),
-            await _load_ledger_lines(connection, _READ_EARLIER, row)
-            if row.days_after is not None and parties_of(row).clearing.agreements
-            else [],
+            await _load_ledger_lines(connection, _READ_LINES, *_days_of(row)),
+            [],
             await _load_sponsored(connection, row),
-            [
+            # Sorted here: a database elsewhere may have another order of letters.
+            sorted(
                 InstitutionTotal(*total)
-                for total in await connection.fetch(
-                    _READ_INSTITUTIONS, row.settlement_day, row.days_after
-                )
-            ],
+                for total in await connection.fetch(_READ_INSTITUTIONS, *_days_of(row))
+            ),
         )
+        days = await load_archived_days(connection)
         archived = [
             day
-            for day in await load_archived_days(connection, row.settlement_day)
+            for day in days
             if day.settled_through is not None
+            and day.service_day <= row.settlement_day
             and (row.days_after is None or day.settled_through > row.days_after)
         ]
         if archived:
@@ -169,7 +179,44 @@ async def load_settlement_books(
                 read_settled_entries, paths, row.days_after, row.settlement_day
             )
             await _add_archived(connection, books, entries)
+        if shares and days:
+            await _add_earlier(connection, books, row, days, archive)
+        elif shares:
+            found = await _load_ledger_lines(connection, _READ_EARLIER, *_days_of(row))
+            books.earlier.extend(found)
     return books
+
+
+async def _add_earlier(
+    connection: Connection,
+    books: SettlementBooks,
+    row: SettlementRow,
+    days: list[ArchivedDay],
+    archive: Path | None,
+) -> None:
+    """Add what earlier closes settled of the same journeys, where some days are archived."""
+    rides = [line for line in books.lines if line.journey_id is not None]
+    if not rides:
+        return
+    journeys = {line.journey_id for line in rides}
+    # A journey's rides lie on two service days at most.
+    since = min(line.service_day for line in rides) - timedelta(days=1)
+    until = max(line.service_day for line in rides) + timedelta(days=1)
+    books.earlier.extend(
+        await _load_ledger_lines(
+            connection, _READ_EARLIER_OF, list(journeys), row.days_after, since
+        )
+    )
+    near = [day for day in days if since <= day.service_day <= until]
+    if near:
+        paths = paths_of(archive, near, ENTRIES)
+        assert row.days_after is not None
+        entries = await asyncio.to_thread(read_settled_entries, paths, None, row.days_after)
+        books.earlier.extend(
+            settled_line(entry)
+            for entry in entries
+            if entry.operator_id and entry.shared and entry.shared.journey_id in journeys
+        )
 
 
 async def _add_archived(
@@ -221,12 +268,16 @@ def sponsored_lines(entry: JournalEntry) -> Iterator[SponsoredLine]:
             )
 
 
+def _days_of(row: SettlementRow) -> tuple[date, date | None]:
+    return row.settlement_day, row.days_after
+
+
 async def _load_ledger_lines(
-    connection: Connection, statement: str, row: SettlementRow
+    connection: Connection, statement: str, *arguments: object
 ) -> list[SettledLine]:
     return [
         SettledLine(_entry_id(line[2], line[1], line[4]), *line)
-        for line in await connection.fetch(statement, row.settlement_day, row.days_after)
+        async for line in connection.cursor(statement, *arguments, prefetch=_LINES_AT_ONCE)
     ]
 
 
@@ -239,7 +290,7 @@ def _entry_id(cause_id: UUID, tap_id: UUID, product_id: str) -> UUID:
 
 
 async def _load_sponsored(connection: Connection, row: SettlementRow) -> list[SponsoredLine]:
-    found = await connection.fetch(_READ_SPONSORED, row.settlement_day, row.days_after)
+    found = await connection.fetch(_READ_SPONSORED, *_days_of(row))
     return [
         SponsoredLine(
             entry_id(line["cause_id"], line["tap_id"], line["product_id"]),
@@ -260,13 +311,20 @@ def parties_of(row: SettlementRow) -> Parties:
 
 
 async def load_carried(pool: asyncpg.Pool, before: date) -> dict[str, int]:
-    """What each operator's latest batch before a day left to carry."""
+    """What each operator's latest batch before a day left to carry; and payments that came back."""
     found = await pool.fetch(
         """SELECT DISTINCT ON (operator_id) operator_id, carried_out_fen FROM settlement_batch
         WHERE settlement_day < $1 ORDER BY operator_id, settlement_day DESC""",
         before,
     )
-    return {row["operator_id"]: row["carried_out_fen"] for row in found if row["carried_out_fen"]}
+    carried = {row["operator_id"]: row["carried_out_fen"] for row in found}
+    for row in await pool.fetch(
+        """SELECT operator_id, sum(amount_fen)::bigint AS fen FROM payout_return
+        WHERE carried_into = $1 GROUP BY operator_id""",
+        before,
+    ):
+        carried[row["operator_id"]] = carried.get(row["operator_id"], 0) + row["fen"]
+    return {operator_id: amount_fen for operator_id, amount_fen in carried.items() if amount_fen}
 
 
 async def load_previous_hash(pool: asyncpg.Pool, before: date) -> str | None:
@@ -293,6 +351,16 @@ async def load_head(pool: asyncpg.Pool) -> Head | None:
         ORDER BY number DESC LIMIT 1"""
     )
     return Head(*row) if row else None
+
+
+async def check_kept(pool: asyncpg.Pool, *, service_day: date, manifest: bytes) -> None:
+    """Raises: SettlementDiffers when another manifest was saved of the day."""
+    kept = await pool.fetchval(
+        "SELECT manifest_sha256 FROM settlement_manifest WHERE settlement_day = $1", service_day
+    )
+    digest = hashlib.sha256(manifest).hexdigest()
+    if kept not in (None, digest):
+        raise SettlementDiffers(f"settlement {service_day}: kept {kept}, added up now {digest}")
 
 
 async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: bytes) -> None:
@@ -381,6 +449,8 @@ async def list_operator_ids(pool: asyncpg.Pool) -> set[str]:
     return {row["operator_id"] for row in await pool.fetch("SELECT operator_id FROM operator")}
 
 
+# So many lines are read before others of this process get their turn.
+_LINES_AT_ONCE = 5_000
 _PERIOD = "settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)"
 _LINE = """
     kind, tap_id, cause_id, operator_id, product_id, service_day, settlement_day, effective_at,
@@ -395,6 +465,11 @@ WITH touched AS (
 )
 SELECT {_LINE} FROM journal_entry JOIN touched USING (journey_id)
 WHERE settlement_day <= $2 AND service_day >= since - 1
+"""
+_READ_EARLIER_OF = f"""
+SELECT {_LINE} FROM journal_entry
+WHERE journey_id = ANY($1::uuid[]) AND settlement_day <= $2 AND service_day >= $3
+    AND operator_id IS NOT NULL
 """
 _READ_SPONSORED = f"""
 SELECT
@@ -413,5 +488,5 @@ SELECT
     END)::bigint
 FROM journal_entry LEFT JOIN wallet USING (wallet_id)
 WHERE {_PERIOD} AND operator_id IS NOT NULL
-GROUP BY 1, 2 ORDER BY 1, 2
+GROUP BY 1, 2
 """

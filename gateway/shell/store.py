@@ -15,6 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
+from fare_rules import TariffBook
+from gateway.core.campaigns import usage_of
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot
@@ -22,8 +24,8 @@ from gateway.core.wallet_wishes import Wish
 from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchivedDay
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from gateway.shell.campaign_store import claim, spend_anywhere
+from gateway.shell.transactions import Connection, LostRace
 
 # Lost connections, a server that starts, stops or is full: trying again is safe and may help.
 OUTAGES = (
@@ -53,10 +55,6 @@ _LANE_SESSION = _SESSION | {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
-
-
-class LostRace(Exception):
-    """Another process saved something of ours first. Load again and decide again."""
 
 
 RACES = (LostRace, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -185,8 +183,9 @@ class WalletWork:
             else {},
         )
 
-    async def save_plan(self, plan: WalletPlan, snapshot: WalletSnapshot) -> None:
+    async def save_plan(self, plan: WalletPlan, snapshot: WalletSnapshot, book: TariffBook) -> None:
         now = snapshot.now
+        await self._claim(plan, snapshot, book)
         opened = plan.opened
         if opened:
             saved = await self._connection.fetch(
@@ -231,6 +230,21 @@ class WalletWork:
                 [str(wallet.status) for wallet in plan.changed],
             )
 
+    async def _claim(self, plan: WalletPlan, snapshot: WalletSnapshot, book: TariffBook) -> None:
+        """Count the coupons that are activated, where their campaigns count claims."""
+        paying = (book.tariff_at(snapshot.now) or book.tariffs[-1]).campaign_of
+        claims = [
+            (promotion_id, paying[promotion_id], media.media_token, activated_at)
+            for media in plan.media
+            for promotion_id, activated_at in media.coupons
+            if promotion_id in paying
+            and (known := snapshot.media.get(media.media_token)) is not None
+            and (promotion_id, activated_at) not in known.coupons
+        ]
+        if claims:
+            wallet_ids = {media.media_token: media.wallet_id for media in plan.media}
+            await claim(self._connection, book, claims, wallet_ids, snapshot.now)
+
     async def _insert(self, statement: str, columns: Sequence[Sequence[Any]], what: str) -> None:
         saved = await self._connection.fetch(statement, *columns)
         if len(saved) != len(columns[0]):
@@ -249,10 +263,9 @@ class SweepWork:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def lock_wallets_with_late_legs(
-        self, now: datetime, after: UUID | None, limit: int
-    ) -> list[Wallet]:
-        found = await self._connection.fetch(_LOCK_LATE_LEGS, now, after, limit)
+    async def lock_late(self, wallet_ids: Sequence[UUID], now: datetime) -> list[Wallet]:
+        """Those of some wallets whose open leg nobody can close any more."""
+        found = await self._connection.fetch(_LOCK_LATE, wallet_ids, now)
         return [rows.wallet_from_row(row) for row in found]
 
     async def read_clock(self) -> date | None:
@@ -268,6 +281,7 @@ class SweepWork:
     ) -> None:
         known = {wallet.wallet_id: wallet for wallet in loaded}
         await save_wallets_and_entries(self._connection, wallets, entries, now, known)
+        await spend_anywhere(self._connection, usage_of(entries))
 
 
 @asynccontextmanager
@@ -300,6 +314,11 @@ async def sweep_work(pool: asyncpg.Pool) -> AsyncIterator[SweepWork]:
         yield SweepWork(connection)
 
 
+async def list_late_wallets(pool: asyncpg.Pool, now: datetime) -> list[UUID]:
+    """The wallets with an open leg that nobody can close any more."""
+    return [row[0] for row in await pool.fetch(_LIST_LATE, now)]
+
+
 async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     row = await pool.fetchrow(f"{READ_WALLETS} WHERE wallet_id = $1", wallet_id)
     return rows.wallet_from_row(row) if row else None
@@ -327,9 +346,10 @@ READ_CLOCK = "SELECT closed_through FROM settlement_clock"
 READ_WALLETS = f"SELECT {rows.WALLET_COLUMNS} FROM wallet"
 LOCK_WALLETS = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
 # No index leads to open legs: keeping one would cost each tap more than this costs a close.
-_LOCK_LATE_LEGS = f"""
-{READ_WALLETS} WHERE open_until <= $1 AND ($2::uuid IS NULL OR wallet_id > $2)
-ORDER BY wallet_id LIMIT $3 FOR UPDATE
+_LIST_LATE = "SELECT wallet_id FROM wallet WHERE open_until <= $1 ORDER BY wallet_id"
+_LOCK_LATE = f"""
+{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) AND open_until <= $2
+ORDER BY wallet_id FOR UPDATE
 """
 READ_MEDIA = f"SELECT {rows.MEDIA_COLUMNS} FROM media WHERE media_token = ANY($1::text[])"
 _LOCK_MEDIA = f"{READ_MEDIA} ORDER BY media_token FOR UPDATE"

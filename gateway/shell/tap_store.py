@@ -23,6 +23,7 @@ from msgspec import structs
 
 from fare_rules import RideTap
 from gateway.core.audit import Break, WalletBooks
+from gateway.core.campaigns import Left, Usage
 from gateway.core.days import LoadedDays, Opening, WalletDay
 from gateway.core.decide import KeptTap, Plan, Snapshot
 from gateway.core.ledger import JournalEntry
@@ -32,14 +33,20 @@ from gateway.core.registry import Registry
 from gateway.core.taps import Tap, TapOutcome
 from gateway.core.wallets import Wallet
 from gateway.shell import rows, telemetry
+from gateway.shell.amendment_rows import load_amendments
+from gateway.shell.campaign_store import draw, spend
 from gateway.shell.store import (
     LOCK_WALLETS,
     READ_WALLETS,
-    Connection,
     append,
     load_grants,
     save_wallets_and_entries,
 )
+from gateway.shell.transactions import Connection
+
+
+class UnreadableBooks(Exception):
+    """A row of a wallet's books is not what we write. An audit names all such rows."""
 
 
 class TapWork:
@@ -56,6 +63,7 @@ class TapWork:
         days: Sequence[date],
         *,
         is_locking: bool,
+        left: dict[str, Left] | None = None,
     ) -> Snapshot:
         """Load what deciding these taps needs.
 
@@ -83,6 +91,7 @@ class TapWork:
             media=media,
             wallets=wallets,
             closed_through=found[0]["closed_through"],
+            left=left or {},
         )
 
     async def _load_seen(
@@ -107,11 +116,22 @@ class TapWork:
 
     async def load_days(self, snapshot: Snapshot, lacks: dict[UUID, date]) -> Snapshot:
         """Load the days of some wallets, too, each from the one given on."""
+        if not lacks:
+            return snapshot
         wallets = [snapshot.wallets[wallet_id] for wallet_id in lacks]
-        found = await _read_days(self._connection, wallets, list(lacks.values()))
+        found = await read_days(self._connection, wallets, list(lacks.values()))
         return structs.replace(snapshot, days=snapshot.days | found)
 
-    async def save_plan(self, plan: Plan, snapshot: Snapshot) -> None:
+    async def draw_budgets(
+        self, snapshot: Snapshot, short: Mapping[str, Usage], slot: int
+    ) -> Snapshot:
+        """Draw what campaigns' budgets still have for the lane."""
+        if not short:
+            return snapshot
+        drawn = await draw(self._connection, short, slot)
+        return structs.replace(snapshot, left=snapshot.left | drawn)
+
+    async def save_plan(self, plan: Plan, snapshot: Snapshot, *, slot: int) -> None:
         """Save all of a plan.
 
         Raises: LostRace when a tap of it is in the log already, or a wallet has changed since it
@@ -123,12 +143,24 @@ class TapWork:
             await append(self._connection, "gate_sequence", *rows.sequence_rows(kept))
             await append(self._connection, "tap", *rows.kept_rows(kept))
         if plan.openings:
-            await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(plan.openings))
+            await save_openings(self._connection, plan.openings)
         await save_wallets_and_entries(
             self._connection, plan.wallets, plan.entries, snapshot.received_at, snapshot.wallets
         )
-        if reopened := _reopened(plan.wallets, snapshot.wallets):
-            await self._connection.execute(_REOPEN_GRANTS, reopened)
+        if plan.usage:
+            await spend(self._connection, plan.usage, slot)
+        await reopen_grants(self._connection, plan.wallets, snapshot.wallets)
+
+
+async def save_openings(connection: Connection, openings: dict[tuple[UUID, date], Opening]) -> None:
+    await connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(openings))
+
+
+async def reopen_grants(
+    connection: Connection, wallets: Sequence[Wallet], loaded: Mapping[UUID, Wallet]
+) -> None:
+    if reopened := _reopened(wallets, loaded):
+        await connection.execute(_REOPEN_GRANTS, reopened)
 
 
 def _reopened(wallets: Sequence[Wallet], loaded: Mapping[UUID, Wallet]) -> list[UUID]:
@@ -151,7 +183,7 @@ async def tap_work(connection: asyncpg.Connection) -> AsyncIterator[TapWork]:
     telemetry.COMMIT_SECONDS.observe(time.perf_counter() - saved_at)
 
 
-async def _read_days(
+async def read_days(
     connection: Connection | asyncpg.Pool, wallets: Sequence[Wallet], since: Sequence[date]
 ) -> dict[UUID, LoadedDays]:
     """Days of wallets up to their newest, from the last one with taps up to the first asked.
@@ -181,6 +213,7 @@ async def _read_days(
     for wallet_id, day in bases.items():
         taps[wallet_id][day] = []
     paid = await _read_paid(connection, ids, since)
+    amendments = await load_amendments(connection, ids)
     return {
         wallet_id: LoadedDays(
             first,
@@ -189,6 +222,7 @@ async def _read_days(
                 for day, found in sorted(taps.get(wallet_id, {}).items())
             ),
             paid.get(wallet_id, {}),
+            tuple(one for _, one in amendments.get(wallet_id, ())),
         )
         for wallet_id, first in asked.items()
     }
@@ -213,7 +247,7 @@ async def _read_paid(
     return paid
 
 
-async def load_kept(pool: asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
+async def load_kept(pool: Connection | asyncpg.Pool, tap_id: UUID) -> KeptTap | None:
     row = await pool.fetchrow(_READ_TAP, tap_id)
     return rows.kept_from_row(row) if row else None
 
@@ -243,7 +277,7 @@ async def list_taps_for_a_person(
 
 async def load_wallet_days(pool: asyncpg.Pool, wallet: Wallet, day: date) -> LoadedDays:
     """The days of a wallet that a tap of a day concerns."""
-    return (await _read_days(pool, [wallet], [day]))[wallet.wallet_id]
+    return (await read_days(pool, [wallet], [day]))[wallet.wallet_id]
 
 
 async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyncpg.Record]:
@@ -254,15 +288,27 @@ async def load_charges(pool: asyncpg.Pool, tap_ids: Sequence[UUID]) -> list[asyn
 async def load_books(
     connection: Connection, after: UUID | None, limit: int, *, until: UUID | None = None
 ) -> list[WalletBooks]:
-    """All that is kept of the next wallets, in order of their ids, up to one of them."""
-    return await _books_of(
-        connection, await connection.fetch(_READ_WALLETS_BETWEEN, after, until, limit)
-    )
+    """All that is kept of the next wallets, in order of their ids, up to one of them.
+
+    Shape:  rows that cannot be read are named in the books, and left out of them.
+    """
+    found = await connection.fetch(_READ_WALLETS_BETWEEN, after, until, limit)
+    return await _books_of(connection, found)
 
 
-async def load_books_of(connection: Connection, wallet_ids: Sequence[UUID]) -> list[WalletBooks]:
-    """All that is kept of some wallets, in order of their ids."""
-    return await _books_of(connection, await connection.fetch(_READ_THESE_WALLETS, wallet_ids))
+async def load_books_of(
+    connection: Connection, wallet_ids: Sequence[UUID], *, names_unreadable: bool = False
+) -> list[WalletBooks]:
+    """All that is kept of some wallets, in order of their ids.
+
+    Raises: UnreadableBooks when a row cannot be read, unless those are to be named in the books.
+    """
+    found = await connection.fetch(_READ_THESE_WALLETS, wallet_ids)
+    books = await _books_of(connection, found)
+    unreadable = [one for each in books for one in each.unreadable]
+    if unreadable and not names_unreadable:
+        raise UnreadableBooks(f"{unreadable[0].subject}: {unreadable[0].fault}")
+    return books
 
 
 async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> list[WalletBooks]:
@@ -288,12 +334,14 @@ async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> 
     grants: dict[UUID, dict[UUID, KnownGrant]] = {}
     for row in await connection.fetch(_READ_GRANTS_OF_WALLETS, ids):
         grants.setdefault(row["wallet_id"], {})[row["grant_id"]] = KnownGrant(**row)
+    amendments = await load_amendments(connection, ids)
     return [
         WalletBooks(
             w,
             tuple(taps.get(w.wallet_id, ())),
             tuple(entries.get(w.wallet_id, ())),
             grants.get(w.wallet_id, {}),
+            tuple(amendments.get(w.wallet_id, ())),
             unreadable=tuple(unreadable.get(w.wallet_id, ())),
         )
         for w in wallets

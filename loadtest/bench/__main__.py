@@ -12,6 +12,8 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 
+from loadtest.bench import close_race
+from loadtest.bench.close_race import race_close
 from loadtest.bench.engine_race import race_engine
 from loadtest.bench.faregate_command import faregate
 from loadtest.bench.growth_race import TAPS, WALLETS, race_growth
@@ -27,8 +29,8 @@ from loadtest.bench.stage import Stage
 from loadtest.bench.table import ON_DEMAND, ROWS, Line, Measured, lines_of
 
 _CALIBRATION_SECONDS = 2.0
-_ROWS_HELP = "such as P1,P4; only when asked for: K, the soak, and growth, which has no row"
-_GROWTH = "growth"
+_ROWS_HELP = "such as P1,P4; only when asked for: K, the soak, and growth and close, without a row"
+_GROWTH, _CLOSE = "growth", "close"
 # Which rows are held against which peer.
 _RACED = {"A": {"P1", "P3", "P4", "P5", "P10"}, "B": {"P2"}}
 
@@ -44,6 +46,7 @@ class Wish(argparse.Namespace):
     soak_seconds: float
     growth_wallets: list[int]
     growth_taps: list[int]
+    close_taps: list[int]
 
 
 def _wish(arguments: Sequence[str] | None) -> Wish:
@@ -58,6 +61,9 @@ def _wish(arguments: Sequence[str] | None) -> Wish:
         "--growth-wallets", type=_numbers, default=list(WALLETS), help="such as 10000,300000"
     )
     parser.add_argument("--growth-taps", type=_numbers, default=list(TAPS), help="stored before")
+    parser.add_argument(
+        "--close-taps", type=_numbers, default=list(close_race.TAPS), help="of the day closed"
+    )
     return parser.parse_args(arguments, namespace=Wish())
 
 
@@ -68,7 +74,7 @@ def _numbers(text: str) -> list[int]:
 def _rows(text: str) -> frozenset[str]:
     """Rows by their ids, or by the first words of them: O means all of the overload."""
     asked = set(text.split(","))
-    known = (*ROWS, _GROWTH)
+    known = (*ROWS, _GROWTH, _CLOSE)
     found = frozenset(row_id for row_id in known if asked & {row_id, row_id.split()[0]})
     if unknown := asked - found - {row_id.split()[0] for row_id in found}:
         raise argparse.ArgumentTypeError(f"no rows {sorted(unknown)}; there are {', '.join(known)}")
@@ -146,6 +152,8 @@ def _races(
         yield race_soak(made, wish.soak_seconds)
     if _GROWTH in wish.rows:
         yield race_growth(made, wish.growth_wallets, wish.growth_taps, rounds, seconds)
+    if _CLOSE in wish.rows:
+        yield race_close(made, wish.close_taps, seconds)
 
 
 async def _audit(made: Stage) -> bool:

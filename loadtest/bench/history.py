@@ -78,14 +78,23 @@ async def forget(dsn: str, days: Sequence[date]) -> None:
     for table in ("gate_sequence", "log_day"):
         await connection.execute(f"DELETE FROM {table} WHERE service_day = ANY($1::date[])", days)
     await connection.execute(
-        "TRUNCATE settlement, settlement_batch, settlement_manifest; "
+        "TRUNCATE settlement CASCADE; "
         "UPDATE settlement_clock SET closed_through = NULL"
     )
     await connection.close()
 
 
 async def count_taps(dsn: str, day: date) -> int:
+    return await _count(dsn, "tap", "service_day", day)
+
+
+async def count_entries(dsn: str, day: date) -> int:
+    """Those that the close of a day settles, if the day before is closed."""
+    return await _count(dsn, "journal_entry", "settlement_day", day)
+
+
+async def _count(dsn: str, table: str, column: str, day: date) -> int:
     connection = await asyncpg.connect(dsn)
-    found: int = await connection.fetchval("SELECT count(*) FROM tap WHERE service_day = $1", day)
+    found: int = await connection.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = $1", day)
     await connection.close()
     return found

@@ -13,8 +13,14 @@ from msgspec import structs
 
 from fare_rules.language.clearing import Agreement, Clearing, Fee, Weight
 from fare_rules.language.scalars import Money, Percent
-from gateway.core.clearing import fees, largest_remainder, share
-from gateway.core.invoices import InvoiceItem, SponsoredLine, invoices, sponsored_by
+from gateway.core.clearing import FeeLine, fees, largest_remainder, share
+from gateway.core.invoices import (
+    InstitutionTotal,
+    InvoiceItem,
+    SponsoredLine,
+    invoices,
+    sponsored_by,
+)
 from gateway.core.settlement import SettledLine
 
 MONDAY = date(2026, 3, 2)
@@ -83,10 +89,13 @@ def test_three_operators_share_a_ride_alike():
 
 
 def test_a_through_fare_is_shared_by_what_each_leg_costs_alone():
-    """As in Puget Sound: a bus of 2.75 and a train of 3.25, for which the rider paid 3.25."""
-    lines = [leg(1, "bus", 275, own=275), leg(2, "train", 50, own=325)]
-    # 3.25 x 2.75 / 6.00 is 1.4896, and 3.25 x 3.25 / 6.00 is 1.7604.
-    assert moved(lines, agreed("own_fare")) == {"bus": 149 - 275, "train": 176 - 50}
+    """ORCA's own example: a bus of 2.50, a train of 2.75, and 2.75 paid for both.
+
+    Source: https://seattletransitblog.com/2011/06/20/how-orca-fare-revenue-is-apportioned/
+    """
+    lines = [leg(1, "bus", 250, own=250), leg(2, "train", 25, own=275)]
+    # 2.75 x 2.50 / 5.25 is 1.3095, and 2.75 x 2.75 / 5.25 is 1.4405.
+    assert moved(lines, agreed("own_fare")) == {"bus": 131 - 250, "train": 144 - 25}
 
 
 def test_a_through_fare_is_shared_by_kilometres():
@@ -208,6 +217,27 @@ def test_fees_by_percentage_and_by_ride_within_their_bounds():
         ("metro", "agent", "bank", 500),
         ("metro", "lines", "house", 3_000),
     ]
+
+
+def test_a_fee_for_an_institution_looks_at_what_its_wallets_paid():
+    terms = Clearing(
+        fees=(
+            Fee(
+                id="wallets", reference="", paid_to="bank", issuers=("bank", "old_bank"),
+                percent=Percent(30), per_ride=Money(1), operators=("metro", "bus"),
+            ),
+        )
+    )  # fmt: skip
+    institutions = [
+        InstitutionTotal("", "metro", 900, 900_000),
+        InstitutionTotal("bank", "ferry", 5, 5_000),
+        InstitutionTotal("bank", "metro", 100, 40_000),
+        InstitutionTotal("old_bank", "metro", 10, 10_000),
+    ]
+    # 0.3 % of 500.00 and a cent for each of 110 rides; nobody of theirs went by bus.
+    earned, rides = {"metro": 990_000, "bus": 80_000}, {"metro": 1_010, "bus": 9}
+    found = fees(earned, rides, terms, institutions)
+    assert found == [FeeLine("wallets", "metro", "bank", 150 + 110)]
 
 
 def sponsored(number: int, account: str, amount_fen: int, day: date = MONDAY) -> SponsoredLine:

@@ -88,7 +88,7 @@ async def test_a_change_is_borne_by_the_leg_before_and_fees_are_netted(
         assert again.message == settlement
 
 
-async def test_a_sponsor_is_invoiced_for_what_it_granted(
+async def test_a_grant_of_today_is_on_no_invoice_of_yesterday(
     open_door, yesterday: datetime, tmp_path: Path
 ):
     async with open_door(tariffs_dir=SHARED, data_dir=tmp_path) as door:

@@ -14,6 +14,7 @@ from gateway.core.registry import Role
 MONEY = {"admin", "finance"}
 READ_MONEY = MONEY | {"auditor"}
 GATES = {"admin", "gate_operator"}
+MAKERS, CHECKERS = {"admin", "desk"}, {"admin", "checker"}
 EVERYONE = {role.value for role in Role}
 
 # Who may ask what. What is missing here fails the test, so a new route has to be thought about.
@@ -40,6 +41,49 @@ WHO_MAY = {
     "POST /v1/wallets/{wallet_id}/block": MONEY,
     "POST /v1/wallets/{wallet_id}/unblock": MONEY,
     "POST /v1/wallets/{wallet_id}/close": MONEY,
+    "PUT /v1/wallets/{wallet_id}/class": MONEY,
+    "PUT /v1/wallets/{wallet_id}/auto-top-up": MONEY,
+    "DELETE /v1/wallets/{wallet_id}/auto-top-up": MONEY,
+    "POST /v1/wallets/{wallet_id}/verifications": MONEY,
+    "POST /v1/wallets/{wallet_id}/transfers": MONEY,
+    "POST /v1/wallets/{wallet_id}/grants": MONEY,
+    "POST /v1/grants": MONEY,
+    "GET /v1/grants/{grant_id}": READ_MONEY,
+    "POST /v1/grants/{grant_id}/return": MONEY,
+    "POST /v1/purse-rules/{rule_id}/returns": MONEY,
+    "POST /v1/envelope-campaigns": MONEY,
+    "GET /v1/envelope-campaigns/{campaign_id}": READ_MONEY,
+    "POST /v1/envelope-campaigns/{campaign_id}/registrations": MONEY,
+    "POST /v1/envelope-campaigns/{campaign_id}/draw": MONEY,
+    "POST /v1/envelope-campaigns/{campaign_id}/grants": MONEY,
+    "GET /v1/envelope-campaigns/{campaign_id}/list": EVERYONE,
+    "PUT /v1/operators/{operator_id}/delivery": {"admin"},
+    "GET /v1/deliveries": READ_MONEY | GATES,
+    "GET /v1/settlements/{service_day}/deliveries": READ_MONEY | GATES,
+    "POST /v1/deliveries/{delivery_id}/retries": MONEY,
+    "POST /v1/deliveries/{delivery_id}/acknowledgements": MONEY | GATES,
+    "GET /v1/campaigns": READ_MONEY,
+    "GET /v1/campaigns/{sponsor_id}/{campaign_id}": READ_MONEY,
+    "GET /v1/wallets/{wallet_id}/journeys": READ_MONEY,
+    "GET /v1/wallets/{wallet_id}/progress": READ_MONEY,
+    "GET /v1/wallets/{wallet_id}/export": MONEY,
+    "POST /v1/wallets/{wallet_id}/erase": MONEY,
+    "GET /v1/held": READ_MONEY,
+    "POST /v1/bank-files": MONEY,
+    "GET /v1/reconciliations/{service_day}": READ_MONEY,
+    "POST /v1/payout-holds": MONEY,
+    "POST /v1/payout-holds/{hold_id}/release": MONEY,
+    "GET /v1/payout-holds": READ_MONEY,
+    "GET /v1/settlements/head": EVERYONE,
+    "GET /v1/settlements/{service_day}/operators/{operator_id}/files/{name}": READ_MONEY | GATES,
+    "POST /v1/corrections": MAKERS,
+    "GET /v1/corrections": MAKERS | CHECKERS | READ_MONEY,
+    "GET /v1/corrections/{correction_id}": MAKERS | CHECKERS | READ_MONEY,
+    "POST /v1/corrections/{correction_id}/approve": CHECKERS,
+    "POST /v1/corrections/{correction_id}/reject": CHECKERS,
+    "POST /v1/disruptions": MAKERS,
+    "GET /v1/disruptions": MAKERS | CHECKERS | READ_MONEY,
+    "POST /v1/disruptions/{disruption_id}/approve": CHECKERS,
     "POST /v1/settlements": MONEY,
     "GET /v1/settlements": READ_MONEY,
     "GET /v1/settlements/{service_day}/files/{name}": READ_MONEY,
@@ -48,7 +92,7 @@ WHO_MAY = {
 }
 OPEN_TO_ALL = {
     "GET /livez", "GET /readyz", "GET /version", "GET /openapi.json", "GET /docs",
-    "GET /docs/{name}",
+    "GET /docs/{name}", "GET /v1/signing-keys",
 }  # fmt: skip
 
 
@@ -56,7 +100,12 @@ def asked(route: str) -> tuple[str, str]:
     """A request to a route that finds nothing and, if it is let in, does nothing."""
     method, path = route.split(" ")
     values = {"service_day": "2020-01-01", "media_token": "m", "key_id": "k", "name": "n"}
-    ids = {"tap_id": str(uuid4()), "wallet_id": str(uuid4())}
+    values |= {"rule_id": "r", "campaign_id": "c", "operator_id": "o", "sponsor_id": "s"}
+    named = (
+        *("tap_id", "wallet_id", "correction_id", "disruption_id"),
+        *("grant_id", "delivery_id", "hold_id"),
+    )
+    ids = {name: str(uuid4()) for name in named}
     return method, path.format(**values, **ids)
 
 

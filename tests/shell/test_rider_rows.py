@@ -103,6 +103,7 @@ def kept(
     purses: tuple[Purse, ...] = (),
     terms: Terms | None = None,
     spent: Spent | None = None,
+    amended_until: datetime | None = None,
 ) -> None:
     wallet = Wallet(
         UUID(int=1),
@@ -114,6 +115,7 @@ def kept(
         purses=purses,
         terms=terms,
         spent=spent,
+        amended_until=amended_until,
     )
     assert state_from(state_bytes(wallet), wallet.open_until) == (
         wallet.day,
@@ -123,6 +125,7 @@ def kept(
         purses,
         terms,
         spent,
+        amended_until,
     )
 
 
@@ -139,6 +142,7 @@ def test_purses_and_what_was_agreed_come_back():
     spent = Spent(DAY, 100, 200, 3, minutes(1))
     kept(RiderToday(RiderState()), None, (envelope,), terms, spent)
     kept(RiderToday(RiderState()), None, (envelope,))
+    kept(RiderToday(RiderState()), None, amended_until=minutes(5))
 
 
 def test_all_that_can_be_remembered_comes_back() -> None:

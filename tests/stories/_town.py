@@ -14,10 +14,15 @@ from fare_rules import TariffBook
 from gateway.archive_path import DayTaken, run_archive
 from gateway.audit_path import AuditReport, run_audit
 from gateway.core.payment_order import Debtor
+from gateway.core.settlement import Settlement
 from gateway.core.taps import Action, Tap, TapResult
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.fares_path import run_explanation
-from gateway.settlement_path import load_settlement_files, run_settlement_close
+from gateway.settlement_path import (
+    list_settlements,
+    load_settlement_files,
+    run_settlement_close,
+)
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import list_settlement_rows
 from gateway.shell.tap_store import load_kept
@@ -135,6 +140,11 @@ class Town:
             )
             for row in rows
         }
+
+    def settlements(self) -> list[Settlement]:
+        return self.store.run(
+            list_settlements(self.store.pool, self.book, self.settings.archive_dir)
+        )
 
     def answers_since(self, day: int) -> dict[UUID, tuple]:
         """What is kept, and explained, of each tap made on a day or later."""

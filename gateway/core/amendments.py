@@ -1,0 +1,129 @@
+"""What the desk says of a rider's taps afterwards: facts of their own, which the fold is given.
+
+An amendment never touches the tap log. `amended` makes of a day's taps, and of all amendments of
+their wallet, the taps that are priced; so whichever of them comes first, the money is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from fare_rules import Action, RideTap
+
+
+class AmendmentKind(StrEnum):
+    VOID = "void"
+    MISSING_EXIT = "missing_exit"
+    MISSING_ENTRY = "missing_entry"
+    RECLASS = "reclass"
+    CLEARANCE = "clearance"
+    REVERSAL = "reversal"
+
+
+class Amendment(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One fact about some taps of one media, which all lie between two instants, included."""
+
+    correction_id: UUID
+    kind: AmendmentKind
+    media_token: str
+    since: datetime
+    until: datetime
+    # The tap that did not happen, that was cleared, or whose other end is missing.
+    tap_id: UUID | None = None
+    # The missing end; its id is the correction's.
+    added: RideTap | None = None
+    rider_category: str | None = None
+    # The correction that is undone.
+    reverses: UUID | None = None
+
+
+def amended(taps: Sequence[RideTap], amendments: Sequence[Amendment]) -> Sequence[RideTap]:
+    """Make the taps of one day that are priced, of those that the gates sent.
+
+    A missing end counts only as long as no gate has sent it: a tap that comes in late takes its
+    place. Of two classes that a tap was given, the later booked one counts.
+    """
+    if not amendments or not taps:
+        return taps
+    undone = {one.reverses for one in amendments}
+    active = [one for one in amendments if one.correction_id not in undone]
+    voided = {one.tap_id for one in active if one.kind is AmendmentKind.VOID}
+    found = sorted((tap for tap in taps if tap.tap_id not in voided), key=lambda tap: tap.order)
+    cleared: set[UUID] = set()
+    for one in active:
+        if one.kind is AmendmentKind.CLEARANCE:
+            cleared |= _cleared(found, one)
+    found = [tap for tap in found if tap.tap_id not in cleared]
+    missing = [one for one in active if one.added is not None and _is_missing(found, one)]
+    found += [one.added for one in missing if one.added is not None]
+    for one in active:
+        if one.rider_category is not None:
+            found = [_reclassed(tap, one) for tap in found]
+    return found
+
+
+def _cleared(taps: Sequence[RideTap], one: Amendment) -> set[UUID]:
+    """The entry, and the exit where the rider left again, if that came in time."""
+    entry = next((tap for tap in taps if tap.tap_id == one.tap_id), None)
+    if entry is None:
+        return set()
+    after = next_tap(taps, entry)
+    is_left = (
+        after is not None
+        and not after.action.opens
+        and after.stop_id == entry.stop_id
+        and after.tapped_at <= one.until
+    )
+    return {entry.tap_id, after.tap_id} if after is not None and is_left else {entry.tap_id}
+
+
+def _is_missing(taps: Sequence[RideTap], one: Amendment) -> bool:
+    known = next((tap for tap in taps if tap.tap_id == one.tap_id), None)
+    if known is None:
+        return False
+    if one.kind is AmendmentKind.MISSING_EXIT:
+        after = next_tap(taps, known)
+        return after is None or after.action.opens or after.tapped_at > one.until
+    before = previous_tap(taps, known)
+    return before is None or not before.action.opens or before.tapped_at < one.since
+
+
+def _reclassed(tap: RideTap, one: Amendment) -> RideTap:
+    if tap.media_token != one.media_token or not one.since <= tap.tapped_at <= one.until:
+        return tap
+    return structs.replace(tap, rider_category=one.rider_category)
+
+
+def next_tap(taps: Sequence[RideTap], tap: RideTap) -> RideTap | None:
+    """The tap of the same media that follows."""
+    return min(
+        _others(taps, tap, lambda other: other.order > tap.order),
+        key=lambda other: other.order,
+        default=None,
+    )
+
+
+def previous_tap(taps: Sequence[RideTap], tap: RideTap) -> RideTap | None:
+    """The tap of the same media that went before."""
+    return max(
+        _others(taps, tap, lambda other: other.order < tap.order),
+        key=lambda other: other.order,
+        default=None,
+    )
+
+
+def _others(
+    taps: Sequence[RideTap], tap: RideTap, is_asked: Callable[[RideTap], bool]
+) -> list[RideTap]:
+    return [
+        other
+        for other in taps
+        if other.media_token == tap.media_token
+        and other.action is not Action.TOUCH
+        and is_asked(other)
+    ]

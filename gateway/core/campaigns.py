@@ -1,0 +1,73 @@
+"""Campaigns' budgets: exact under load, and the same for whoever computes it again.
+
+What is left of a budget lies in slots, one for each lane that spends. A tap is priced with its
+campaign while there is enough in the lane's slot; if there is not, and nothing more is to be had,
+it is priced without, and that is recorded with the tap, so that everybody sees the same later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from gateway.core.ledger import JournalEntry
+
+# Where a campaign has no limit.
+ENDLESS = 2**53
+
+
+class Usage(NamedTuple):
+    """What some entries take of a budget: fen and rides; below zero, what they give back."""
+
+    fen: int
+    uses: int
+
+    def plus(self, other: Usage) -> Usage:
+        return Usage(self.fen + other.fen, self.uses + other.uses)
+
+    @property
+    def takes(self) -> bool:
+        return self.fen > 0 or self.uses > 0
+
+
+class Left(NamedTuple):
+    """What a lane may still spend. `is_all`: nobody else has anything more."""
+
+    fen: int
+    uses: int
+    is_all: bool
+
+    def less(self, usage: Usage) -> Left:
+        return Left(self.fen - usage.fen, self.uses - usage.uses, self.is_all)
+
+    def allows(self, usage: Usage) -> bool:
+        """Whether there is enough. What is given back always fits."""
+        return (usage.fen <= 0 or usage.fen <= self.fen) and (
+            usage.uses <= 0 or usage.uses <= self.uses
+        )
+
+
+NOTHING_LEFT = Left(0, 0, False)
+NOTHING_USED = Usage(0, 0)
+
+
+def usage_of(entries: Iterable[JournalEntry]) -> dict[str, Usage]:
+    """What entries take of each campaign's budget, by its account: `icbc/one_cent`."""
+    found: dict[str, Usage] = {}
+    for entry in entries:
+        for account, uses in entry.campaign_uses:
+            found[account] = found.get(account, Usage(0, 0)).plus(Usage(0, uses))
+        if entry.campaign_uses:
+            for posting in entry.postings:
+                kind, _, account = posting.account.partition(":")
+                if kind == "sponsor" and "/" in account:
+                    usage = Usage(-posting.amount_fen, 0)
+                    found[account] = found.get(account, Usage(0, 0)).plus(usage)
+    return found
+
+
+def added(one: Mapping[str, Usage], other: Mapping[str, Usage]) -> dict[str, Usage]:
+    return {
+        account: one.get(account, Usage(0, 0)).plus(other.get(account, Usage(0, 0)))
+        for account in one.keys() | other.keys()
+    }

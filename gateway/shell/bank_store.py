@@ -1,0 +1,261 @@
+"""What the bank said, in the database; and what was due, to hold it against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from hashlib import sha256
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer
+from gateway.core.delivery import DeliveryStatus
+from gateway.core.payment_order import end_to_end_id
+from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference
+from gateway.shell.delivery_store import add_event
+from gateway.shell.transactions import Connection
+
+
+class Imported(Struct, frozen=True):
+    """What of a file was new."""
+
+    kind: str
+    message_id: str
+    is_known: bool
+    answers_count: int
+    lines_count: int
+    returned_count: int
+
+
+async def import_bank_file(
+    pool: asyncpg.Pool, file: BankFile, content: bytes, by: str, now: datetime
+) -> Imported:
+    """Take a file in, all of it or nothing; a second time it changes nothing."""
+    digest = sha256(content).hexdigest()
+    async with pool.acquire() as connection, connection.transaction():
+        status = await connection.execute(
+            "INSERT INTO bank_file VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            digest,
+            file.kind,
+            file.message_id,
+            by,
+            now,
+        )
+        if status.endswith(" 0"):
+            return Imported(file.kind, file.message_id, True, 0, 0, 0)
+        for answer in file.answers:
+            await connection.execute(
+                """INSERT INTO payment_answer VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT DO NOTHING""",
+                digest,
+                answer.end_to_end_id,
+                answer.status,
+                answer.reason,
+                now,
+            )
+        new = await _insert_lines(connection, file.lines, digest)
+        for balance in file.balances:
+            await connection.execute(
+                "INSERT INTO bank_balance VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                digest,
+                balance.account,
+                balance.balance_on,
+                balance.amount_fen,
+            )
+        returned = await _note_returns(connection, file.answers, new, now)
+        await _tell_deliveries(connection, file.answers, new, now)
+    return Imported(file.kind, file.message_id, False, len(file.answers), len(new), returned)
+
+
+async def _insert_lines(
+    connection: Connection, lines: Sequence[BankLine], digest: str
+) -> list[BankLine]:
+    """The lines that no earlier file had."""
+    new = []
+    for line in lines:
+        status = await connection.execute(
+            """INSERT INTO bank_line VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            ON CONFLICT DO NOTHING""",
+            line.line_id,
+            digest,
+            *msgspec.structs.astuple(line)[1:],
+        )
+        if status.endswith(" 1"):
+            new.append(line)
+    return new
+
+
+async def _note_returns(
+    connection: Connection,
+    answers: Sequence[PaymentAnswer],
+    lines: Sequence[BankLine],
+    now: datetime,
+) -> int:
+    """Carry payments that were refused, or came back, into the next settlement; each once."""
+    reasons = {one.end_to_end_id: one.reason or one.status for one in answers if one.is_rejected}
+    reasons |= {
+        line.end_to_end_id: "the bank gave it back"
+        for line in lines
+        if line.end_to_end_id and line.amount_fen > 0
+    }
+    count = 0
+    for reference, reason in reasons.items():
+        status = await connection.execute(
+            """INSERT INTO payout_return (end_to_end_id, operator_id, amount_fen, reason, noted_at)
+            SELECT end_to_end_id, operator_id, paid_fen, $2, $3 FROM delivery
+            WHERE end_to_end_id = $1 AND paid_fen > 0 ON CONFLICT DO NOTHING""",
+            reference,
+            reason,
+            now,
+        )
+        count += int(status.rsplit(" ", 1)[1])
+    return count
+
+
+async def _tell_deliveries(
+    connection: Connection,
+    answers: Sequence[PaymentAnswer],
+    lines: Sequence[BankLine],
+    now: datetime,
+) -> None:
+    told = [
+        (one.end_to_end_id, DeliveryStatus.REJECTED, f"{one.status} {one.reason}".strip())
+        for one in answers
+        if one.is_rejected
+    ]
+    for line in lines:
+        if line.end_to_end_id:
+            status = DeliveryStatus.PAID if line.amount_fen < 0 else DeliveryStatus.REJECTED
+            told.append((line.end_to_end_id, status, f"booked {line.booked_on} {line.reference}"))
+    for reference, status, detail in told:
+        for row in await connection.fetch(
+            "SELECT delivery_id FROM delivery WHERE end_to_end_id = $1", reference
+        ):
+            await add_event(connection, row["delivery_id"], status, detail, now)
+
+
+async def load_payments_due(pool: asyncpg.Pool, since: date, through: date) -> list[PaymentDue]:
+    """Every payment of the settlements of some days, and those that none was made of."""
+    found = await pool.fetch(
+        """SELECT batch.*, settlement.number FROM settlement_batch AS batch
+        JOIN settlement USING (settlement_day)
+        WHERE settlement_day BETWEEN $1 AND $2 ORDER BY settlement_day, operator_id""",
+        since,
+        through,
+    )
+    return [
+        PaymentDue(
+            row["operator_id"],
+            row["settlement_day"],
+            end_to_end_id(row["number"], row["operator_id"]) if row["paid_fen"] else None,
+            row["paid_fen"],
+            row["carried_out_fen"],
+            "nothing to pay, or kept back; see totals.csv",
+        )
+        for row in found
+    ]
+
+
+async def load_invoices_due(pool: asyncpg.Pool, since: date, through: date) -> list[InvoiceDue]:
+    """What each sponsor was invoiced with the settlements of some days."""
+    found = await pool.fetch(
+        """SELECT settlement.settlement_day, settlement.number,
+            split_part(share.sponsor, '/', 1) AS sponsor_id, -sum(share.amount_fen)::bigint AS fen
+        FROM settlement JOIN journal_entry AS entry
+            ON entry.settlement_day <= settlement.settlement_day
+            AND (days_after IS NULL OR entry.settlement_day > days_after)
+        CROSS JOIN unnest(entry.sponsors, entry.sponsors_fen) AS share (sponsor, amount_fen)
+        WHERE settlement.settlement_day BETWEEN $1 AND $2 AND entry.sponsors IS NOT NULL
+        GROUP BY 1, 2, 3 ORDER BY 1, 3""",
+        since,
+        through,
+    )
+    return [
+        InvoiceDue(
+            row["sponsor_id"],
+            row["settlement_day"],
+            invoice_reference(row["number"], row["sponsor_id"]),
+            row["fen"],
+        )
+        for row in found
+    ]
+
+
+async def load_bank_lines(pool: asyncpg.Pool) -> list[BankLine]:
+    found = await pool.fetch(
+        """SELECT line_id, booked_on, amount_fen, currency, is_return, reference, end_to_end_id,
+            remittance
+        FROM bank_line ORDER BY booked_on, line_id"""
+    )
+    return [BankLine(*row) for row in found]
+
+
+async def load_answers(pool: asyncpg.Pool) -> list[PaymentAnswer]:
+    """The newest answer to each payment."""
+    found = await pool.fetch(
+        """SELECT DISTINCT ON (end_to_end_id) end_to_end_id, status, reason
+        FROM payment_answer ORDER BY end_to_end_id, imported_at DESC"""
+    )
+    return [PaymentAnswer(*row) for row in found]
+
+
+async def load_returned(pool: asyncpg.Pool) -> dict[str, date | None]:
+    found = await pool.fetch("SELECT end_to_end_id, carried_into FROM payout_return")
+    return {row[0]: row[1] for row in found}
+
+
+async def load_ledger_by_operator(
+    pool: asyncpg.Pool, since: date, through: date
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """By service day, what each operator's riders were charged, and what of it settled later; and
+    by settlement day, what the ledger says was settled."""
+    found = await pool.fetch(
+        """SELECT operator_id,
+            coalesce(sum(operator_fen) FILTER (WHERE service_day BETWEEN $1 AND $2
+                AND kind IN ('fare', 'correction')), 0)::bigint,
+            coalesce(sum(operator_fen) FILTER (WHERE service_day BETWEEN $1 AND $2
+                AND settlement_day > $2), 0)::bigint,
+            coalesce(sum(operator_fen) FILTER (WHERE settlement_day BETWEEN $1 AND $2), 0)::bigint
+        FROM journal_entry
+        WHERE operator_id IS NOT NULL
+            AND (service_day BETWEEN $1 AND $2 OR settlement_day BETWEEN $1 AND $2)
+        GROUP BY operator_id""",
+        since,
+        through,
+    )
+    return (
+        {row[0]: row[1] for row in found},
+        {row[0]: row[2] for row in found if row[2]},
+        {row[0]: row[3] for row in found},
+    )
+
+
+async def load_settled(pool: asyncpg.Pool, since: date, through: date) -> dict[str, int]:
+    found = await pool.fetch(
+        """SELECT operator_id, sum(gross_fen)::bigint FROM settlement_batch
+        WHERE settlement_day BETWEEN $1 AND $2 GROUP BY operator_id""",
+        since,
+        through,
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def wallets_that_rode(
+    connection: Connection, since: date, through: date
+) -> list[asyncpg.Record]:
+    return list(
+        await connection.fetch(
+            """SELECT DISTINCT wallet_id FROM tap
+            WHERE service_day BETWEEN $1 AND $2 AND wallet_id IS NOT NULL ORDER BY wallet_id""",
+            since,
+            through,
+        )
+    )
+
+
+async def first_day(pool: asyncpg.Pool) -> date:
+    """The oldest service day that the log has."""
+    found: date | None = await pool.fetchval("SELECT min(service_day) FROM log_day")
+    return found or date.min

@@ -1,0 +1,355 @@
+"""Campaigns' money in the database: drawn into a lane's slot, spent from it, given back.
+
+A lane spends from its own slot by one conditional update in the transaction of its batch, so two
+lanes do not wait for each other. An empty slot draws from the pool; when the pool is short, all
+slots are locked in order and gathered, so not a fen is left where nobody can use it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from msgspec import Struct
+
+from fare_rules import TariffBook
+from gateway.core.campaigns import ENDLESS, Left, Usage
+from gateway.shell.transactions import Connection, LostRace
+
+POOL = 0
+# Of what is in the pool, a lane draws one part at a time, or what it needs.
+_PARTS = 16
+# How long a campaign that has run out is taken to have: then it may have been given something back.
+_GONE_SECONDS = 1.0
+
+
+class CampaignState(Struct, frozen=True):
+    """How one campaign stands."""
+
+    account: str
+    sponsor_id: str
+    campaign_id: str
+    budget_fen: int
+    left_fen: int
+    spent_fen: int
+    reversed_fen: int
+    invoiced_fen: int
+    uses_max: int | None
+    left_uses: int | None
+    claims_max: int | None
+    claims_count: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether what is left and what was spent are the budget."""
+        return self.left_fen + self.spent_fen - self.reversed_fen == self.budget_fen
+
+
+class CampaignDay(Struct, frozen=True):
+    """What a campaign paid for rides of one service day; all in minor units."""
+
+    service_day: date
+    entries_count: int
+    spent_fen: int
+    reversed_fen: int
+    invoiced_fen: int
+
+
+class LaneBudget:
+    """What one lane may spend, as far as it knows."""
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self._left: dict[str, Left] = {}
+        self._gone_until: dict[str, float] = {}
+
+    @property
+    def left(self) -> dict[str, Left]:
+        now = time.monotonic()
+        for account in [a for a, until in self._gone_until.items() if until <= now]:
+            del self._gone_until[account]
+            self._left.pop(account, None)
+        return dict(self._left)
+
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        """Forget what is known when the transaction does not end well."""
+        try:
+            yield
+        except BaseException:
+            self._left.clear()
+            self._gone_until.clear()
+            raise
+
+    def keep(self, left: Mapping[str, Left]) -> None:
+        now = time.monotonic()
+        for account, one in left.items():
+            self._left[account] = one
+            if one.is_all:
+                self._gone_until.setdefault(account, now + _GONE_SECONDS)
+
+
+def left_after(left: Mapping[str, Left], usage: Mapping[str, Usage]) -> dict[str, Left]:
+    """What a lane may spend after a batch."""
+    return {
+        account: one.less(usage[account]) if account in usage else one
+        for account, one in left.items()
+    }
+
+
+class Budgets:
+    """The lanes' budgets of one process."""
+
+    def __init__(self) -> None:
+        self._lanes: WeakKeyDictionary[asyncpg.Connection, LaneBudget] = WeakKeyDictionary()
+
+    async def lane(self, connection: asyncpg.Connection) -> LaneBudget:
+        """The budget of a connection, in a slot that no other connection of now has."""
+        found = self._lanes.get(connection)
+        if found is None:
+            # A server process has one connection, so its number is a slot of one's own.
+            found = self._lanes[connection] = LaneBudget(connection.get_server_pid())
+        return found
+
+
+async def draw(connection: Connection, needed: Mapping[str, Usage], slot: int) -> dict[str, Left]:
+    """Fill a lane's slot, so that it has what is needed if anybody has."""
+    return {
+        account: await _draw(connection, account, needed[account], slot)
+        for account in sorted(needed)
+    }
+
+
+async def _draw(connection: Connection, account: str, needed: Usage, slot: int) -> Left:
+    rows = await connection.fetch(_LOCK_TWO, account, slot)
+    slots = {row["slot"]: (row["left_fen"], row["left_uses"]) for row in rows}
+    mine = slots.get(slot, (0, 0))
+    # What spends from the pool itself has nothing to draw from.
+    pool = (0, 0) if slot == POOL else slots.get(POOL, (0, 0))
+    fen = _part(mine[0], pool[0], needed.fen)
+    uses = _part(mine[1], pool[1], needed.uses)
+    if mine[0] + fen >= needed.fen and mine[1] + uses >= needed.uses:
+        if slot != POOL:
+            await connection.execute(_TAKE, account, POOL, fen, uses)
+            await connection.execute(_PUT, account, slot, mine[0] + fen, mine[1] + uses)
+        return Left(mine[0] + fen, mine[1] + uses, False)
+    rows = await connection.fetch(_LOCK_ALL, account)
+    whole = Left(sum(row[1] for row in rows), sum(row[2] for row in rows), True)
+    await connection.execute(_EMPTY, account, slot)
+    await connection.execute(_PUT, account, slot, whole.fen, whole.uses)
+    return whole
+
+
+def _part(mine: int, pool: int, needed: int) -> int:
+    return min(pool, max(needed - mine, pool // _PARTS))
+
+
+async def spend(connection: Connection, usage: Mapping[str, Usage], slot: int) -> None:
+    """Take from a slot what a batch has spent, or put back what it gives back.
+
+    Raises: LostRace when the slot has less than was thought.
+    """
+    for account in sorted(usage):
+        fen, uses = usage[account]
+        if fen or uses:
+            status = await connection.execute(_TAKE, account, slot, fen, uses)
+            if status.endswith(" 0"):
+                raise LostRace(f"the budget of {account} was spent by another process")
+
+
+async def spend_anywhere(connection: Connection, usage: Mapping[str, Usage]) -> None:
+    """Take from the pool, filled from all slots where it must be; for what no lane does.
+
+    Raises: LostRace when nobody has so much.
+    """
+    for account, one in sorted(usage.items()):
+        known = await connection.fetchval(
+            "SELECT true FROM campaign_slot WHERE account = $1 AND slot = $2", account, POOL
+        )
+        if not known:
+            continue
+        if one.takes:
+            await _draw(connection, account, one, POOL)
+        await spend(connection, {account: one}, POOL)
+
+
+async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime) -> None:
+    """Let each campaign of the book have its budget; one that was raised has more from now on.
+
+    Raises: CampaignLowered when a budget is lower than it was: what was promised stays.
+    """
+    for campaign in book.campaigns:
+        account = f"{campaign.sponsor}/{campaign.id}"
+        budget_fen = ENDLESS if campaign.budget is None else int(campaign.budget)
+        uses = ENDLESS if campaign.uses is None else int(campaign.uses)
+        claims = campaign.claims.count
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                """INSERT INTO campaign (account, budget_fen, uses_max, claims_max, began_at)
+                VALUES ($1, 0, 0, $2, $3) ON CONFLICT DO NOTHING""",
+                account,
+                None if claims is None else int(claims),
+                now,
+            )
+            row = await connection.fetchrow(
+                "SELECT budget_fen, uses_max FROM campaign WHERE account = $1 FOR UPDATE", account
+            )
+            assert row is not None
+            more_fen, more_uses = budget_fen - row["budget_fen"], uses - row["uses_max"]
+            if more_fen < 0 or more_uses < 0:
+                raise CampaignLowered(
+                    f"campaigns.yaml lowers the budget of {account}; it was {row['budget_fen']} "
+                    f"and {row['uses_max']} uses. Let the promotion end earlier instead."
+                )
+            if more_fen or more_uses:
+                await connection.execute(
+                    """INSERT INTO campaign_slot VALUES ($1, 0, $2, $3)
+                    ON CONFLICT (account, slot) DO UPDATE SET
+                        left_fen = campaign_slot.left_fen + excluded.left_fen,
+                        left_uses = campaign_slot.left_uses + excluded.left_uses""",
+                    account,
+                    more_fen,
+                    more_uses,
+                )
+                await connection.execute(
+                    "INSERT INTO campaign_budget VALUES ($1, $2, $3, $4)",
+                    account,
+                    now,
+                    budget_fen,
+                    uses,
+                )
+            await connection.execute(
+                "UPDATE campaign SET budget_fen = $2, uses_max = $3 WHERE account = $1",
+                account,
+                budget_fen,
+                uses,
+            )
+
+
+class CampaignLowered(Exception):
+    """A budget was lowered after it had been promised."""
+
+
+async def list_campaigns(pool: asyncpg.Pool, account: str | None = None) -> list[CampaignState]:
+    found = await pool.fetch(_READ_CAMPAIGNS, account)
+    return [
+        CampaignState(
+            account=row["account"],
+            sponsor_id=row["account"].partition("/")[0],
+            campaign_id=row["account"].partition("/")[2],
+            budget_fen=row["budget_fen"],
+            left_fen=row["left_fen"],
+            spent_fen=row["spent_fen"],
+            reversed_fen=row["reversed_fen"],
+            invoiced_fen=row["invoiced_fen"],
+            uses_max=None if row["uses_max"] == ENDLESS else row["uses_max"],
+            left_uses=None if row["uses_max"] == ENDLESS else row["left_uses"],
+            claims_max=row["claims_max"],
+            claims_count=row["claims_count"],
+        )
+        for row in found
+    ]
+
+
+async def list_campaign_days(pool: asyncpg.Pool, account: str) -> list[CampaignDay]:
+    return [CampaignDay(*row) for row in await pool.fetch(_READ_DAYS, account)]
+
+
+class ClaimRefused(Exception):
+    """A coupon that its campaign does not give any more."""
+
+
+async def claim(
+    connection: Connection,
+    book: TariffBook,
+    claims: Sequence[tuple[str, str, str, datetime]],
+    wallet_ids: Mapping[str, object],
+    now: datetime,
+) -> None:
+    """Count coupons that riders activate: promotion, campaign, media and instant of each.
+
+    Raises: ClaimRefused when one is too many, too early or too late.
+    """
+    campaigns = {campaign.id: campaign for campaign in book.campaigns}
+    for promotion_id, campaign_id, media_token, activated_at in claims:
+        campaign = campaigns[campaign_id]
+        account = f"{campaign.sponsor}/{campaign.id}"
+        begins, ends = book.window_of(campaign.claims.begins, campaign.claims.ends)
+        if not begins <= now.astimezone(UTC) < ends:
+            raise ClaimRefused
+        wallet_id = wallet_ids[media_token]
+        count = await connection.fetchval(
+            "SELECT count(*) FROM campaign_claim WHERE account = $1 AND wallet_id = $2",
+            account,
+            wallet_id,
+        )
+        if campaign.claims.per_rider is not None and count >= campaign.claims.per_rider:
+            raise ClaimRefused
+        status = await connection.execute(
+            """UPDATE campaign SET claims_count = claims_count + 1
+            WHERE account = $1 AND (claims_max IS NULL OR claims_count < claims_max)""",
+            account,
+        )
+        if status.endswith(" 0"):
+            raise ClaimRefused
+        await connection.execute(
+            "INSERT INTO campaign_claim VALUES ($1, $2, $3, $4, $5, $6)",
+            account,
+            wallet_id,
+            media_token,
+            promotion_id,
+            activated_at,
+            now,
+        )
+
+
+_LOCK_TWO = """
+SELECT slot, left_fen, left_uses FROM campaign_slot
+WHERE account = $1 AND slot IN (0, $2) ORDER BY slot FOR UPDATE
+"""
+_LOCK_ALL = """
+SELECT slot, left_fen, left_uses FROM campaign_slot WHERE account = $1 ORDER BY slot FOR UPDATE
+"""
+_TAKE = """
+UPDATE campaign_slot SET left_fen = left_fen - $3, left_uses = left_uses - $4
+WHERE account = $1 AND slot = $2 AND left_fen >= $3 AND left_uses >= $4
+"""
+_EMPTY = """
+UPDATE campaign_slot SET left_fen = 0, left_uses = 0
+WHERE account = $1 AND slot <> $2 AND (left_fen <> 0 OR left_uses <> 0)
+"""
+_PUT = """
+INSERT INTO campaign_slot VALUES ($1, $2, $3, $4)
+ON CONFLICT (account, slot) DO UPDATE SET left_fen = $3, left_uses = $4
+"""
+_PAID = """
+    coalesce(sum(-share.amount_fen) FILTER (WHERE share.amount_fen < 0), 0)::bigint AS spent_fen,
+    coalesce(sum(share.amount_fen) FILTER (WHERE share.amount_fen > 0), 0)::bigint AS reversed_fen,
+    coalesce(sum(-share.amount_fen) FILTER (WHERE settlement_day <= closed_through), 0)::bigint
+        AS invoiced_fen
+"""
+_READ_CAMPAIGNS = f"""
+WITH slots AS (
+    SELECT account, sum(left_fen)::bigint AS left_fen, sum(left_uses)::bigint AS left_uses
+    FROM campaign_slot GROUP BY account
+), paid AS (
+    SELECT share.sponsor AS account, {_PAID}
+    FROM journal_entry CROSS JOIN settlement_clock
+    CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+    WHERE sponsors IS NOT NULL AND share.sponsor LIKE '%/%' GROUP BY share.sponsor
+)
+SELECT campaign.*, slots.left_fen, slots.left_uses, coalesce(spent_fen, 0) AS spent_fen,
+    coalesce(reversed_fen, 0) AS reversed_fen, coalesce(invoiced_fen, 0) AS invoiced_fen
+FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
+WHERE $1::text IS NULL OR account = $1 ORDER BY account
+"""
+_READ_DAYS = f"""
+SELECT service_day, count(*) AS entries_count, {_PAID}
+FROM journal_entry CROSS JOIN settlement_clock
+CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+WHERE sponsors IS NOT NULL AND share.sponsor = $1 GROUP BY service_day ORDER BY service_day
+"""

@@ -1,0 +1,111 @@
+"""How long a settlement close takes by the taps of its day, with gates at rest and at work.
+
+There is no row to reach: each figure is printed, and beside it what a tap of the day costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtest.bench.engine_race import RUNNER, WARM_SECONDS
+from loadtest.bench.faregate_command import PROGRAM, environment, faregate
+from loadtest.bench.history import copy_day, count_entries, count_taps, forget
+from loadtest.bench.processes import Runner
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Measured
+
+TAPS = (100_000, 500_000, 1_500_000)
+
+
+class Closed(NamedTuple):
+    """One close of a day."""
+
+    taps_count: int
+    lines_count: int
+    seconds: float
+    peak_bytes: int
+    # Of the taps decided meanwhile.
+    taps_per_second: float = 0
+
+    def text(self) -> str:
+        live = f", {self.taps_per_second:,.0f} taps/s meanwhile" if self.taps_per_second else ""
+        return (
+            f"    {self.taps_count:>10,} taps, {self.lines_count:,} lines closed in "
+            f"{self.seconds:.1f} s, {self.seconds / self.taps_count * 1e6:.0f} µs a tap, "
+            f"{self.peak_bytes / 2**20:,.0f} MB{live}"
+        )
+
+
+async def race_close(
+    stage: Stage, sizes: Sequence[int], seconds: float
+) -> AsyncIterator[Measured | str]:
+    """Days filled with copies of one turn's taps, each size twice, closed one after the other."""
+    city = await stage.on_copy("close")
+    first = city.next_day()
+    async with Runner(RUNNER, **city.city_facts(starts_at=first.isoformat())) as engine:
+        await engine.order(seconds=seconds)
+    made = await count_taps(city.dsn, first.date())
+    days = [first.date() - timedelta(days=n) for n in range(2 * len(sizes), 0, -1)]
+    number = 0
+    for size, day in zip([size for size in sizes for _ in range(2)], days, strict=True):
+        copies = range(number + 1, number + 1 + max(1, round(size / made)))
+        await copy_day(city.dsn, first.date(), dict.fromkeys(copies, day))
+        number = copies[-1]
+    # Riders who never came out are charged by the first close, whatever its day.
+    await _close(city, days[0] - timedelta(days=1))
+    starts_at = city.next_day().isoformat()
+    async with Runner(RUNNER, **city.city_facts(starts_at=starts_at)) as engine:
+        await engine.order(seconds=WARM_SECONDS)
+        for quiet, busy in zip(days[::2], days[1::2], strict=True):
+            yield (await _close(city, quiet)).text()
+            yield (await _close_at_work(city, busy, engine, seconds)).text()
+    await forget(city.dsn, days)
+    said, is_passed = await faregate(city, "audit")
+    assert is_passed, said
+
+
+async def _close_at_work(stage: Stage, day: date, engine: Runner, seconds: float) -> Closed:
+    """Close while the engine decides as many taps as it can."""
+    closing = asyncio.create_task(_close(stage, day))
+    rates = []
+    while not closing.done():
+        rates.append((await engine.order(seconds=seconds))["taps_per_second"])
+    return (await closing)._replace(taps_per_second=sum(rates) / len(rates))
+
+
+async def _close(stage: Stage, day: date) -> Closed:
+    started_at = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *("settle", "close", "--service-day", str(day)),
+        env=environment(stage),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    saying = asyncio.create_task(process.communicate())
+    peak_bytes = 0
+    while not saying.done():
+        peak_bytes = max(peak_bytes, _peak_bytes(process.pid))
+        await asyncio.wait([saying], timeout=0.2)
+    took = time.monotonic() - started_at
+    said, _ = await saying
+    assert process.returncode == 0, said.decode()
+    return Closed(
+        await count_taps(stage.dsn, day), await count_entries(stage.dsn, day), took, peak_bytes
+    )
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most that a process has held in memory so far; 0 if it has ended."""
+    try:
+        said = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next(
+        (int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("VmHWM")), 0
+    )

@@ -1,0 +1,218 @@
+"""What the bank answers, and three ways to the same money: each kind of break is found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from gateway.core.bank_answers import BankFileFault, read_bank_file
+from gateway.example_bank import Booking, Order, camt_053, debit, orders, pain_002
+from gateway.reconcile_path import Reconciliation, run_reconciliation
+from gateway.reconcile_report import as_csv, as_html, as_text
+
+
+class Town:
+    """A gateway with one settled day, and its bank."""
+
+    def __init__(self, door, day: date, found: list[Order]) -> None:
+        self.door = door
+        self.day = day
+        self.orders = found
+        self.buses = next(order for order in found if order.creditor == "Buses")
+        self.metro = next(order for order in found if order.creditor == "Metro")
+
+    async def take(self, content: bytes) -> dict[str, Any]:
+        said = await self.door.ask("POST", "/v1/bank-files", content)
+        assert said.status == 200, said.body
+        found: dict[str, Any] = said.message
+        return found
+
+    async def statement(self, *bookings: Booking, message_id: str = "S1") -> dict[str, Any]:
+        return await self.take(
+            camt_053(bookings, account="OURS", currency="CNY", day=self.day, message_id=message_id)
+        )
+
+    async def reconcile(self, *, days_later: int = 1) -> Reconciliation:
+        return await run_reconciliation(
+            self.door.api.pool,
+            self.door.api.book,
+            since=self.day - timedelta(days=2),
+            through=self.day,
+            today=self.day + timedelta(days=days_later),
+        )
+
+    async def kinds(self, **more: Any) -> list[tuple[str, bool]]:
+        found = await self.reconcile(**more)
+        return [(str(one.kind), one.is_explained) for one in found.breaks]
+
+
+@pytest.fixture
+async def town(open_door, tmp_path) -> AsyncIterator[Town]:
+    async with open_door(data_dir=tmp_path) as door:
+        at = datetime.now(UTC) - timedelta(days=1)
+        await door.open_wallet(fen=10_000)
+        for number in range(5):
+            tap = door.tap(tapped_at=(at + timedelta(minutes=number)).isoformat(), offline=True)
+            assert (await door.post_taps(tap)).status == 200
+        tap = door.metro_tap("exit", tapped_at=at.isoformat(), offline=True, full_fare=300)
+        assert (await door.post_taps(tap)).status == 200
+        day = door.api.book.service_day_of(at)
+        said = await door.ask("POST", "/v1/settlements", {"service_day": str(day)})
+        assert said.status == 200, said.body
+        order = await door.ask("GET", f"/v1/settlements/{day}/files/pain001.xml")
+        yield Town(door, day, orders(order.body))
+
+
+async def status(town: Town, operator_id: str) -> str:
+    listed = (await town.door.ask("GET", "/v1/deliveries")).message
+    return next(one["status"] for one in listed if one["operator_id"] == operator_id)
+
+
+async def test_what_was_ordered_and_booked_leaves_no_break(town: Town):
+    assert await town.kinds() == [("not_paid_yet", True)] * 2
+    assert (await town.take(pain_002(town.orders, {})))["answers_count"] == 2
+    found = await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"))
+    assert (found["lines_count"], found["returned_count"]) == (2, 0)
+    reconciled = await town.reconcile()
+    assert reconciled.breaks == ()
+    for row in reconciled.operators:
+        assert row.taps_fen == row.ledger_fen == row.settled_fen == row.bank_fen > 0
+    assert await status(town, "buses") == "paid"
+
+
+async def test_a_statement_or_a_line_that_comes_twice_counts_once(town: Town):
+    await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"))
+    assert (await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2")))["is_known"]
+    again = await town.statement(debit(town.buses, "R1"), message_id="S2")
+    assert (again["is_known"], again["lines_count"]) == (False, 0)
+    assert await town.kinds() == []
+
+
+async def test_nobody_paid_after_days_is_no_longer_explained(town: Town):
+    assert await town.kinds(days_later=4) == [("not_paid_yet", False)] * 2
+
+
+async def test_another_amount_and_a_second_payment_are_found(town: Town):
+    wrong = Booking(-town.buses.amount - 1, "R1", town.buses.end_to_end_id)
+    await town.statement(wrong, debit(town.metro, "R2"), debit(town.metro, "R3"))
+    found = await town.reconcile()
+    assert [(one.kind, one.amount_fen, one.is_explained) for one in found.breaks] == [
+        ("paid_twice", int(town.metro.amount * 200), False),
+        ("amount_differs", 100, False),
+    ]
+
+
+async def test_money_that_left_for_no_payment_of_ours_is_found(town: Town):
+    await town.statement(
+        debit(town.buses, "R1"),
+        debit(town.metro, "R2"),
+        Booking(Decimal("-12.34"), "R9", "SOMEBODY-ELSE", "rent"),
+        Booking(Decimal("-1.00"), "R10"),
+    )
+    found = await town.reconcile()
+    assert [(one.kind, one.amount_fen) for one in found.breaks] == [
+        ("unmatched_bank_line", -100),
+        ("unmatched_bank_line", -1234),
+    ]
+    assert "rent" in found.breaks[1].explanation
+
+
+async def test_a_payment_that_was_refused_is_made_again_once(town: Town):
+    rejected = pain_002(town.orders, {town.buses.end_to_end_id: "AC01"})
+    assert (await town.take(rejected))["returned_count"] == 1
+    assert await status(town, "buses") == "rejected"
+    await town.statement(debit(town.metro, "R2"))
+    found = await town.reconcile()
+    assert [one.kind for one in found.breaks] == ["rejected"]
+    assert "AC01" in found.breaks[0].explanation
+    assert "waits for the next close" in found.breaks[0].explanation
+    pool = town.door.api.pool
+    assert (await town.take(pain_002(town.orders[:1], {town.buses.end_to_end_id: "AC04"})))[
+        "returned_count"
+    ] == 0
+    assert await pool.fetchval("SELECT amount_fen FROM payout_return") == town.buses.amount * 100
+
+
+async def test_a_payment_that_came_back_is_told_and_carried(town: Town):
+    await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"))
+    back = Booking(town.buses.amount, "R4", town.buses.end_to_end_id, is_return=True)
+    assert (await town.statement(back, message_id="S2"))["returned_count"] == 1
+    assert await town.kinds() == [("returned", True)]
+
+
+async def test_a_charge_that_the_taps_do_not_come_to_is_found(town: Town):
+    pool = town.door.api.pool
+    wallet_id = await pool.fetchval("SELECT wallet_id FROM wallet")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            """INSERT INTO journal_entry (wallet_id, wallet_version, effective_at, recorded_at,
+                service_day, settlement_day, purse_fen, operator_fen, ride_count, cause_id, tap_id,
+                kind, operator_id, product_id)
+            SELECT wallet_id, 999, effective_at, recorded_at, service_day, settlement_day, -7, 7, 0,
+                cause_id, tap_id, 'correction', operator_id, product_id
+            FROM journal_entry WHERE kind = 'fare' AND operator_id = 'buses' LIMIT 1"""
+        )
+    assert wallet_id is not None
+    found = await town.reconcile()
+    kinds = [one.kind for one in found.breaks]
+    assert kinds[:2] == ["charge_differs", "ledger_not_settled"]
+    assert not found.is_explained
+
+
+async def test_finance_reads_a_screen_a_csv_and_a_page(town: Town):
+    await town.statement(Booking(Decimal("-5.00"), "<b>R9</b>"))
+    found = await town.reconcile()
+    text = as_text(found, 2)
+    assert "buses" in text
+    assert "3 breaks, 1 of them not explained" in text
+    assert max(map(len, text.splitlines()[:6])) <= 80
+    assert as_csv(found).count("\r\n") == 1 + len(found.operators) + 1 + 1 + 3
+    page = as_html(found, 2)
+    assert "<b>R9" not in page
+    assert "&lt;b&gt;R9" in page
+
+
+GOOD = camt_053(
+    [Booking(Decimal("-1.00"), "R1", "E1")], account="OURS", currency="CNY", day=date(2026, 3, 2)
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ((b"<MsgId>STATEMENT-1</MsgId>", b""), "GrpHdr[1]: MsgId is missing"),
+        ((b'<Amt Ccy="CNY">1.00</Amt>', b'<Amt Ccy="CNY">1.001</Amt>'), "Ntry[1]/Amt[1]"),
+        ((b'<Amt Ccy="CNY">1.00</Amt>', b"<Amt>1.00</Amt>"), "is no amount of a currency"),
+        ((b"<CdtDbtInd>DBIT", b"<CdtDbtInd>LEFT"), "neither CRDT nor DBIT"),
+        ((b"<BookgDt><Dt>2026-03-02", b"<BookgDt><Dt>2026-13-02"), "'2026-13-02' is no date"),
+        ((b"BkToCstmrStmt", b"BkToNobody"), "neither a pain.002"),
+        ((b"</Document>", b""), "line 1, column"),
+        ((b"<Document", b"<!DOCTYPE a><Document"), "declares a document type"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_by_its_place(change, place):
+    with pytest.raises(BankFileFault) as raised:
+        read_bank_file(GOOD.replace(*change))
+    assert place in str(raised.value)
+
+
+async def test_a_wrong_file_changes_nothing(town: Town):
+    broken = camt_053(
+        [debit(town.buses, "R1")], account="OURS", currency="CNY", day=town.day
+    ).replace(b"DBIT", b"LEFT")
+    said = await town.door.ask("POST", "/v1/bank-files", broken)
+    said.check_problem(422, "bank_file", "Nothing of the file was taken")
+    assert await town.door.api.pool.fetchval("SELECT count(*) FROM bank_file") == 0
+
+
+def test_other_versions_say_the_same():
+    old = GOOD.replace(b"camt.053.001.08", b"camt.053.001.02").replace(
+        b"<Sts><Cd>BOOK</Cd></Sts>", b"<Sts>BOOK</Sts>"
+    )
+    assert read_bank_file(old).lines == read_bank_file(GOOD).lines
+    pending = GOOD.replace(b"BOOK", b"PDNG")
+    assert read_bank_file(pending).lines == ()

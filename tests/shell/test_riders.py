@@ -1,0 +1,102 @@
+"""What a rider is told, and what is forgotten, over HTTP on a real database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from msgspec import structs
+
+from gateway.audit_path import run_audit
+
+STORIES = Path(__file__).parents[1] / "stories"
+
+
+async def ask(door, wallet_id: str, what: str, method: str = "GET") -> Any:
+    said = await door.ask(method, f"/v1/wallets/{wallet_id}/{what}")
+    assert said.status == 200, said.body
+    return said.message
+
+
+async def test_a_journey_is_told_with_who_paid_for_it(open_door):
+    async with open_door(tariffs_dir=STORIES / "harbour") as door:
+        wallet_id = await door.open_wallet(fen=1_000)
+        grant = {"grant_id": str(uuid4()), "rule_id": "gift", "funder_id": "icbc"}
+        said = await door.ask(
+            "POST", f"/v1/wallets/{wallet_id}/grants", {**grant, "amount_fen": 250}
+        )
+        assert said.status == 200
+        await door.post_taps(door.metro_tap("enter"))
+        await door.post_taps(door.metro_tap("exit", stop_id="futian"))
+        # The bus continues the journey, for 0.50 less.
+        await door.post_taps(door.tap(full_fare=None))
+        (journey,) = await ask(door, wallet_id, "journeys")
+        assert [(tap["action"], tap["fare_fen"]) for tap in journey["taps"]] == [
+            ("enter", 0),
+            ("exit", 300),
+            ("board", 150),
+        ]
+        assert {p["account"].split(":")[0]: p["amount_fen"] for p in journey["payments"]} == {
+            "grant": 250,
+            "purse": 200,
+        }
+
+
+async def test_what_is_left_until_free_travel(open_door):
+    async with open_door(tariffs_dir=STORIES / "midnight") as door:
+        wallet_id = await door.open_wallet(fen=5_000)
+        assert await ask(door, wallet_id, "progress") == []
+        await door.post_taps(door.tap(full_fare=None))
+        (card,) = await ask(door, wallet_id, "progress")
+        assert card["media_token"] == "card-1"
+        for cap in card["caps"]:
+            assert cap["spent_fen"] + cap["left_fen"] == cap["limit_fen"]
+        assert any(text.endswith("left until free travel") for text in card["text"])
+
+
+async def test_old_journeys_are_told_to_nobody(open_door):
+    async with open_door(tap_age_days_max=100) as door:
+        wallet_id = await door.open_wallet(fen=1_000)
+        for days in (0, 10):
+            at = datetime.now(UTC) - timedelta(days=days)
+            said = await door.post_taps(door.tap(tapped_at=at.isoformat(), offline=True))
+            assert said.message["outcome"] == "ride_charged"
+        assert len(await ask(door, wallet_id, "journeys")) == 2
+        settings = structs.replace(door.api.settings, history_days=5)
+    async with open_door(tap_age_days_max=100, history_days=settings.history_days) as door:
+        assert len(await ask(door, wallet_id, "journeys")) == 1
+
+
+async def test_an_export_has_everything_and_an_erased_wallet_has_no_card(door):
+    wallet_id = await door.open_wallet(fen=1_000)
+    await door.post_taps(door.tap())
+    exported = await ask(door, wallet_id, "export")
+    assert exported["media"] == ["card-1"]
+    assert (len(exported["taps"]), len(exported["entries"])) == (1, 2)
+    said = await door.ask("POST", f"/v1/wallets/{wallet_id}/erase")
+    said.check_problem(409, "wallet_open", "Close the wallet first")
+    assert (await door.ask("POST", f"/v1/wallets/{wallet_id}/close")).status == 200
+    assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 1}
+    assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 0}
+    assert (await door.post_taps(door.tap())).message["outcome"] == "unknown_media"
+    report = await run_audit(door.api.pool, door.api.book)
+    assert report.is_passed, report.lines()
+
+
+async def test_what_is_held_equals_what_riders_have(open_door):
+    async with open_door(tariffs_dir=STORIES / "harbour") as door:
+        first = await door.open_wallet("card-1", fen=1_000)
+        await door.open_wallet("card-2", fen=300)
+        grant = {"grant_id": str(uuid4()), "rule_id": "gift", "funder_id": "icbc"}
+        await door.ask("POST", f"/v1/wallets/{first}/grants", {**grant, "amount_fen": 250})
+        await door.post_taps(door.tap())
+        await door.api.pool.execute("UPDATE wallet SET opened_at = opened_at - interval '40 days'")
+        held = (await door.ask("GET", "/v1/held")).message
+        main, gifts = held["held"]
+        assert (main["wallets_count"], main["amount_fen"]) == (2, 1_300)
+        assert main["under_30_days_fen"] == 1_300
+        assert (gifts["what"], gifts["amount_fen"]) == ("gift of icbc", 50)
+        assert held["ledger_bank_fen"] == 1_300
+        assert held["statement_fen"] is None

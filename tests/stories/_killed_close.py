@@ -1,0 +1,88 @@
+"""A process that closes days, each in a child that is killed after one more step than the last.
+
+Its arguments: the database, the folder, the first day and how many days there are. A step is a
+statement that the database has done, or a file written and not yet named. It prints the days it
+closed without being killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+import asyncpg
+
+from fare_rules import TariffBook, load_book
+from gateway.core.payment_order import Debtor
+from gateway.settlement_path import run_settlement_close
+from gateway.shell.signing import Signer
+
+SHARED = Path(__file__).parent / "harbour_shared"
+DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
+
+
+async def close(
+    dsn: str, folder: Path, day: date, book: TariffBook, step: Callable[[], None]
+) -> None:
+    async def watch(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(lambda _: step())
+
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=2, init=watch) as pool:
+        await run_settlement_close(
+            pool,
+            day,
+            book=book,
+            now=datetime.combine(day + timedelta(days=1), time(12), book.timezone),
+            folder=folder,
+            debtor=DEBTOR,
+            signer=Signer(bytes(32)),
+        )
+
+
+def close_in_a_child(
+    dsn: str, folder: Path, day: date, book: TariffBook, steps_max: int | None
+) -> bool:
+    """Whether it came to its end."""
+    child = os.fork()
+    if not child:
+        left = steps_max
+
+        def step() -> None:
+            nonlocal left
+            if left is not None:
+                left -= 1
+                if left <= 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        def watch(event: str, arguments: tuple[object, ...]) -> None:
+            if event == "os.rename" and str(folder) in str(arguments[0]):
+                step()
+
+        sys.addaudithook(watch)
+        asyncio.run(close(dsn, folder, day, book, step))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or status == 0, status
+    return status == 0
+
+
+def main() -> None:
+    dsn, folder, first, days_count = sys.argv[1:]
+    book = load_book(SHARED)
+    for number in range(int(days_count)):
+        day = date.fromisoformat(first) + timedelta(days=number)
+        is_closed = close_in_a_child(dsn, Path(folder), day, book, number + 1)
+        if is_closed:
+            print(day)
+        elif number % 2:
+            # Every other day is left to whoever closes the next.
+            assert close_in_a_child(dsn, Path(folder), day, book, None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Operators share fares, however late a tap comes and however old its day has grown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from _killed_close import SHARED
+from _town import RETENTION_DAYS, Town, day_of
+
+from fare_rules import load_book
+
+ARCHIVING_DAY = RETENTION_DAYS + 4
+
+
+@pytest.fixture
+def town(database: str, tmp_path: Path) -> Iterator[Town]:
+    """Ann changed from metro to bus; the bus told of it after the metro's day was closed."""
+    town = Town(load_book(SHARED), database, tmp_path)
+    town.rider("ann", issuer="icbc")
+    town.tap("ann", "enter", "metro luohu", 0, "08:00")
+    town.tap("ann", "exit", "metro laojie", 0, "08:20")
+    town.close(0)
+    town.tap("ann", "board", "bus M390", 0, "08:30", arrives=2)
+    town.close(2)
+    town.tap("ann", "board", "bus M390", ARCHIVING_DAY - 1, "08:00")
+    town.close(ARCHIVING_DAY - 2)
+    yield town
+    town.store.close()
+
+
+def test_a_ride_of_a_closed_day_bears_the_change_that_came_late(town: Town) -> None:
+    first, second, _ = town.settlements()
+    assert [(one.operator_id, one.shared_fen) for one in first.batches] == [
+        ("icbc", 0), ("metro", 0),
+    ]  # fmt: skip
+    assert {one.operator_id: (one.gross_fen, one.shared_fen) for one in second.batches} == {
+        "icbc": (0, 0), "bus": (150, 50), "metro": (0, -50),
+    }  # fmt: skip
+    town.check_audit()
+
+
+def test_what_was_shared_comes_out_the_same_from_the_archive(town: Town) -> None:
+    files, settlements = town.settlement_files(), town.settlements()
+    town.archive(ARCHIVING_DAY)
+    assert day_of(0) in town.archived_days()
+    assert town.settlement_files() == files
+    assert town.settlements() == settlements
+    town.check_audit()
