@@ -5,6 +5,8 @@ from __future__ import annotations
 from _arrivals import BOOKS, WALLETS, days
 from _stores import REGISTRY
 from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.core.days import WalletDay, fold_days, ride_tap, take_one
 
@@ -40,3 +42,18 @@ def test_a_tap_after_what_is_remembered_costs_what_all_taps_together_say(book, t
             charged = charged | moved.after
         day, riders, opening = tap_day, folded.riders, folded.days[-1].opening
         assert charged == folded.charges
+
+
+@given(book=BOOKS, taps=days(), data=st.data())
+def test_steps_kept_from_one_fold_change_nothing_in_another(book, taps, data):
+    """The auditor keeps what each tap came to; after another memory it must not be taken for it."""
+    facts = list(map(facts_of, taps))
+    keeping = structs.replace(book, steps={})
+    missing = data.draw(st.sets(st.integers(0, len(facts)), max_size=2))
+    others = [tap for position, tap in enumerate(facts) if position not in missing]
+    for some in (others, facts, others):
+        by_day: dict = {}
+        for tap in some:
+            by_day.setdefault(book.service_day_of(tap.tapped_at), []).append(tap)
+        days_of_some = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
+        assert fold_days(days_of_some, keeping) == fold_days(days_of_some, book)

@@ -22,9 +22,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
 from fare_rules import TariffBook, load_book
-from gateway.audit_path import run_audit
+from gateway.audit_path import run_audit, run_head_audit
 from gateway.core.bank_answers import read_bank_file
 from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
 from gateway.core.payment_order import Debtor
@@ -36,6 +37,7 @@ from gateway.example_bank import camt_053, debit, orders
 from gateway.purse_path import run_expiry
 from gateway.reconcile_path import run_reconciliation
 from gateway.settlement_path import run_settlement_close
+from gateway.shell.audit_store import find_head
 from gateway.shell.bank_store import import_bank_file
 from gateway.shell.campaign_store import list_campaigns, prepare_campaigns
 from gateway.shell.store import connect, load_wallet, open_pool
@@ -249,6 +251,15 @@ class Gateway(RuleBasedStateMachine):
         report = self.store.run(run_audit(self.store.pool, self.book))
         assert report.is_passed, "\n".join(report.lines())
         assert report.sum_fen == 0
+
+    @invariant()
+    def so_does_one_from_the_last_verified_head(self) -> None:
+        """And it comes to the same figures, of which it has seen the least part anew."""
+        run, pool = self.store.run, self.store.pool
+        since = run(find_head(pool))
+        report = run(run_head_audit(pool, self.book, since=since, now=self.now))
+        assert report.is_passed, "\n".join(report.lines())
+        assert structs.replace(report, notes=()) == run(run_audit(pool, self.book))
 
     @invariant()
     def every_fen_is_where_it_may_be(self) -> None:
