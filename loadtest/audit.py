@@ -120,7 +120,7 @@ def _recomputed(dsn: str) -> Check:
     """Let the gateway compute every decision again; its own report goes to stdout."""
     print("faregate audit:", flush=True)
     found = subprocess.run(
-        [faregate(), "audit"], env=own_environment(FAREGATE_DATABASE_URL=dsn), check=False
+        [faregate(), "audit", "--full"], env=own_environment(FAREGATE_DATABASE_URL=dsn), check=False
     )
     return Check("every decision comes out the same again", found.returncode)
 

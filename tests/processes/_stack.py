@@ -119,7 +119,7 @@ class Gateway:
         return made.stdout.strip()
 
     def audit(self) -> subprocess.CompletedProcess[str]:
-        return run_faregate("audit", **self.variables)
+        return run_faregate("audit", "--full", **self.variables)
 
 
 def is_running(pid: int) -> bool:
@@ -202,4 +202,4 @@ class Stack:
         )
 
     def audit(self) -> subprocess.CompletedProcess[str]:
-        return run_faregate("audit", FAREGATE_DATA_DIR=str(self.folder))
+        return run_faregate("audit", "--full", FAREGATE_DATA_DIR=str(self.folder))
