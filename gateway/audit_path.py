@@ -16,6 +16,7 @@ from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 from msgspec import Struct, structs
@@ -107,6 +108,7 @@ class AuditReport(Struct, frozen=True):
 class _Todo(NamedTuple):
     """What is to be computed again."""
 
+    wallets_count: int
     parts: list[Part]
     settlements: list[date]
     # Where rows that must not exist are looked for; None: everywhere.
@@ -150,10 +152,10 @@ async def _audit(
     since: Head | None,
     now: datetime | None,
 ) -> tuple[AuditReport, Head | None]:
+    notes: list[str] = []
     async with reading(pool) as connection:
         picture = await store.look_at(connection)
         basis = Basis(version("faregate"), book.digest, picture.server, picture.columns)
-        notes: list[str] = []
         if since is not None and (why := unusable(since, basis)):
             notes.append(f"The head of {since.made_at:%F %R} is of no use: {why}.")
             since = None
@@ -161,40 +163,24 @@ async def _audit(
         known = [row[0] for row in await connection.fetch("SELECT service_day FROM log_day")]
         breaks, whole, tallies = _check_archive(archive, days, known)
         settlements = await list_settlements(connection)
-        changed = (
-            await store.list_changed_settlements(connection, picture, since) if since else set()
-        )
         scan = await store.scan_log(connection, picture, since)
-        wallets_each = crew.wallets_each(picture.wallets_count) if crew else 0
         if since is None:
-            bounds = await store.list_bounds(connection, wallets_each) if wallets_each else []
-            todo = _Todo(parts_between(bounds), list(settlements), None)
-            to_do_count = picture.wallets_count
+            todo = await _all_to_do(connection, picture, settlements, crew)
         else:
-            ids = await store.list_changed_wallets(connection, picture, since)
-            to_do_count = len(ids)
-            wallets_each = crew.wallets_each(len(ids)) if crew else len(ids)
-            again = _settlements_to_do(settlements, changed, scan, since)
-            todo = _Todo(
-                parts_of(ids, max(1, wallets_each)), again, sorted(scan.days_with_new_rows)
-            )
-            archived_days = {day.service_day for day in days}
-            breaks += day_breaks(since, scan.verified, archived_days)
+            todo = await _new_to_do(connection, picture, settlements, crew, scan, since)
+            breaks += day_breaks(since, scan.verified, {day.service_day for day in days})
             breaks += clock_breaks(since, picture.closed_through)
-            notes.append(_note(since, picture, to_do_count, todo, len(settlements)))
+            notes.append(_note(since, picture, todo, len(settlements)))
         scene = Scene(book, archive, tuple(whole))
-        if crew and crew.is_worth_it(to_do_count):
+        if crew and crew.is_worth_it(todo.wallets_count):
             found, more = await _do_with(crew, connection, scene, todo)
         else:
             found, more = await _do_here(pool, connection, scene, todo)
-        breaks += [one for part in found for one in part.breaks]
-        breaks += scan.breaks + more
-        incomplete_count = (
-            sum(part.incomplete_count for part in found)
-            if since is None
-            else await store.count_incomplete(connection)
-            + sum(tally.incomplete_count for tally in tallies)
-        )
+        incomplete_count = sum(part.incomplete_count for part in found)
+        if since is not None:
+            incomplete_count = await store.count_incomplete(connection)
+            incomplete_count += sum(tally.incomplete_count for tally in tallies)
+    breaks += [one for part in found for one in part.breaks]
     total = scan.total()
     report = AuditReport(
         wallets_count=picture.wallets_count,
@@ -202,14 +188,14 @@ async def _audit(
         entries_count=total.entries_count + sum(tally.entries_count for tally in tallies),
         settlements_count=len(settlements),
         archived_days_count=len(days),
-        rider_fen=total.riders_fen + sum(tally.money_fen["riders"] for tally in tallies),
-        operator_fen=total.operators_fen + sum(tally.money_fen["operators"] for tally in tallies),
-        bank_fen=total.bank_fen + sum(tally.money_fen["bank"] for tally in tallies),
-        sponsors_fen=total.sponsors_fen + sum(tally.money_fen["sponsors"] for tally in tallies),
+        rider_fen=total.riders_fen + _archived_fen(tallies, "riders"),
+        operator_fen=total.operators_fen + _archived_fen(tallies, "operators"),
+        bank_fen=total.bank_fen + _archived_fen(tallies, "bank"),
+        sponsors_fen=total.sponsors_fen + _archived_fen(tallies, "sponsors"),
         incomplete_count=incomplete_count,
         quarantined_count=scan.quarantined_count
         + sum(tally.quarantined_count for tally in tallies),
-        breaks=tuple(breaks),
+        breaks=(*breaks, *scan.breaks, *more),
         notes=tuple(notes),
     )
     if now is None:
@@ -224,6 +210,46 @@ async def _audit(
         settlements=settlements,
         since=head_name(head_content(since)) if since else None,
     )
+
+
+def _archived_fen(tallies: Sequence[Tally], holder: str) -> int:
+    return sum(tally.money_fen[holder] for tally in tallies)
+
+
+async def _all_to_do(
+    connection: Connection,
+    picture: store.Picture,
+    settlements: Mapping[date, str],
+    crew: Crew | None,
+) -> _Todo:
+    bounds: list[UUID] = []
+    if crew:
+        each = crew.wallets_each(picture.wallets_count)
+        bounds = await store.list_bounds(connection, each)
+    return _Todo(picture.wallets_count, parts_between(bounds), list(settlements), None)
+
+
+async def _new_to_do(
+    connection: Connection,
+    picture: store.Picture,
+    settlements: Mapping[date, str],
+    crew: Crew | None,
+    scan: store.Scan,
+    since: Head,
+) -> _Todo:
+    """Wallets with anything new; settlements that the head does not know as they are now, or that
+    a new entry may be part of.
+    """
+    ids = await store.list_changed_wallets(connection, picture, since)
+    each = crew.wallets_each(len(ids)) if crew else max(1, len(ids))
+    changed = await store.list_changed_settlements(connection, picture, since)
+    first = scan.first_settled_anew or date.max
+    again = [
+        day
+        for day, manifest_sha256 in settlements.items()
+        if day in changed or day >= first or since.settlements.get(day) != manifest_sha256
+    ]
+    return _Todo(len(ids), parts_of(ids, each), again, sorted(scan.days_with_new_rows))
 
 
 async def _do_here(
@@ -252,27 +278,15 @@ async def _do_with(
     return list(found), (*forbidden, *(one for breaks in settled for one in breaks))
 
 
-def _settlements_to_do(
-    settlements: Mapping[date, str], changed: set[date], scan: store.Scan, since: Head
-) -> list[date]:
-    """Those that the head does not know as they are, or that a new entry may be part of."""
-    first = scan.first_settled_anew or date.max
-    return [
-        day
-        for day, manifest_sha256 in settlements.items()
-        if day in changed or day >= first or since.settlements.get(day) != manifest_sha256
-    ]
-
-
-def _note(
-    since: Head, picture: store.Picture, wallets_count: int, todo: _Todo, settlements_count: int
-) -> str:
+def _note(since: Head, picture: store.Picture, todo: _Todo, settlements_count: int) -> str:
     """What was verified anew, and what by its head."""
+    wallets_count = picture.wallets_count - todo.wallets_count
     by_head = settlements_count - len(todo.settlements)
+    days_count = len(todo.days or ())
     return (
-        f"anew         {wallets_count:>14,}   wallets, new rows on {len(todo.days or ())} days, "
+        f"anew         {todo.wallets_count:>14,}   wallets, new rows on {days_count} days, "
         f"{len(todo.settlements)} settlements\n"
-        f"by its head  {picture.wallets_count - wallets_count:>14,}   wallets, {len(since.days)} "
+        f"by its head  {wallets_count:>14,}   wallets, {len(since.days)} "
         f"days by their hashes, {by_head} settlements; head of {since.made_at:%F %R}"
     )
 
