@@ -81,7 +81,7 @@ class LoadedDays(Struct, frozen=True):
         newest = self.days[-1] if self.days and not moved.days else None
         if newest is not None and newest.day == moved.day:
             more = WalletDay(moved.day, (*newest.taps, tap), moved.opening)
-            return LoadedDays(self.since, (*self.days[:-1], more), paid)
+            return structs.replace(self, days=(*self.days[:-1], more), paid=paid)
         if moved.days:
             days = {each.day: each for each in (*self.days, *moved.days)}
         else:

@@ -7,8 +7,10 @@ from uuid import uuid5
 import pytest
 from msgspec import structs
 
+from gateway.core.amendments import Amendment, AmendmentKind
 from gateway.core.answers import ride_result
 from gateway.core.audit import WalletBooks, audit_wallet
+from gateway.core.days import LoadedDays, WalletDay, take_one
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry, Posting
 from gateway.core.rides import sweep, take_ride
@@ -138,3 +140,21 @@ def test_a_day_that_ended_without_a_charge_is_replayed_as_it_was(desk, harbour):
     )
     books = WalletBooks(plan.wallets[0], (kept, *plan.kept), plan.entries)
     assert audit_wallet(books, harbour) == []
+
+
+def test_a_further_tap_of_a_day_leaves_what_was_put_right(desk, harbour):
+    """Replayed, the days would else be folded without it as soon as a late tap comes."""
+    first, second = desk.facts("enter", "luohu", "08:00"), desk.facts("exit", "laojie", "08:20")
+    day = desk.at("08:00").date()
+    void = Amendment(
+        correction_id=desk.id("void"),
+        kind=AmendmentKind.VOID,
+        media_token=first.media_token,
+        since=first.tapped_at,
+        until=first.tapped_at,
+        tap_id=first.tap_id,
+    )
+    days = LoadedDays(day, (WalletDay(day, (first,)),), amendments=(void,))
+    moved = take_one(None, {}, {}, second, day, harbour, swept_until=None)
+    more = days.after(moved, second, {})
+    assert (more.days[0].taps, more.amendments) == ((first, second), (void,))
