@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both need Python 3.11 and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test loadtest bench check-tariffs lint types docs lock clean
+.PHONY: help run demo test loadtest bench faults check-tariffs lint types docs lock clean
 
 # Arguments for the command or the tests: make run ARGS="--port 9000", make test ARGS="tests/core -n 0".
 ARGS ?=
@@ -15,7 +15,7 @@ help:  ## Print this list.
 run: .venv/runtime.stamp  ## Start an example city on its own PostgreSQL and serve it; Ctrl-C stops everything.
 	.venv/bin/faregate run $(ARGS)
 
-demo: .venv/runtime.stamp  ## Replay a small morning, settle it and audit it; finite.
+demo: .venv/runtime.stamp  ## Tell a Monday: an outage, envelopes, refunds, the close, the bank; finite.
 	.venv/bin/faregate demo $(ARGS)
 
 # Two cores carry two workers and their PostgreSQL servers; stealing evens out the slow tests at the end.
@@ -31,6 +31,10 @@ loadtest: .venv/dev.stamp  ## Load a gateway of its own for a minute and audit i
 bench: .venv/dev.stamp  ## Race the whole gateway against bare pgbench on one PostgreSQL, and audit it.
 	.venv/bin/python -m loadtest.bench $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+CYCLES ?= 50
+faults: .venv/dev.stamp  ## Kill -9 gateway and PostgreSQL at random under load, and look for what was lost.
+	.venv/bin/python -m loadtest.faults --cycles $(CYCLES) $(ARGS)
 
 check-tariffs: .venv/runtime.stamp  ## Check every tariff and run its examples.
 	.venv/bin/faregate rules check fare_rules/tariffs/*/

@@ -11,10 +11,8 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,7 +20,6 @@ from typing import Annotated, Any, TypeVar
 
 import aiohttp
 import asyncpg
-import msgspec
 import uvloop
 from cyclopts import App, Parameter
 from msgspec import structs
@@ -38,6 +35,7 @@ from gateway.bank_commands import import_files, reconcile
 from gateway.core.registry import Role
 from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
+from gateway.demo.monday import run_monday
 from gateway.envelope_commands import envelopes_app
 from gateway.fare_speed import measure_speed
 from gateway.registry_path import run_token_issue, run_token_revocation
@@ -161,12 +159,18 @@ def demo_stack(*, data: Path, port: int = 8080) -> int:
 
 
 @app.command
-def demo() -> int:
-    """Replay a small morning over HTTP, close its day, and audit it; then stop."""
+def demo(*, riders: int = 20_000) -> int:
+    """Tell a Monday with real processes: an outage, envelopes, refunds, the bank; then stop.
+
+    Parameters
+    ----------
+    riders
+        How many of them; a tenth as many is a tenth of the wait.
+    """
     folder = Path(tempfile.mkdtemp(prefix="faregate-demo-"))
     folder.chmod(0o755)
-    with _database(folder, 0) as (settings, dsn):
-        return _run(_run_demo(settings, dsn))
+    with _database(folder / "data", 0) as (_, dsn):
+        return _run(run_monday(folder, dsn, riders_count=riders))
 
 
 @settle.command(name="close")
@@ -389,40 +393,6 @@ A signed tap, by hand:
 
 Ctrl-C drains and stops.
 """
-
-
-async def _run_demo(settings: Settings, dsn: str) -> int:
-    settings = structs.replace(settings, tap_age_days_max=36_500)
-    started_at = time.monotonic()
-    taps = msgspec.json.decode((Path(__file__).parent / "example_morning.json").read_bytes())
-    async with (
-        gateway(settings, dsn, master_key_of(settings)) as api,
-        serving(api) as address,
-        aiohttp.ClientSession() as session,
-    ):
-        admin = await ensure_admin_token(api.pool, settings.data_dir / "admin.token")
-        await api.door.registry.refresh()
-        client = example_city.CityClient(session, address, admin)
-        await client.register()
-        answers = [await client.tap(tap) for tap in taps]
-        day = api.book.service_day_of(datetime.fromisoformat(taps[0]["tapped_at"]))
-        closed = await client.post("/v1/settlements", {"service_day": day.isoformat()})
-        report = await run_audit(api.pool, api.book, settings.archive_dir)
-    _out.print(f"\n{len(taps)} taps of {day}")
-    for outcome, count in sorted(Counter(one["outcome"] for one in answers).items()):
-        _out.print(f"  {outcome:<18}{count:>8}")
-    _out.print("\noperators")
-    for batch in closed["batches"]:
-        _out.print(f"  {batch['operator_id']:<18}{batch['ride_count']:>8} rides"
-                   f"{batch['gross_fen']:>10} fen")  # fmt: skip
-    _out.print("\nsettlement files")
-    for path in sorted((settings.settlement_dir / str(day)).iterdir()):
-        _out.print(f"  {path}")
-    _out.print("\naudit")
-    for line in report.lines():
-        _out.print(f"  {line}", markup=False)
-    _out.print(f"\n{time.monotonic() - started_at:.1f} s")
-    return OK if report.is_passed else PROBLEMS_FOUND
 
 
 async def _close(settings: Settings, dsn: str, service_day: date) -> int:

@@ -16,7 +16,7 @@ from fare_rules import TariffBook
 from gateway.core.decide import Limits, Plan, decide, log_day
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap
-from gateway.shell.campaign_store import NO_BUDGET, Budgets, left_after
+from gateway.shell.campaign_store import POOL, Budgets, LaneBudget, left_after
 from gateway.shell.store import LogDays
 from gateway.shell.tap_store import tap_work
 
@@ -40,7 +40,8 @@ async def run_tap_batch(
     """
     days = [log_day(tap.tapped_at, received_at, book, limits) for tap in taps]
     await (log_days or LogDays()).open(connection, days)
-    lane = await budgets.lane(connection) if budgets and book.campaigns else NO_BUDGET
+    # Without a slot of its own, a lane spends from the pool.
+    lane = await budgets.lane(connection) if budgets and book.campaigns else LaneBudget(POOL)
     with lane.spending():
         async with tap_work(connection) as work:
             snapshot = await work.load_snapshot(

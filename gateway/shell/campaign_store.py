@@ -93,10 +93,6 @@ class LaneBudget:
                 self._gone_until.setdefault(account, now + _GONE_SECONDS)
 
 
-# A lane without a slot of its own spends from the pool.
-NO_BUDGET = LaneBudget(POOL)
-
-
 def left_after(left: Mapping[str, Left], usage: Mapping[str, Usage]) -> dict[str, Left]:
     """What a lane may spend after a batch."""
     return {
@@ -131,12 +127,15 @@ async def draw(connection: Connection, needed: Mapping[str, Usage], slot: int) -
 async def _draw(connection: Connection, account: str, needed: Usage, slot: int) -> Left:
     rows = await connection.fetch(_LOCK_TWO, account, slot)
     slots = {row["slot"]: (row["left_fen"], row["left_uses"]) for row in rows}
-    mine, pool = slots.get(slot, (0, 0)), slots.get(POOL, (0, 0))
+    mine = slots.get(slot, (0, 0))
+    # What spends from the pool itself has nothing to draw from.
+    pool = (0, 0) if slot == POOL else slots.get(POOL, (0, 0))
     fen = _part(mine[0], pool[0], needed.fen)
     uses = _part(mine[1], pool[1], needed.uses)
     if mine[0] + fen >= needed.fen and mine[1] + uses >= needed.uses:
-        await connection.execute(_TAKE, account, POOL, fen, uses)
-        await connection.execute(_PUT, account, slot, mine[0] + fen, mine[1] + uses)
+        if slot != POOL:
+            await connection.execute(_TAKE, account, POOL, fen, uses)
+            await connection.execute(_PUT, account, slot, mine[0] + fen, mine[1] + uses)
         return Left(mine[0] + fen, mine[1] + uses, False)
     rows = await connection.fetch(_LOCK_ALL, account)
     whole = Left(sum(row[1] for row in rows), sum(row[2] for row in rows), True)

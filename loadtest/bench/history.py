@@ -78,8 +78,7 @@ async def forget(dsn: str, days: Sequence[date]) -> None:
     for table in ("gate_sequence", "log_day"):
         await connection.execute(f"DELETE FROM {table} WHERE service_day = ANY($1::date[])", days)
     await connection.execute(
-        "TRUNCATE settlement CASCADE; "
-        "UPDATE settlement_clock SET closed_through = NULL"
+        "TRUNCATE settlement CASCADE; UPDATE settlement_clock SET closed_through = NULL"
     )
     await connection.close()
 

@@ -34,7 +34,7 @@ def run_faregate(*arguments: str, **variables: str) -> subprocess.CompletedProce
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=180,
         check=False,
     )
 

@@ -305,7 +305,7 @@ async def test_two_batches_that_meet_at_a_wallet_are_decided_one_after_the_other
         )
         await ride(pool, database, [second])
         with pytest.raises(LostRace, match="wallet"):
-            await work.save_plan(decide([first], snapshot, BOOK, LIMITS), snapshot)
+            await work.save_plan(decide([first], snapshot, BOOK, LIMITS), snapshot, slot=0)
         await slow.execute("ROLLBACK")
     await ride(pool, database, [first])
     await slow.close()
