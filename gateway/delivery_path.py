@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gateway.core.delivery import DeliveryStatus, Sftp, Webhook, wait_after
 from gateway.core.settlement_files import MANIFEST, ManifestFile, sha256_of
-from gateway.core.signed_books import operator_folder
+from gateway.core.signed_books import SIGNATURE, OperatorManifest, operator_folder
 from gateway.shell import delivery_store as store
 from gateway.shell.couriers import (
     NotDelivered,
@@ -74,10 +74,14 @@ async def _deliver(pool: asyncpg.Pool, job: store.Job, settings: Settings) -> tu
     folder = settings.settlement_dir / str(job.settlement_day) / operator_folder(job.operator_id)
     if not (folder / MANIFEST).exists():
         raise NotDelivered(f"{folder.name} has no manifest yet; close the day again")
-    # The manifest and its signature come last: who sees them may read everything.
-    last = (MANIFEST, "manifest.sig")
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.name not in last}
-    files |= {name: folder / name for name in last if (folder / name).exists()}
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=OperatorManifest)
+    # Only what it names: a killed close may have left a part of a file there. The manifest and its
+    # signature come last: who sees them may read everything.
+    names = [file.name for file in manifest.files]
+    if missing := [name for name in names if not (folder / name).exists()]:
+        raise NotDelivered(f"{folder.name} lacks {missing[0]}; close the day again")
+    names += [name for name in (MANIFEST, SIGNATURE) if (folder / name).exists()]
+    files = {name: folder / name for name in names}
     seconds_max = settings.delivery_timeout_seconds
     if isinstance(channel, Sftp):
         return await deliver_by_sftp(

@@ -27,9 +27,8 @@ class Stack:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="faregate-loadtest-", dir="/tmp"))
         self.folder.chmod(0o755)
         self._is_temporary = folder is None
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,10 +45,9 @@ class Stack:
         return f"postgresql://postgres@/postgres?host={quote(str(sockets[0].parent))}"
 
     def __enter__(self) -> Self:
-        port = self.address.rpartition(":")[2]
         log = self.log.open("wb")
         self._process = subprocess.Popen(
-            [faregate(), "demo-stack", "--data", str(self.folder), "--port", port],
+            [faregate(), "demo-stack", "--data", str(self.folder), "--port", str(self.port)],
             stdout=log,
             stderr=log,
             env=own_environment(),
@@ -92,6 +90,12 @@ class Stack:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def faregate() -> str:

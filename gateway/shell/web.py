@@ -24,7 +24,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from gateway.core.registry import Role
-from gateway.shell import telemetry
+from gateway.shell import store, telemetry
 from gateway.shell.connection import TAPS_PATH, DoorRunner, Headers, Said
 from gateway.shell.messages import JSON
 from gateway.shell.problems import Problem, busy, forbidden, too_many, unauthorized
@@ -284,10 +284,12 @@ class Door:
             response = problem.response()
         except web.HTTPException as error:
             response = _from_aiohttp(error, self.settings)
-        except (HttpProcessingError, ConnectionError, web.RequestPayloadError):
-            response = Problem(
-                400, "broken-request", "The request broke off", "Send it again."
-            ).response()
+        except (HttpProcessingError, web.RequestPayloadError):
+            response = _broken_off().response()
+        except store.OUTAGES:
+            # A client that hung up is read as an outage, too; nobody hears its answer.
+            hung_up = request.transport is None
+            response = (_broken_off() if hung_up else _away(request)).response()
         except Exception:
             response = _failed(request.get(_ROUTE, "unknown")).response()
         finally:
@@ -311,6 +313,18 @@ class Door:
             "X-Content-Type-Options": "nosniff",
         }
         return {**headers, "Connection": "close"} if self.is_draining else headers
+
+
+def _broken_off() -> Problem:
+    return Problem(400, "broken-request", "The request broke off", "Send it again.")
+
+
+def _away(request: web.Request) -> Problem:
+    log.warning("request met an outage", route=request.get(_ROUTE, "unknown"), exc_info=True)
+    return busy(
+        "The database is away: what became of the request is not known. Send the same again.",
+        "outcome_unknown",
+    )
 
 
 def _failed(route: str) -> Problem:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from loadtest.bench.faregate_command import PROGRAM, environment
 from loadtest.bench.stage import Stage
+from loadtest.stack import free_port
 
 _READY_SECONDS_MAX = 30
 
@@ -26,7 +26,7 @@ class GatewayProcess(NamedTuple):
 @contextlib.asynccontextmanager
 async def serving(stage: Stage, **settings: object) -> AsyncIterator[GatewayProcess]:
     """One gateway on the stage's database, ready; drained on leaving."""
-    port = _free_port()
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         PROGRAM, "serve", env=environment(stage, port=port, **settings)
     )
@@ -37,12 +37,6 @@ async def serving(stage: Stage, **settings: object) -> AsyncIterator[GatewayProc
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
             await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 async def _wait_until_ready(port: int, process: asyncio.subprocess.Process) -> None:

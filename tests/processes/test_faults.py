@@ -23,6 +23,8 @@ def test_five_cycles_end_without_a_break() -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    said = ran.stdout.splitlines()
-    assert re.fullmatch(r"5 cycles, [1-9]\d{2,} taps, 0 breaks", said[-1])
-    assert said[-2].count(" 1") == 5, "each kind once"
+    *_, killed, closes, last = ran.stdout.splitlines()
+    assert re.fullmatch(r"5 cycles, [1-9]\d{2,} taps, 0 breaks", last)
+    assert killed == "killed: backend 1, close 1, postmaster 1, supervisor 1, worker 1"
+    assert closes.startswith("closes when they were killed: "), "none ended before it was killed"
+    assert closes.endswith(" 1")

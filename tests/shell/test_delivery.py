@@ -148,6 +148,26 @@ async def test_files_arrive_whole_and_can_be_verified(settled, server: Server, t
     assert await run(settled) == (0, 0, 0)
 
 
+async def test_what_a_killed_close_left_half_written_is_not_sent(settled, server: Server):
+    folder = settled.api.settings.settlement_dir / settled.day / "operators" / "buses"
+    (folder / ".partial-0yd_ts62").write_bytes(b"half a li")
+    await set_channel(settled, "buses", server.channel())
+    assert await run(settled) == (1, 0, 0)
+    sent = [path.name for path in server.root.rglob("*") if path.is_file()]
+    assert sorted(sent) == ["manifest.json", "manifest.sig", "operator_buses.csv"]
+
+
+async def test_a_file_that_went_away_is_missed_before_anything_is_sent(settled, server: Server):
+    folder = settled.api.settings.settlement_dir / settled.day / "operators" / "buses"
+    kept = (folder / "operator_buses.csv").rename(folder / "elsewhere.csv")
+    await set_channel(settled, "buses", server.channel())
+    assert await run(settled) == (0, 1, 0)
+    assert arrived(server) == []
+    kept.rename(folder / "operator_buses.csv")
+    await due_now(settled)
+    assert await run(settled) == (1, 0, 0)
+
+
 async def test_a_server_that_is_down_is_tried_again(settled, server: Server):
     await set_channel(settled, "buses", server.channel())
     await server.stop()

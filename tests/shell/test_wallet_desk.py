@@ -266,3 +266,17 @@ async def test_a_token_of_one_operator_reaches_only_its_own_wallets(door):
         said = await door.ask("POST", "/v1/wallets", [wallet], who="buses_finance")
         said.check_problem(403, "forbidden")
     assert await door.books() == books
+
+
+async def test_a_database_that_is_away_is_no_refusal(open_door, unused_tcp_port):
+    """Whether the money was booked is unknown; the desk sends the same again, to any gateway."""
+    async with open_door() as door, open_door() as cut_off:
+        wallet_id = await door.open_wallet(fen=1000)
+        paid_in = top_up(500)
+        cut_off.api.pool.set_connect_args(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/x")
+        await cut_off.api.pool.expire_connections()
+        said = await act(cut_off, wallet_id, "top-ups", paid_in)
+        said.check_problem(503, "busy", "Send the same again")
+        assert said.headers["Retry-After"] == "1"
+        assert (await act(door, wallet_id, "top-ups", paid_in)).status == 200
+        assert (await door.wallet(wallet_id))["balance_fen"] == 1500
