@@ -124,10 +124,14 @@ def grant_money(wallet: Wallet, granted: KnownGrant, books: Books) -> tuple[Wall
 def return_purse(
     wallet: Wallet, purse: Purse, books: Books, effective_at: datetime | None = None
 ) -> tuple[Wallet, JournalEntry | None]:
-    """Give what is left in a purse back to its funder, and end it; no entry where nothing is."""
-    others = tuple(one for one in wallet.purses if one.grant_id != purse.grant_id)
+    """Give what is left in a purse back to its funder, and end it.
+
+    An empty one stays until another needs its place: without an entry, nobody who replays the
+    wallet's entries could tell when it went.
+    """
     if not purse.held_fen:
-        return structs.replace(wallet, purses=others, version=wallet.version + 1), None
+        return wallet, None
+    others = tuple(one for one in wallet.purses if one.grant_id != purse.grant_id)
     main_fen = 0 if purse.funder_id else purse.held_fen
     moved = structs.replace(wallet.moved(main_fen), purses=others)
     postings = [Posting(f"{GRANT}{purse.grant_id}", -purse.held_fen)]

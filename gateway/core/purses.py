@@ -90,7 +90,14 @@ class Split(Struct, frozen=True):
 
 
 def with_purse(purses: tuple[Purse, ...], purse: Purse) -> tuple[Purse, ...]:
-    """Add a purse; the first that is empty makes room where there is none."""
+    """Add a purse. Empty ones that were over before it begins leave; and the first that is empty
+    makes room where there is none.
+    """
+    purses = tuple(
+        one
+        for one in purses
+        if one.held_fen or (one.valid_until or _NEVER) > purse.valid_from
+    )
     if len(purses) >= PURSES_MAX:
         empty = next(one for one in purses if not one.held_fen)
         purses = tuple(one for one in purses if one is not empty)

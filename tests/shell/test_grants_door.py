@@ -106,6 +106,21 @@ async def test_what_is_left_goes_back_at_the_minute(harbour):
     assert again.grants_count == 0
 
 
+async def test_an_envelope_spent_to_the_last_fen_may_end_like_any_other(harbour):
+    """Nothing goes back, so no entry tells of its end; the audit after the test replays it."""
+    wallet_id = await harbour.open_wallet(fen=1_000)
+    for fen, until in ((100, timedelta(hours=1)), (200, None)):
+        ends = (datetime.now(UTC) + until).isoformat() if until else None
+        said = await granted(harbour, wallet_id, fen, valid_until=ends)
+        assert said.status == 200, said.body
+    assert len((await ride(harbour))["payers"]) == 2
+    assert len((await ride(harbour))["payers"]) == 2
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    returned = await purse_path.run_expiry(harbour.api.pool, harbour.api.book, tomorrow)
+    assert (returned.grants_count, returned.amount_fen) == (1, 0)
+    assert (await harbour.ask("POST", f"/v1/wallets/{wallet_id}/close")).status == 200
+
+
 async def test_a_class_bounds_what_is_held_and_spent(harbour):
     wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
     (await granted(harbour, wallet_id, 1_500)).check_problem(409, "balance_limit")
