@@ -25,11 +25,13 @@ from msgspec import Struct
 
 from fare_rules import TariffBook
 from gateway.core.audit import Break, WalletBooks, audit_wallet
-from gateway.settlement_path import load_settlement_files
+from gateway.core.settlement_files import MANIFEST
+from gateway.settlement_path import load_settlement
 from gateway.shell.archive_files import ArchivedDay, ArchiveMissing
 from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.audit_store import same_picture
 from gateway.shell.embedded_postgres import die_with
+from gateway.shell.settlement_store import batch_rows, load_kept
 from gateway.shell.store import open_pool
 from gateway.shell.tap_store import load_books, load_books_of
 from gateway.shell.transactions import Connection
@@ -159,17 +161,23 @@ async def _books(connection: Connection, part: Part) -> AsyncIterator[WalletBook
 
 
 async def audit_settlement(pool: asyncpg.Pool, scene: Scene, day: date) -> tuple[Break, ...]:
-    """A settlement must add up to the files that were kept of it."""
+    """A settlement must add up to the files and the batches that were kept of it."""
     try:
-        files = await load_settlement_files(pool, day, scene.book, scene.archive)
+        made = await load_settlement(pool, day, scene.book, scene.archive)
     except ArchiveMissing as missing:
         return (Break("settlement_differs", f"settlement {day}", str(missing)),)
-    kept = await pool.fetchval(
-        "SELECT manifest FROM settlement_manifest WHERE settlement_day = $1", day
-    )
-    if kept is None or files is None or kept == files["manifest.json"]:
+    kept = await load_kept(pool, day)
+    if made is None or kept is None:
         return ()
-    return (Break("settlement_differs", f"settlement {day}", "it adds up to other files now"),)
+    settlement, files = made
+    faults = []
+    if kept.manifest != files[MANIFEST]:
+        faults.append("it adds up to other files now")
+    if kept.manifest_sha256 != hashlib.sha256(kept.manifest).hexdigest():
+        faults.append("its hash is not its manifest's")
+    differing = {row[1] for row in kept.batches ^ frozenset(batch_rows(settlement))}
+    faults += [f"the batch of {operator_id} is another than kept" for operator_id in differing]
+    return tuple(Break("settlement_differs", f"settlement {day}", fault) for fault in faults)
 
 
 async def list_settlements(connection: Connection) -> dict[date, str]:

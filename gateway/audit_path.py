@@ -43,6 +43,7 @@ from gateway.core.audit_heads import (
     head_name,
     unusable,
 )
+from gateway.envelope_path import audit_draw
 from gateway.shell import audit_store as store
 from gateway.shell.archive_files import (
     MANIFEST,
@@ -53,6 +54,7 @@ from gateway.shell.archive_files import (
     read_manifest,
     stray_breaks,
 )
+from gateway.shell.envelope_store import list_draws
 from gateway.shell.store import load_archived_days, reading
 from gateway.shell.transactions import Connection
 
@@ -180,6 +182,9 @@ async def _audit(
         if since is not None:
             incomplete_count = await store.count_incomplete(connection)
             incomplete_count += sum(tally.incomplete_count for tally in tallies)
+        age = picture.ages_since(since.settled_below) if since else None
+        for campaign_id in await list_draws(connection, age):
+            breaks += await audit_draw(connection, campaign_id)
     breaks += [one for part in found for one in part.breaks]
     total = scan.total()
     report = AuditReport(

@@ -15,6 +15,7 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
+from gateway.core.audit import Break
 from gateway.core.envelopes import (
     Draw,
     EnvelopeCampaign,
@@ -32,7 +33,7 @@ from gateway.core.registry import Registry
 from gateway.core.wallet_classes import WalletClasses
 from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.shell import envelope_store as store
-from gateway.shell.transactions import LostRace
+from gateway.shell.transactions import Connection, LostRace
 from gateway.wallet_path import run_wallet_wishes
 
 _GRANTS_AT_ONCE = 1_000
@@ -110,8 +111,35 @@ async def run_draw(
     return known if known.public_value == public_value else EnvelopeRefusal.DRAWN_OTHERWISE
 
 
+async def audit_draw(connection: Connection, campaign_id: str) -> list[Break]:
+    """A draw must come out the same again, and be granted as it was drawn."""
+    subject = f"red envelopes {campaign_id}"
+    campaign = await store.load_campaign(connection, campaign_id)
+    kept = await store.load_draw(connection, campaign_id)
+    assert campaign is not None, campaign_id
+    assert kept is not None, campaign_id
+    if sha256(kept.seed.encode()).hexdigest() != campaign.seed_sha256:
+        return [Break("draw_differs", subject, "its seed is not the one that was promised")]
+    drawn, wins = await _draw(connection, campaign, kept.seed, kept.public_value)
+    envelopes = await store.load_envelopes(connection, campaign_id)
+    due = [(win.rank, wallet_id, win.amount_fen) for win, wallet_id in wins]
+    if drawn != kept or [tuple(one)[:3] for one in envelopes] != due:
+        return [Break("draw_differs", subject, "the same seed and tickets draw others")]
+    owed = {
+        grant_id_of(campaign_id, one["wallet_id"]): one["amount_fen"]
+        for one in envelopes
+        if one["is_granted"]
+    }
+    granted = await store.load_granted(connection, list(owed))
+    return [
+        Break("draw_differs", subject, f"grant {grant_id}: drawn {owed_fen}, granted {given_fen}")
+        for grant_id, owed_fen in owed.items()
+        if (given_fen := granted.get(grant_id, 0)) != owed_fen
+    ]
+
+
 async def _draw(
-    pool: asyncpg.Pool, campaign: EnvelopeCampaign, seed: str, public_value: str
+    pool: Connection | asyncpg.Pool, campaign: EnvelopeCampaign, seed: str, public_value: str
 ) -> tuple[Draw, list[tuple[Win, UUID]]]:
     registered = await store.load_registered(pool, campaign.campaign_id)
     owners = {ticket_of(campaign.campaign_id, wallet_id): wallet_id for wallet_id in registered}

@@ -237,11 +237,18 @@ async def list_settlements(
     ]
 
 
+async def load_settlement(
+    pool: asyncpg.Pool, service_day: date, book: TariffBook, archive: Path | None = None
+) -> tuple[Settlement, dict[str, bytes]] | None:
+    """A settlement and its files, made again from ledger and archive; None if not closed."""
+    for row in await list_settlement_rows(pool):
+        if row.settlement_day == service_day:
+            return await _add_up(pool, row, book, archive)
+    return None
+
+
 async def load_settlement_files(
     pool: asyncpg.Pool, service_day: date, book: TariffBook, archive: Path | None = None
 ) -> dict[str, bytes] | None:
-    """A settlement's files, made again from ledger and archive; None if the day is not closed."""
-    for row in await list_settlement_rows(pool):
-        if row.settlement_day == service_day:
-            return (await _add_up(pool, row, book, archive))[1]
-    return None
+    made = await load_settlement(pool, service_day, book, archive)
+    return made[1] if made else None

@@ -8,7 +8,8 @@ An audit from a head does not see, and a full one does:
 
 -   the row of a wallet, changed in the files of the database past PostgreSQL itself. An UPDATE,
     whoever runs it, makes the row new, and it is verified anew;
--   numbers of gates and grants taken out of their tables, of days and wallets without new rows;
+-   numbers of gates, grants and top-ups changed in their tables, of days and wallets without new
+    rows;
 -   rows of the log made to come to the same 64 bits on purpose: the hash is quick, not strong.
 
 Whoever may write to `audit_head` may also put a head there that suits. A head's name is the SHA-256

@@ -94,9 +94,7 @@ def with_purse(purses: tuple[Purse, ...], purse: Purse) -> tuple[Purse, ...]:
     makes room where there is none.
     """
     purses = tuple(
-        one
-        for one in purses
-        if one.held_fen or (one.valid_until or _NEVER) > purse.valid_from
+        one for one in purses if one.held_fen or (one.valid_until or _NEVER) > purse.valid_from
     )
     if len(purses) >= PURSES_MAX:
         empty = next(one for one in purses if not one.held_fen)

@@ -217,6 +217,7 @@ class DayWork:
                     self._day,
                     manifest_sha256,
                 )
+                await self._connection.execute(_KEEP_CAMPAIGNS.format(entry=self._entry))
                 # Last, for taps wait from here until the commit.
                 await self._connection.execute(f"DROP TABLE {self._tap}, {self._entry}")
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
@@ -248,6 +249,17 @@ async def day_work(connection: asyncpg.Connection, day: date) -> AsyncIterator[D
         yield DayWork(connection, day)
 
 
+# What campaigns spent must be told without the archive, with every look at what they have left.
+_KEEP_CAMPAIGNS = """
+INSERT INTO campaign_old_day (account, service_day, entries_count, spent_fen, reversed_fen)
+SELECT
+    account, service_day, count(*),
+    coalesce(sum(-share.fen) FILTER (WHERE share.fen < 0), 0),
+    coalesce(sum(share.fen) FILTER (WHERE share.fen > 0), 0)
+FROM {entry} CROSS JOIN unnest(sponsors, sponsors_fen) AS share (account, fen)
+JOIN campaign USING (account)
+WHERE sponsors IS NOT NULL GROUP BY account, service_day
+"""
 _IS_OWNER = """
 SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class
 WHERE oid IN ('tap'::regclass, 'journal_entry'::regclass, 'log_day'::regclass)

@@ -157,10 +157,12 @@ def _by_day(found: Sequence[tuple[date, int, DayDigest]], ages: set[int]) -> dic
 
 async def list_forbidden(connection: Connection, days: Sequence[date] | None) -> list[Break]:
     """Rows that must not exist, among those of some days or of all."""
-    of_days, of_their_taps = ("true", "true") if days is None else (_OF_DAYS, _OF_THEIR_TAPS)
+    of_days, of_their_taps, since = _OF_DAYS, _OF_THEIR_TAPS, _SINCE
+    if days is None:
+        of_days, of_their_taps, since = "true", "true", "'-infinity'::timestamptz"
     breaks: list[Break] = []
     for kind, query in FORBIDDEN.items():
-        said = query.format(of_days=of_days, of_their_taps=of_their_taps)
+        said = query.format(of_days=of_days, of_their_taps=of_their_taps, since=since, old=_OLD)
         given = (list(days or ()),) if "$1" in said else ()
         found = await connection.fetch(said, *given, timeout=_SCAN_SECONDS)
         breaks += [Break(kind, row[0], "") for row in found]
@@ -271,6 +273,12 @@ GROUP BY service_day, newness
 """
 _OF_DAYS = "service_day = ANY($1::date[])"
 _OF_THEIR_TAPS = f"tap_id IN (SELECT tap_id FROM tap WHERE {_OF_DAYS})"
+# From when on things done at a desk are looked at, and from when on their entries are surely in the
+# database; a day's difference covers those just after midnight, which may be of the day before.
+_SINCE = "(SELECT coalesce(min(day) - 1, 'infinity') FROM unnest($1::date[]) AS day)::timestamptz"
+_OLD = """coalesce(
+            (SELECT max(service_day) + 2 FROM log_day WHERE archived_at IS NOT NULL), '-infinity'
+        )::timestamptz"""
 # Each finds rows that must not exist: what kind of break they are, and a name for each. {of_days}
 # stands for the condition on the rows that are looked at; without it, all are.
 FORBIDDEN = {
@@ -309,9 +317,46 @@ FORBIDDEN = {
             FROM journal_entry
             CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
             WHERE sponsors IS NOT NULL GROUP BY share.sponsor
+        ), archived AS (
+            SELECT account, sum(spent_fen - reversed_fen) AS old_fen FROM campaign_old_day
+            GROUP BY account
         )
         SELECT account FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
-        WHERE left_fen + coalesce(paid_fen, 0) <> budget_fen""",
+        LEFT JOIN archived USING (account)
+        WHERE left_fen + coalesce(paid_fen, 0) + coalesce(old_fen, 0) <> budget_fen""",
+    "campaign_claims_differ": """
+        SELECT account FROM campaign WHERE claims_count <> (
+            SELECT count(*) FROM campaign_claim WHERE campaign_claim.account = campaign.account
+        )""",
+    "entry_without_top_up": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        WHERE {of_days} AND kind = 'top_up' AND NOT EXISTS (
+            SELECT FROM top_up WHERE top_up_id = entry.cause_id
+            AND top_up.wallet_id = entry.wallet_id AND amount_fen = -bank_fen
+        )""",
+    "top_up_without_entry": """
+        SELECT top_up_id::text FROM top_up
+        WHERE recorded_at >= greatest({since}, {old}) AND NOT EXISTS (
+            SELECT FROM journal_entry AS entry
+            WHERE kind = 'top_up' AND cause_id = top_up_id
+            AND entry.wallet_id = top_up.wallet_id AND -bank_fen = amount_fen
+        )""",
+    "transfers_differ": """
+        SELECT 'received and given ' || sum(bank_fen) FROM journal_entry
+        WHERE {of_days} AND kind = 'transfer' HAVING sum(bank_fen) <> 0""",
+    "grant_without_entry": """
+        SELECT grant_id::text FROM purse_grant
+        WHERE granted_at >= greatest({since}, {old}) AND NOT EXISTS (
+            SELECT FROM journal_entry AS entry
+            WHERE kind = 'grant' AND cause_id = grant_id AND entry.wallet_id = purse_grant.wallet_id
+        )""",
+    "delivery_differs": """
+        SELECT coalesce(delivery.settlement_day, batch.settlement_day) || ' '
+            || coalesce(delivery.operator_id, batch.operator_id)
+        FROM delivery FULL JOIN (
+            settlement_batch AS batch JOIN settlement_manifest USING (settlement_day)
+        ) USING (settlement_day, operator_id)
+        WHERE delivery.paid_fen IS DISTINCT FROM batch.paid_fen""",
     "entry_in_no_period": """
         WITH wrong AS (
             SELECT settlement_day FROM (

@@ -155,10 +155,13 @@ async def spend(connection: Connection, usage: Mapping[str, Usage], slot: int) -
     """
     for account in sorted(usage):
         fen, uses = usage[account]
-        if fen or uses:
+        if usage[account].takes:
             status = await connection.execute(_TAKE, account, slot, fen, uses)
             if status.endswith(" 0"):
                 raise LostRace(f"the budget of {account} was spent by another process")
+        elif fen or uses:
+            # A lane that has drawn nothing so far has no slot yet.
+            await connection.execute(_GIVE_BACK, account, slot, -fen, -uses)
 
 
 async def spend_anywhere(connection: Connection, usage: Mapping[str, Usage]) -> None:
@@ -318,6 +321,11 @@ _TAKE = """
 UPDATE campaign_slot SET left_fen = left_fen - $3, left_uses = left_uses - $4
 WHERE account = $1 AND slot = $2 AND left_fen >= $3 AND left_uses >= $4
 """
+_GIVE_BACK = """
+INSERT INTO campaign_slot VALUES ($1, $2, $3, $4)
+ON CONFLICT (account, slot) DO UPDATE
+SET left_fen = campaign_slot.left_fen + $3, left_uses = campaign_slot.left_uses + $4
+"""
 _EMPTY = """
 UPDATE campaign_slot SET left_fen = 0, left_uses = 0
 WHERE account = $1 AND slot <> $2 AND (left_fen <> 0 OR left_uses <> 0)
@@ -326,21 +334,31 @@ _PUT = """
 INSERT INTO campaign_slot VALUES ($1, $2, $3, $4)
 ON CONFLICT (account, slot) DO UPDATE SET left_fen = $3, left_uses = $4
 """
+# What a campaign paid, day by day; a day in the archive is settled, so all of it is invoiced.
 _PAID = """
-    coalesce(sum(-share.amount_fen) FILTER (WHERE share.amount_fen < 0), 0)::bigint AS spent_fen,
-    coalesce(sum(share.amount_fen) FILTER (WHERE share.amount_fen > 0), 0)::bigint AS reversed_fen,
-    coalesce(sum(-share.amount_fen) FILTER (WHERE settlement_day <= closed_through), 0)::bigint
-        AS invoiced_fen
+    SELECT
+        share.sponsor AS account, service_day, count(*) AS entries_count,
+        coalesce(sum(-share.amount_fen) FILTER (WHERE share.amount_fen < 0), 0) AS spent_fen,
+        coalesce(sum(share.amount_fen) FILTER (WHERE share.amount_fen > 0), 0) AS reversed_fen,
+        coalesce(sum(-share.amount_fen) FILTER (WHERE settlement_day <= closed_through), 0)
+            AS invoiced_fen
+    FROM journal_entry CROSS JOIN settlement_clock
+    CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+    WHERE sponsors IS NOT NULL AND share.sponsor LIKE '%/%'
+    GROUP BY share.sponsor, service_day
+    UNION ALL
+    SELECT account, service_day, entries_count, spent_fen, reversed_fen, spent_fen - reversed_fen
+    FROM campaign_old_day
 """
 _READ_CAMPAIGNS = f"""
 WITH slots AS (
     SELECT account, sum(left_fen)::bigint AS left_fen, sum(left_uses)::bigint AS left_uses
     FROM campaign_slot GROUP BY account
 ), paid AS (
-    SELECT share.sponsor AS account, {_PAID}
-    FROM journal_entry CROSS JOIN settlement_clock
-    CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
-    WHERE sponsors IS NOT NULL AND share.sponsor LIKE '%/%' GROUP BY share.sponsor
+    SELECT
+        account, sum(spent_fen)::bigint AS spent_fen, sum(reversed_fen)::bigint AS reversed_fen,
+        sum(invoiced_fen)::bigint AS invoiced_fen
+    FROM ({_PAID}) AS day GROUP BY account
 )
 SELECT campaign.*, slots.left_fen, slots.left_uses, coalesce(spent_fen, 0) AS spent_fen,
     coalesce(reversed_fen, 0) AS reversed_fen, coalesce(invoiced_fen, 0) AS invoiced_fen
@@ -348,8 +366,7 @@ FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
 WHERE $1::text IS NULL OR account = $1 ORDER BY account
 """
 _READ_DAYS = f"""
-SELECT service_day, count(*) AS entries_count, {_PAID}
-FROM journal_entry CROSS JOIN settlement_clock
-CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
-WHERE sponsors IS NOT NULL AND share.sponsor = $1 GROUP BY service_day ORDER BY service_day
+SELECT
+    service_day, entries_count, spent_fen::bigint, reversed_fen::bigint, invoiced_fen::bigint
+FROM ({_PAID}) AS day WHERE account = $1 ORDER BY service_day
 """

@@ -110,6 +110,31 @@ async def save_draw(
         )
 
 
+async def list_draws(connection: Connection, rows_age: int | None) -> list[str]:
+    """Campaigns that were drawn; with an age, those of which any row is no older."""
+    found = await connection.fetch(_READ_DRAWS, rows_age)
+    return [row["campaign_id"] for row in found]
+
+
+async def load_envelopes(connection: Connection, campaign_id: str) -> list[asyncpg.Record]:
+    """All envelopes that were drawn, and whether each was granted."""
+    found: list[asyncpg.Record] = await connection.fetch(
+        """SELECT rank, wallet_id, amount_fen,
+            decided_at IS NOT NULL AND refusal IS NULL AS is_granted
+        FROM envelope WHERE campaign_id = $1 ORDER BY rank""",
+        campaign_id,
+    )
+    return found
+
+
+async def load_granted(connection: Connection, grant_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """What was granted under some ids."""
+    found = await connection.fetch(
+        "SELECT grant_id, amount_fen FROM purse_grant WHERE grant_id = ANY($1::uuid[])", grant_ids
+    )
+    return {row["grant_id"]: row["amount_fen"] for row in found}
+
+
 async def list_open_envelopes(pool: asyncpg.Pool, campaign_id: str, limit: int) -> list[Envelope]:
     """Envelopes that were drawn and neither granted nor refused yet."""
     found = await pool.fetch(
@@ -146,6 +171,17 @@ async def load_progress(pool: asyncpg.Pool, campaign_id: str) -> asyncpg.Record:
     return row
 
 
+_READ_DRAWS = """
+SELECT campaign_id FROM envelope_draw AS draw
+WHERE $1::int IS NULL OR age(xmin) BETWEEN 0 AND $1 OR EXISTS (
+    SELECT FROM envelope WHERE envelope.campaign_id = draw.campaign_id
+    AND age(envelope.xmin) BETWEEN 0 AND $1
+) OR EXISTS (
+    SELECT FROM envelope_registration AS one WHERE one.campaign_id = draw.campaign_id
+    AND age(one.xmin) BETWEEN 0 AND $1
+)
+ORDER BY campaign_id
+"""
 _READ_PROGRESS = """
 SELECT
     (SELECT count(*) FROM envelope_registration WHERE campaign_id = $1) AS registered_count,

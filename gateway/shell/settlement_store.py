@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -370,20 +371,7 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
         await connection.executemany(
             "INSERT INTO settlement_batch VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
             "ON CONFLICT DO NOTHING",
-            [
-                (
-                    day,
-                    batch.operator_id,
-                    batch.ride_count,
-                    batch.gross_fen,
-                    batch.carried_in_fen,
-                    batch.paid_fen,
-                    batch.carried_out_fen,
-                    batch.shared_fen,
-                    batch.fees_fen,
-                )
-                for batch in settlement.batches
-            ],
+            list(batch_rows(settlement)),
         )
         await connection.execute(
             "INSERT INTO settlement_manifest VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -397,6 +385,44 @@ async def save_settlement(pool: asyncpg.Pool, settlement: Settlement, manifest: 
         if kept != digest:
             raise SettlementDiffers(f"settlement {day}: kept {kept}, added up now {digest}")
         await enqueue(connection, settlement, digest, settlement.period.closed_at)
+
+
+def batch_rows(settlement: Settlement) -> Iterator[tuple[Any, ...]]:
+    """A settlement's batches as they are kept."""
+    for batch in settlement.batches:
+        yield (
+            settlement.period.service_day,
+            batch.operator_id,
+            batch.ride_count,
+            batch.gross_fen,
+            batch.carried_in_fen,
+            batch.paid_fen,
+            batch.carried_out_fen,
+            batch.shared_fen,
+            batch.fees_fen,
+        )
+
+
+class Kept(Struct, frozen=True):
+    """What was kept of a settlement: its manifest, and its batches as rows."""
+
+    manifest: bytes
+    manifest_sha256: str
+    batches: frozenset[tuple[Any, ...]]
+
+
+async def load_kept(pool: asyncpg.Pool, service_day: date) -> Kept | None:
+    """What was kept of a settlement; None where it was not saved yet."""
+    row = await pool.fetchrow(
+        "SELECT manifest, manifest_sha256 FROM settlement_manifest WHERE settlement_day = $1",
+        service_day,
+    )
+    if row is None:
+        return None
+    batches = await pool.fetch(
+        "SELECT * FROM settlement_batch WHERE settlement_day = $1", service_day
+    )
+    return Kept(**row, batches=frozenset(tuple(batch) for batch in batches))
 
 
 class PayoutHold(Struct, frozen=True, omit_defaults=True):

@@ -49,8 +49,8 @@ def test_the_shipped_tariffs_are_free_of_faults() -> None:
 
 
 @pytest.mark.timeout(200)
-def test_the_demo_ends_with_every_figure_explained() -> None:
-    said = run_faregate("demo", "--riders", "200")
+def test_the_demo_ends_with_every_figure_explained(tmp_path: Path) -> None:
+    said = run_faregate("demo", "--riders", "200", TMPDIR=str(tmp_path))
     assert said.returncode == 0, said.stdout + said.stderr
     lines = said.stdout.splitlines()
     assert "audit passed" in lines

@@ -15,9 +15,10 @@ from _stores import LIMITS, REGISTRY, PostgresStore
 
 from fare_rules import load_book
 from gateway.audit_path import run_audit
+from gateway.core.campaigns import Usage
 from gateway.core.taps import Action, Tap, TapResult
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
-from gateway.shell.campaign_store import Budgets, list_campaigns, prepare_campaigns
+from gateway.shell.campaign_store import Budgets, draw, list_campaigns, prepare_campaigns, spend
 from gateway.shell.store import RACES, connect
 from gateway.tap_path import run_tap_batch
 
@@ -147,6 +148,16 @@ def test_what_a_cheaper_ride_gives_back_is_there_for_the_next_rider(
     assert after.spent_fen - after.reversed_fen == 2 * BANK_PAYS_FEN
     assert (after.reversed_fen, after.left_uses) == (BANK_PAYS_FEN, USES - 2)
     assert after.is_exact
+
+
+def test_a_lane_that_never_drew_anything_can_give_back(store: PostgresStore):
+    """The process whose lane paid for the ride has died; another learns that it cost less."""
+    account, ride_fen, back_fen = "icbc/october", Usage(899, 1), Usage(-600, 0)
+    store.run(draw(store.connection, {account: ride_fen}, 7))
+    store.run(spend(store.connection, {account: ride_fen}, 7))
+    store.run(spend(store.connection, {account: back_fen}, 8))
+    left = store.run(list_campaigns(store.pool))[1]
+    assert (left.left_fen, left.left_uses) == (BUDGET_FEN - 299, USES - 1)
 
 
 def test_a_budget_that_is_raised_pays_on_and_one_that_is_lowered_is_refused(

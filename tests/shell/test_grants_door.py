@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -26,6 +28,30 @@ async def harbour(open_door) -> AsyncIterator[Any]:
         yield client
         report = await audit_path.run_audit(client.api.pool, client.api.book)
         assert report.lines()[-1] == "audit passed"
+
+
+@pytest.fixture
+def tampering(server_dsn: str) -> Any:
+    """Change the database past its triggers, tell what the audit finds, and take it back."""
+
+    @contextlib.asynccontextmanager
+    async def change(door, statement: str) -> AsyncIterator[Any]:
+        name = await door.api.pool.fetchval("SELECT current_database()")
+        connection = await asyncpg.connect(urlsplit(server_dsn)._replace(path=f"/{name}").geturl())
+        tables = ("envelope", "envelope_draw", "envelope_registration")
+        for table in tables:
+            await connection.execute(f"CREATE TABLE kept_{table} AS TABLE {table}")
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute(statement)
+        report = await audit_path.run_audit(door.api.pool, door.api.book)
+        yield report.breaks
+        for table in tables:
+            await connection.execute(f"DELETE FROM {table}")
+            await connection.execute(f"INSERT INTO {table} TABLE kept_{table}")
+            await connection.execute(f"DROP TABLE kept_{table}")
+        await connection.close()
+
+    return change
 
 
 async def granted(door, wallet_id: str, fen: int, **more: Any) -> Any:
@@ -207,7 +233,9 @@ def clock_of_envelopes(monkeypatch, at: datetime):
         yield
 
 
-async def test_red_envelopes_from_announcement_to_the_last_grant(harbour, monkeypatch, tmp_path):
+async def test_red_envelopes_from_announcement_to_the_last_grant(
+    harbour, monkeypatch, tmp_path, tampering
+):
     now = datetime.now(UTC)
     seed = "a seed that nobody was told"
     campaign = {
@@ -275,6 +303,21 @@ async def test_red_envelopes_from_announcement_to_the_last_grant(harbour, monkey
     )
     (tmp_path / "list.json").write_bytes(msgspec.json.encode(forged))
     assert verify(tmp_path / "list.json") == 1
+    for change, fault in {
+        "UPDATE envelope SET amount_fen = 400": "the same seed and tickets draw others",
+        "UPDATE envelope_draw SET public_value = '1'": "the same seed and tickets draw others",
+        "UPDATE envelope_draw SET seed = 'another'": "its seed is not the one that was promised",
+        "DELETE FROM envelope_registration": "the same seed and tickets draw others",
+        "UPDATE envelope SET refusal = NULL": f"drawn {drawn_fen(listed.message, gone)}, granted 0",
+    }.items():
+        async with tampering(harbour, change) as breaks:
+            assert [one.fault for one in breaks if fault in one.fault], breaks
+
+
+def drawn_fen(listed: Any, wallet_id: str) -> int:
+    """What the list says was in a wallet's envelope."""
+    ticket = sha256(f"spring\n{wallet_id}".encode()).hexdigest()
+    return next(one["amount_fen"] for one in listed["winners"] if one["ticket"] == ticket)
 
 
 async def test_the_desk_says_what_is_wrong_with_a_grant(harbour):

@@ -22,6 +22,7 @@ from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.core.wallets import Wallet
 from gateway.registry_path import City, run_city_registration
 from gateway.shell import rows
+from gateway.shell.campaign_store import Budgets
 from gateway.shell.store import connect, load_wallet, open_pool
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
@@ -149,6 +150,7 @@ class PostgresStore:
         self.loop = asyncio.new_event_loop()
         self.pool = self.run(open_pool(dsn))
         self.connection = self.run(connect(dsn))
+        self.budgets = Budgets()
         self.run(run_city_registration(self.pool, CITY))
 
     def run(self, waiting):
@@ -168,6 +170,7 @@ class PostgresStore:
                 book=self.book,
                 limits=LIMITS,
                 received_at=now,
+                budgets=self.budgets,
             )
         )
 

@@ -96,7 +96,30 @@ CHANGES = {
         {"settlement_differs"},
         {"settlement_differs"},
     ),
-    # The one kind of change to a table that only a full audit sees.
+    "the hash of a settlement": (
+        "UPDATE settlement_manifest SET manifest_sha256 = repeat('0', 64)"
+        " WHERE settlement_day = '2018-09-04'",
+        {"settlement_differs"},
+        {"settlement_differs"},
+    ),
+    "what an operator is paid": (
+        "UPDATE settlement_batch SET paid_fen = paid_fen - 1, carried_out_fen = carried_out_fen + 1"
+        " WHERE settlement_day = '2018-09-04' AND operator_id = 'bus'",
+        {"settlement_differs", "delivery_differs"},
+        {"settlement_differs", "delivery_differs"},
+    ),
+    "a delivery that is gone": (
+        "DELETE FROM delivery WHERE operator_id = 'bus'",
+        {"delivery_differs"},
+        {"delivery_differs"},
+    ),
+    # Changes that only a full audit sees.
+    "a top-up": (
+        "UPDATE top_up SET amount_fen = amount_fen + 1 WHERE wallet_id ="
+        " (SELECT max(wallet_id::text) FROM wallet)::uuid",
+        {"entry_without_top_up", "top_up_without_entry"},
+        set(),
+    ),
     "a gate's number": (
         "DELETE FROM gate_sequence WHERE sequence = 1",
         {"tap_without_sequence"},

@@ -20,6 +20,7 @@ from gateway.core.taps import TapOutcome
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
 from gateway.shell.archive_store import DayInUse
+from gateway.shell.campaign_store import list_campaign_days, list_campaigns, prepare_campaigns
 
 BOOK = load_book(MIDNIGHT)
 LAST_OLD_DAY = 2
@@ -57,6 +58,26 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
         town.tap("ann", "board", "bus M506", day, "08:20")
         town.close(day - 1)
     yield town
+    town.store.close()
+
+
+def test_what_a_campaign_has_spent_is_told_as_before(database: str, tmp_path: Path) -> None:
+    town = Town(load_book(MIDNIGHT.parent / "midnight_campaign"), database, tmp_path)
+    run, pool = town.store.run, town.store.pool
+    run(prepare_campaigns(pool, town.book, moment(0, "05:00")))
+    town.rider("ann", issuer="icbc")
+    for day in (0, 1):
+        town.tap("ann", "enter", "metro luohu", day, "08:00")
+        town.tap("ann", "exit", "metro laojie", day, "08:20")
+    town.close(1)
+    account = "icbc/october"
+    before = run(list_campaigns(pool, account)), run(list_campaign_days(pool, account))
+    assert [(one.spent_fen, one.invoiced_fen, one.left_fen) for one in before[0]] == [
+        (2 * 299, 2 * 299, 5_000 - 2 * 299)
+    ]
+    assert len(town.archive(RETENTION_DAYS + 1)) == 1
+    assert (run(list_campaigns(pool, account)), run(list_campaign_days(pool, account))) == before
+    town.check_audit()
     town.store.close()
 
 

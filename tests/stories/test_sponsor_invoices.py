@@ -34,9 +34,7 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
     for name in RIDERS:
         town.rider(name, issuer="icbc")
     wallet_id = uuid5(NAMESPACE_URL, RIDERS[0])
-    grant = GrantMoney(
-        uuid5(wallet_id, "gift"), "gift", 800, "abc", valid_until=moment(9, "00:00")
-    )
+    grant = GrantMoney(uuid5(wallet_id, "gift"), "gift", 800, "abc", valid_until=moment(9, "00:00"))
     made = town.store.take_wishes([Wish(wallet_id, grants=grant)], moment(0, "05:30"))
     assert isinstance(made, WalletPlan), made
     for name in RIDERS:
