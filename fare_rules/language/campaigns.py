@@ -5,13 +5,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from fare_rules.language.conditions import Ids
-from fare_rules.language.scalars import Count, Id, Moment, Money, Record
+from fare_rules.language.scalars import Count, Id, Moment, Money, Quota, Record
 
 
 class Claims(Record, frozen=True, kw_only=True):
     """Coupons that riders claim at the desk."""
 
-    count: Annotated[Count | None, Meta(description="So many in all; any number if left out.")] = (
+    count: Annotated[Quota | None, Meta(description="So many in all; any number if left out.")] = (
         None
     )
     per_rider: Annotated[
@@ -34,7 +34,7 @@ class CampaignMoney(Record, frozen=True, kw_only=True):
         None
     )
     uses: Annotated[
-        Count | None, Meta(description="So many rides in all; any number if left out.")
+        Quota | None, Meta(description="So many rides in all; any number if left out.")
     ] = None
     claims: Annotated[Claims, Meta(description="Coupons, where riders claim them.")] = Claims()
 

@@ -149,6 +149,8 @@ CurrencyCode = Annotated[str, _text(r"^[A-Z]{3}$", "a currency code such as CNY"
 CsvName = Annotated[str, _text(r"^[\w-]+\.csv$", "the name of a CSV file in the same folder")]
 Minutes = Annotated[int, Meta(ge=0, le=1_000_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+# Of a whole city.
+Quota = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

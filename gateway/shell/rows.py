@@ -92,7 +92,10 @@ def wallet_from_row(row: Record | tuple[Any, ...]) -> Wallet:
 
 
 # A tap changes these alone.
-MOVED_COLUMNS = "wallet_id, balance_fen, owed_fen, version, open_until, state"
+MOVED = {
+    "wallet_id": "uuid", "balance_fen": "bigint", "owed_fen": "bigint", "version": "bigint",
+    "open_until": "timestamptz", "state": "bytea",
+}  # fmt: skip
 
 
 def wallet_columns(wallets: Sequence[Wallet]) -> list[list[Any]]:
@@ -143,13 +146,14 @@ def media_from_row(row: Record | tuple[Any, ...]) -> Media:
     )  # fmt: skip
 
 
-# What riders_from_rows expects, after one column that is not theirs.
+# What riders_from_rows expects first.
 RIDER_COLUMNS = ", ".join(
     f"{table}.{column}"
     for table, columns in (("media", MEDIA_COLUMNS), ("wallet", WALLET_COLUMNS))
     for column in columns.split(", ")
 )
-_MEDIA_END = 1 + len(MEDIA_COLUMNS.split(", "))
+_MEDIA_END = len(MEDIA_COLUMNS.split(", "))
+_WALLET_END = _MEDIA_END + len(WALLET_COLUMNS.split(", "))
 
 
 def riders_from_rows(found: Sequence[Record]) -> tuple[dict[str, Media], dict[UUID, Wallet]]:
@@ -157,12 +161,12 @@ def riders_from_rows(found: Sequence[Record]) -> tuple[dict[str, Media], dict[UU
     media: dict[str, Media] = {}
     wallets: dict[UUID, Wallet] = {}
     for row in found:
-        if row[1] is None:
+        if row[0] is None:
             continue
-        one = media_from_row(row[1:_MEDIA_END])
+        one = media_from_row(row[:_MEDIA_END])
         media[one.media_token] = one
         if one.wallet_id is not None and one.wallet_id not in wallets:
-            wallets[one.wallet_id] = wallet_from_row(row[_MEDIA_END:])
+            wallets[one.wallet_id] = wallet_from_row(row[_MEDIA_END:_WALLET_END])
     return media, wallets
 
 
@@ -258,18 +262,32 @@ _TOP_UP_COLUMNS = ("top_up_id", "wallet_id", "amount_fen", "recorded_at")
 _top_up = Layout("!h i16s i16s iq iq").pack
 
 
+def _said(tap: Tap) -> bytes:
+    fields = structs.astuple(tap)
+    return _encode(fields[1:_USUAL_FIELDS] if fields[_USUAL_FIELDS:] == _USUAL else fields[1:])
+
+
+def _answer(result: TapResult) -> bytes:
+    return _encode((
+        result.open, result.display_text, result.fare_fen,
+        [(payer.account, payer.amount_fen) for payer in result.payers],
+        result.balance_fen, result.owed_fen, result.journey_id, result.incomplete,
+    ))  # fmt: skip
+
+
+def _facts_of(facts: RideTap) -> tuple[object, ...]:
+    return (
+        facts.network, facts.operator_id, facts.rider_category, facts.fare_media,
+        facts.issuer_id, facts.coupons, *([facts.without] if facts.without else ()),
+    )  # fmt: skip
+
+
 def kept_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
     """Taps of the log, as columns and rows of COPY."""
     parts = [_HEADER]
     for one in kept:
         tap, result, facts = one.tap, one.result, one.facts
-        fields = structs.astuple(tap)
-        said = _encode(fields[1:_USUAL_FIELDS] if fields[_USUAL_FIELDS:] == _USUAL else fields[1:])
-        payers = [(payer.account, payer.amount_fen) for payer in result.payers]
-        answer = _encode((
-            result.open, result.display_text, result.fare_fen, payers, result.balance_fen,
-            result.owed_fen, result.journey_id, result.incomplete,
-        ))  # fmt: skip
+        said, answer = _said(tap), _answer(result)
         parts += (
             _tap_start(
                 10, 16, tap.tap_id.bytes, 8, _same_microseconds(one.received_at),
@@ -281,10 +299,7 @@ def kept_rows(kept: Iterable[KeptTap]) -> tuple[tuple[str, ...], bytes]:
             _text(result.outcome),
             _length(len(said)),
             said,
-            _NULL if facts is None else _facts_column(
-                facts.network, facts.operator_id, facts.rider_category, facts.fare_media,
-                facts.issuer_id, facts.coupons, *([facts.without] if facts.without else ()),
-            ),
+            _NULL if facts is None else _bytes(_facts_column(*_facts_of(facts))),
             _length(len(answer)),
             answer,
         )  # fmt: skip
@@ -399,7 +414,68 @@ def _bytes(column: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _facts_column(*facts: object) -> bytes:
-    return _bytes(_encode(facts))
+    return _encode(facts)
+
+
+# The same rows as arrays, for statements that save a few of them.
+
+KEPT = {
+    "gate_id": "text", "sequence": "bigint", "service_day": "date", "tap_id": "uuid",
+    "needs_person": "bool", "wallet_id": "uuid", "wallet_version": "bigint", "outcome": "text",
+    "said": "bytea", "facts": "bytea", "answer": "bytea",
+}  # fmt: skip
+PLAIN = {
+    "wallet_id": "uuid", "wallet_version": "bigint", "effective_at": "timestamptz",
+    "service_day": "date", "settlement_day": "date", "ride_count": "bigint", "cause_id": "uuid",
+    "tap_id": "uuid", "kind": "text", "operator_id": "text", "product_id": "text",
+    "purse_fen": "bigint", "debt_fen": "bigint", "operator_fen": "bigint", "bank_fen": "bigint",
+}  # fmt: skip
+
+
+def kept_columns(kept: Sequence[KeptTap]) -> list[Sequence[Any]]:
+    """Taps of the log with their gates' numbers, a list a column."""
+    return _columns_of(KEPT, [
+        (
+            one.tap.gate_id, one.tap.sequence, one.service_day, one.tap.tap_id,
+            one.result.needs_person, one.wallet_id,
+            (one.wallet_version or 0) if one.wallet_id else None,
+            str(one.result.outcome), _said(one.tap),
+            None if one.facts is None else _facts_column(*_facts_of(one.facts)),
+            _answer(one.result),
+        )
+        for one in kept
+    ])  # fmt: skip
+
+
+def is_plain(entry: JournalEntry) -> bool:
+    """Whether purse, debt, operator and bank are all that an entry moves, and it is not shared."""
+    return entry.shared is None and all(
+        posting.account in _PLAIN_ACCOUNTS or posting.account.startswith("operator:")
+        for posting in entry.postings
+    )
+
+
+_PLAIN_ACCOUNTS = frozenset({PURSE, DEBT, BANK})
+
+
+def entry_columns(entries: Sequence[JournalEntry]) -> list[Sequence[Any]]:
+    """Plain entries, a list a column."""
+    found = []
+    for entry in entries:
+        fen = {posting.account: posting.amount_fen for posting in entry.postings}
+        found.append((
+            entry.wallet_id, entry.wallet_version, entry.effective_at, entry.service_day,
+            entry.settlement_day, entry.ride_count, entry.cause_id, entry.tap_id, entry.kind,
+            entry.operator_id, entry.product_id, fen[PURSE], fen.get(DEBT),
+            fen.get(f"operator:{entry.operator_id}"), fen.get(BANK),
+        ))  # fmt: skip
+    return _columns_of(PLAIN, found)
+
+
+def _columns_of(
+    columns: dict[str, str], found: Sequence[tuple[object, ...]]
+) -> list[Sequence[Any]]:
+    return list(zip(*found, strict=True)) if found else [()] * len(columns)
 
 
 def entry_from_row(row: Record) -> JournalEntry:

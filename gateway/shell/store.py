@@ -54,6 +54,7 @@ _LANE_SESSION = _SESSION | {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 
 
@@ -353,23 +354,32 @@ ORDER BY wallet_id FOR UPDATE
 """
 READ_MEDIA = f"SELECT {rows.MEDIA_COLUMNS} FROM media WHERE media_token = ANY($1::text[])"
 _LOCK_MEDIA = f"{READ_MEDIA} ORDER BY media_token FOR UPDATE"
-_UPDATE_WALLETS = f"""
-UPDATE wallet SET
-    balance_fen = new.balance_fen, owed_fen = new.owed_fen, version = new.version,
-    open_until = new.open_until, state = new.state
-FROM unnest(
-    $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[],
-    $7::bytea[]
-) AS new (loaded_version, {rows.MOVED_COLUMNS})
-WHERE wallet.wallet_id = new.wallet_id AND wallet.version = new.loaded_version
-"""
+
+
+def rows_of(columns: Mapping[str, str], first: int) -> str:
+    """Rows given as one array a column, with the number of the first parameter."""
+    arrays = (f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), first))
+    return f"unnest({', '.join(arrays)}) AS new ({', '.join(columns)})"
+
+
+def move_wallets(first: int) -> str:
+    """Save wallets that nobody has changed since; the versions they had come first."""
+    moves = ", ".join(f"{name} = new.{name}" for name in rows.MOVED if name != "wallet_id")
+    return (
+        f"UPDATE wallet SET {moves} FROM "
+        f"{rows_of({'loaded_version': 'bigint', **rows.MOVED}, first)} "
+        "WHERE wallet.wallet_id = new.wallet_id AND wallet.version = new.loaded_version"
+    )
+
+
+_UPDATE_WALLETS = move_wallets(1)
 _UPDATE_STATUSES = """
 UPDATE wallet SET status = new.status
 FROM unnest($1::uuid[], $2::text[]) AS new (wallet_id, status)
 WHERE wallet.wallet_id = new.wallet_id AND wallet.status <> new.status
 """
 _INSERT_WALLETS = f"""
-INSERT INTO wallet (opened_at, issuer_id, floor_fen, status, {rows.MOVED_COLUMNS})
+INSERT INTO wallet (opened_at, issuer_id, floor_fen, status, {", ".join(rows.MOVED)})
 SELECT $1, * FROM unnest(
     $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[],
     $9::timestamptz[], $10::bytea[]

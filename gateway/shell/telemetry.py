@@ -66,7 +66,9 @@ BATCH_SECONDS = _histogram(
     "faregate_batch_seconds", "Time of one tap batch, commit included.", buckets=_QUICK
 )
 COMMIT_SECONDS = _histogram(
-    "faregate_commit_seconds", "Time of a tap batch's COMMIT alone.", buckets=_QUICK
+    "faregate_commit_seconds",
+    "Time of a tap batch's COMMIT, or of the one statement that saves few taps.",
+    buckets=_QUICK,
 )
 RACES = _counter("faregate_races", "Batches run again because another process was first.")
 OUTAGES = _counter("faregate_outages", "Batches run again because the database was away.")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 
 from loadtest.bench import close_race
+from loadtest.bench.campaign_race import race_campaign
 from loadtest.bench.close_race import race_close
 from loadtest.bench.engine_race import race_engine
 from loadtest.bench.faregate_command import faregate
@@ -142,6 +143,8 @@ def _races(
         yield race_one_wallet(made, rounds, seconds)
     if "P8" in wish.rows:
         yield race_history(made, rounds, seconds)
+    if "P11" in wish.rows:
+        yield race_campaign(made, rounds, seconds)
     if any(row_id.startswith("L") for row_id in wish.rows):
         yield race_latency(made, HTTP, seconds)
     if any(row_id.startswith("S") for row_id in wish.rows):

@@ -27,12 +27,12 @@ def environment(stage: Stage, **settings: object) -> dict[str, str]:
     }
 
 
-async def faregate(stage: Stage, *arguments: str) -> tuple[str, bool]:
+async def faregate(stage: Stage, *arguments: str, **settings: object) -> tuple[str, bool]:
     """Run one command to its end: what it said, and whether it is content."""
     process = await asyncio.create_subprocess_exec(
         PROGRAM,
         *arguments,
-        env=environment(stage),
+        env=environment(stage, **settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -53,7 +53,8 @@ class Town:
 @pytest.fixture
 async def town(open_door, tmp_path) -> AsyncIterator[Town]:
     async with open_door(data_dir=tmp_path) as door:
-        at = datetime.now(UTC) - timedelta(days=1)
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        at = hour - timedelta(days=1)
         await door.open_wallet(fen=10_000)
         for number in range(5):
             tap = door.tap(tapped_at=(at + timedelta(minutes=number)).isoformat(), offline=True)

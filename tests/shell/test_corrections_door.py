@@ -18,7 +18,8 @@ from gateway.disruption_path import run_disruptions
 from gateway.settlement_path import debtor_of, run_settlement_close, sweep_late_legs
 
 HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
-NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1)).replace(
+# Of the last service day that is over: days start at 04:00.
+NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1, hours=4)).replace(
     hour=12, minute=0, second=0, microsecond=0
 )
 

@@ -93,7 +93,8 @@ async def settled(open_door, tmp_path: Path, server: Server) -> AsyncIterator[An
         data_dir=tmp_path, delivery_secrets_dir=secrets, delivery_to_loopback=True,
         delivery_timeout_seconds=10, delivery_attempts_max=3,
     ) as door:  # fmt: skip
-        at = datetime.now(UTC) - timedelta(days=1)
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        at = hour - timedelta(days=1)
         await door.open_wallet(fen=10_000)
         for number in range(40):
             tap = door.tap(

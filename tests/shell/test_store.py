@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid4, uuid5
@@ -22,10 +22,11 @@ from gateway.core.taps import Action, Tap, TapOutcome
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.registry_path import City, run_city_registration
 from gateway.settlement_path import CloseRefused, run_settlement_close
+from gateway.shell import tap_store
 from gateway.shell.batcher import Batcher
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import LostRace, connect, open_pool
+from gateway.shell.store import RACES, connect, open_pool
 from gateway.shell.tap_store import list_taps_for_a_person, tap_work
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
@@ -204,13 +205,17 @@ async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charge
 
 
 async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_next_period(
-    pool: asyncpg.Pool, database: str, tmp_path: Path
+    pool: asyncpg.Pool, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry = await load_registry(pool)
+    monkeypatch.setattr(tap_store, "_AT_ONCE_MAX", 0)
     connection = await connect(database)
     day = date(2018, 9, 3)
     async with tap_work(connection) as work:
-        await work.load_snapshot([boarding("card-1", 1)], registry, NOW, [day], is_locking=False)
+        snapshot = await work.load_snapshot(
+            [boarding("card-1", 1)], await load_registry(pool), NOW, [day], is_locking=False
+        )
+        plan = decide([boarding("card-1", 1)], snapshot, BOOK, LIMITS)
+        await work.save_plan(plan, snapshot, slot=0)
         closing = asyncio.create_task(
             run_settlement_close(
                 pool, day, book=BOOK, now=datetime.now(UTC), folder=tmp_path, debtor=DEBTOR
@@ -218,11 +223,40 @@ async def test_a_close_waits_for_the_tap_in_flight_and_the_next_tap_joins_the_ne
         )
         await asyncio.sleep(0.3)
         assert not closing.done()
-    await closing
+    settlement, _ = await closing
     await connection.close()
+    assert [batch.ride_count for batch in settlement.batches] == [1]
     plan = await ride(pool, database, [boarding("card-1", 2)])
     assert [entry.service_day for entry in plan.entries] == [day]
     assert [entry.settlement_day for entry in plan.entries] == [day + timedelta(days=1)]
+
+
+@pytest.mark.parametrize("at_once_max", [0, 64], ids=["many taps", "few taps"])
+async def test_a_day_that_is_closed_while_a_tap_is_decided_takes_no_entry_any_more(
+    pool: asyncpg.Pool,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once_max: int,
+) -> None:
+    monkeypatch.setattr(tap_store, "_AT_ONCE_MAX", at_once_max)
+    connection = await connect(database)
+
+    async def close() -> None:
+        await run_settlement_close(
+            pool,
+            date(2018, 9, 3),
+            book=BOOK,
+            now=datetime.now(UTC),
+            folder=tmp_path,
+            debtor=DEBTOR,
+        )
+
+    with pytest.raises(RACES):
+        await decide_and_save(connection, pool, boarding("card-1", 1), meanwhile=close)
+    await connection.close()
+    assert await pool.fetchval("SELECT count(*) FROM journal_entry WHERE kind = 'fare'") == 0
+    assert await pool.fetchval("SELECT count(*) FROM tap") == 0
 
 
 async def test_closing_a_day_twice_gives_the_same_bytes_and_late_taps_go_to_the_next(
@@ -292,23 +326,68 @@ async def test_a_page_of_one_operators_taps_for_a_person_is_full_when_more_follo
     assert len(await list_taps_for_a_person(pool, None, 10)) == 6
 
 
+@pytest.mark.parametrize("at_once_max", [0, 64], ids=["many taps", "few taps"])
 async def test_two_batches_that_meet_at_a_wallet_are_decided_one_after_the_other(
-    pool: asyncpg.Pool, database: str
+    pool: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch, at_once_max: int
 ) -> None:
     """The slower one has read the wallet before the faster one changed it."""
-    registry = await load_registry(pool)
+    monkeypatch.setattr(tap_store, "_AT_ONCE_MAX", at_once_max)
     slow = await connect(database)
     first, second = boarding("card-0", 1), boarding("card-0", 2, minute=1)
-    async with tap_work(slow) as work:
-        snapshot = await work.load_snapshot(
-            [first], registry, NOW, [date(2018, 9, 3)], is_locking=False
-        )
+
+    async def overtake() -> None:
         await ride(pool, database, [second])
-        with pytest.raises(LostRace, match="wallet"):
-            await work.save_plan(decide([first], snapshot, BOOK, LIMITS), snapshot, slot=0)
-        await slow.execute("ROLLBACK")
+
+    with pytest.raises(RACES):
+        await decide_and_save(slow, pool, first, meanwhile=overtake)
     await ride(pool, database, [first])
     await slow.close()
     report = await run_audit(pool, BOOK)
     assert report.breaks == ()
     assert await pool.fetchval("SELECT count(*) FROM tap") == 2
+
+
+async def test_few_taps_and_many_are_kept_in_the_same_rows(
+    pool: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement saves what COPY would: known riders and strangers, paid rides and owed ones."""
+    batches = [
+        [boarding(f"card-{n}", n, minute=n) for n in range(5)],
+        [boarding("nobody's", 5), structs.replace(boarding("card-1", 6), route_id=None)],
+        [structs.replace(boarding("card-2", 7), full_fare=20_000, offline=True)],
+        [structs.replace(boarding("card-3", 8, minute=1), vehicle_id="B 12345")],
+    ]
+    tables = ("gate_sequence", "tap", "journal_entry", "wallet")
+    owner = await asyncpg.connect(database)
+    await owner.execute(
+        "SET session_replication_role = replica; CREATE TABLE fresh AS TABLE wallet"
+    )
+    kept = []
+    for at_once_max in (0, 64):
+        monkeypatch.setattr(tap_store, "_AT_ONCE_MAX", at_once_max)
+        for batch in batches:
+            await ride(pool, database, batch)
+        found = [await owner.fetch(f"SELECT * FROM {table}") for table in tables]
+        kept.append([sorted(map(str, rows)) for rows in found])
+        await owner.execute(
+            "DELETE FROM tap; DELETE FROM gate_sequence; DELETE FROM wallet;"
+            "DELETE FROM journal_entry WHERE tap_id IS NOT NULL; INSERT INTO wallet TABLE fresh"
+        )
+    await owner.close()
+    assert len(kept[0][1]) == sum(map(len, batches))
+    assert kept[0] == kept[1]
+
+
+async def decide_and_save(
+    connection: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    tap: Tap,
+    meanwhile: Callable[[], Awaitable[None]],
+) -> None:
+    """A batch of one, while something else happens between its reading and its saving."""
+    registry = await load_registry(pool)
+    async with tap_work(connection) as work:
+        day = date(2018, 9, 3)
+        snapshot = await work.load_snapshot([tap], registry, NOW, [day], is_locking=False)
+        await meanwhile()
+        await work.save_plan(decide([tap], snapshot, BOOK, LIMITS), snapshot, slot=0)

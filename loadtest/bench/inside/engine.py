@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from uuid import uuid5
 from zlib import crc32
@@ -171,6 +172,8 @@ async def main() -> None:
     )
     # The days of the race lie in the past, because it runs through one in minutes.
     settings = structs.replace(Settings(), tap_age_days_max=36_500)
+    if "tariffs_dir" in facts:
+        settings = structs.replace(settings, tariffs_dir=Path(facts["tariffs_dir"]))
     async with gateway(settings, facts["dsn"], MASTER_KEY) as api:
         engine = Engine(api, taps)
         say_ready()
