@@ -17,8 +17,8 @@ from gateway.core.days import fold_days, with_tap
 from gateway.core.taps import Fare, Name
 from gateway.core.wallets import Media, Wallet
 from gateway.shell.correction_store import Correction, list_corrections_of_tap
+from gateway.shell.kept_store import load_kept, load_wallet_days
 from gateway.shell.store import load_media, load_wallet
-from gateway.shell.tap_store import load_kept, load_wallet_days
 
 _EVER = datetime.max.replace(tzinfo=UTC)
 

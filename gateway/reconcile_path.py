@@ -20,8 +20,8 @@ from gateway.core.reconciliation import (
     payment_breaks,
 )
 from gateway.shell import bank_store as store
+from gateway.shell.kept_store import load_books_of
 from gateway.shell.store import reading
-from gateway.shell.tap_store import load_books_of
 
 _WALLETS_AT_ONCE = 500
 

@@ -13,7 +13,7 @@ from gateway.core.answers import refusal
 from gateway.core.decide import KeptTap
 from gateway.core.taps import Tap, TapOutcome, TapResult, looks_like_card_number
 from gateway.fares_path import run_explanation
-from gateway.shell import tap_store
+from gateway.shell import kept_store
 from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
 from gateway.shell.messages import JSON, encode, read_message, read_taps
 from gateway.shell.problems import Problem, busy, not_found
@@ -148,7 +148,7 @@ class TapRequests:
         )
 
     async def _load_kept(self, tap_id: UUID, caller: Caller) -> KeptTap:
-        kept = await tap_store.load_kept(self._given.pool, tap_id)
+        kept = await kept_store.load_kept(self._given.pool, tap_id)
         if kept is not None and self._may_see(kept, caller):
             return kept
         days = await load_archived_days(self._given.pool)
@@ -170,7 +170,7 @@ class TapRequests:
 
     async def list_taps(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         after = as_uuid(request.query["after"], "after") if "after" in request.query else None
-        found = await tap_store.list_taps_for_a_person(
+        found = await kept_store.list_taps_for_a_person(
             self._given.pool, after, IDS_MAX, operator_id=caller.operator_id
         )
         said = tuple(TapForAPerson(kept.tap, kept.result, kept.received_at) for kept in found)
@@ -182,7 +182,7 @@ class TapRequests:
             raise Problem(422, "too-many-ids", "Too many ids", f"Ask for at most {IDS_MAX}.")
         charges = [
             TapCharge(**row)
-            for row in await tap_store.load_charges(self._given.pool, wish.tap_ids)
+            for row in await kept_store.load_charges(self._given.pool, wish.tap_ids)
             if caller.operator_id in (None, row["operator_id"])
         ]
         return answer(encode(Charges(tuple(charges)), JSON))

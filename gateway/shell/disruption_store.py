@@ -14,8 +14,8 @@ from gateway.core.days import LoadedDays
 from gateway.core.disruptions import DisruptionWish
 from gateway.core.taps import TapOutcome
 from gateway.shell import rows
+from gateway.shell.kept_store import read_days
 from gateway.shell.store import READ_WALLETS
-from gateway.shell.tap_store import read_days
 
 _decode = msgspec.json.Decoder(DisruptionWish).decode
 

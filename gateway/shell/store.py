@@ -1,8 +1,8 @@
 """PostgreSQL: connections, what all transactions share, the wallet desk's statements, the sweep's.
 
-The tap batch's own are in tap_store.py. A statement that waits for a lock still sees the other
-tables as they were before it waited; so what must be true under the lock is read by the statements
-after it.
+The tap batch's own are in tap_store.py, reads of kept taps in kept_store.py. A statement that waits
+for a lock still sees the other tables as they were before it waited; so what must be true under the
+lock is read by the statements after it.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ from gateway.settlement_path import (
     load_settlement_files,
     run_settlement_close,
 )
+from gateway.shell.kept_store import load_kept
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import list_settlement_rows
-from gateway.shell.tap_store import load_kept
 
 FIRST_DAY = date(2018, 9, 3)  # A Monday.
 ZONE = ZoneInfo("Asia/Shanghai")
