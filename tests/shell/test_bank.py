@@ -53,6 +53,7 @@ class Town:
 @pytest.fixture
 async def town(open_door, tmp_path) -> AsyncIterator[Town]:
     async with open_door(data_dir=tmp_path) as door:
+        # On the hour, so that no service day begins between two taps.
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         at = hour - timedelta(days=1)
         await door.open_wallet(fen=10_000)

@@ -93,6 +93,7 @@ async def settled(open_door, tmp_path: Path, server: Server) -> AsyncIterator[An
         data_dir=tmp_path, delivery_secrets_dir=secrets, delivery_to_loopback=True,
         delivery_timeout_seconds=10, delivery_attempts_max=3,
     ) as door:  # fmt: skip
+        # On the hour, so that no service day begins between two taps.
         hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         at = hour - timedelta(days=1)
         await door.open_wallet(fen=10_000)
