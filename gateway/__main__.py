@@ -64,6 +64,7 @@ from gateway.shell.signing import signer_of
 from gateway.shell.store import OUTAGES, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped
+from gateway.unlink_commands import unlink_days
 from gateway.verify_commands import verify
 
 T = TypeVar("T")
@@ -228,6 +229,19 @@ def archive(
     """Move days older than FAREGATE_RETENTION_DAYS to Parquet files in FAREGATE_ARCHIVE_DIR."""
     with _database() as (settings, dsn):
         return _run(_archive(settings, dsn, before, dry_run))
+
+
+@app.command
+def unlink(
+    *,
+    before: Annotated[
+        date | None, Parameter(help="Only days before this one; else all that are old enough.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(help="Say which days, and why not more.")] = False,
+) -> int:
+    """Take from archived days older than FAREGATE_UNLINK_DAYS what leads to cards and wallets."""
+    with _database() as (settings, dsn):
+        return _run(unlink_days(settings, dsn, before, is_dry_run=dry_run))
 
 
 @config.command(name="show")

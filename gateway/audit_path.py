@@ -69,6 +69,7 @@ class AuditReport(Struct, frozen=True):
     entries_count: int
     settlements_count: int
     archived_days_count: int
+    unlinked_days_count: int
     rider_fen: int
     operator_fen: int
     bank_fen: int
@@ -95,7 +96,8 @@ class AuditReport(Struct, frozen=True):
             f" quarantined {self.quarantined_count:,}",
             f"entries      {self.entries_count:>14,}",
             f"settlements  {self.settlements_count:>14,}",
-            f"old days     {self.archived_days_count:>14,}   in the archive",
+            f"old days     {self.archived_days_count:>14,}   in the archive, of them unlinked and "
+            f"verified by their entries alone {self.unlinked_days_count:,}",
             f"riders hold  {self.rider_fen:>14,} fen",
             f"operators    {self.operator_fen:>14,} fen",
             f"bank         {self.bank_fen:>14,} fen",
@@ -182,6 +184,9 @@ async def _audit(
         if since is not None:
             incomplete_count = await store.count_incomplete(connection)
             incomplete_count += sum(tally.incomplete_count for tally in tallies)
+        else:
+            unlinked = zip(whole, tallies, strict=True)
+            incomplete_count += sum(t.incomplete_count for day, t in unlinked if day.is_unlinked)
         age = picture.ages_since(since.settled_below) if since else None
         for campaign_id in await list_draws(connection, age):
             breaks += await audit_draw(connection, campaign_id)
@@ -193,6 +198,7 @@ async def _audit(
         entries_count=total.entries_count + sum(tally.entries_count for tally in tallies),
         settlements_count=len(settlements),
         archived_days_count=len(days),
+        unlinked_days_count=sum(day.is_unlinked for day in days),
         rider_fen=total.riders_fen + _archived_fen(tallies, "riders"),
         operator_fen=total.operators_fen + _archived_fen(tallies, "operators"),
         bank_fen=total.bank_fen + _archived_fen(tallies, "bank"),
@@ -304,10 +310,11 @@ def _check_archive(
         if days:
             paths_of(archive, days, MANIFEST)
         return [], [], []
-    breaks = list(stray_breaks(archive, known))
+    unlinked = {day.service_day for day in days if day.is_unlinked}
+    breaks = list(stray_breaks(archive, known, unlinked))
     whole = []
     for day in days:
-        found = list(folder_breaks(archive / str(day.service_day), day))
+        found = list(folder_breaks(archive / day.folder, day))
         breaks += found
         whole += [] if any(one.kind != "archive_extra" for one in found) else [day]
     tallies = [read_manifest(archive, day).tally for day in whole]

@@ -3,12 +3,15 @@
 For one wallet it replays every tap that was let through, in the order in which the wallet took
 them, and every top-up in between; each answer, each entry and the wallet's row must come out as
 they are kept.
+
+Where days are unlinked, both begin at the wallet's base (unlinking.py); of what came before it the
+entries are all there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,13 +21,15 @@ from fare_rules import RideTap, TariffBook
 from fare_rules.explain import explain_charge
 from gateway.core.amendments import Amendment
 from gateway.core.answers import ride_result
+from gateway.core.audit_start import start
 from gateway.core.corrections import amend, amended_days
-from gateway.core.days import FoldedDays, LoadedDays, WalletDay, fold_days
+from gateway.core.days import FoldedDays, LoadedDays, fold_days
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import DEBT, GRANT, PURSE, JournalEntry, is_riders
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.purses import Paid, with_purse
 from gateway.core.rides import sweep, take_ride
+from gateway.core.unlinking import Base, days_from, last_day_of, rides_of, unlinked
 from gateway.core.wallets import Wallet
 
 
@@ -47,6 +52,8 @@ class WalletBooks(Struct, frozen=True):
     amendments: tuple[tuple[int, Amendment], ...] = ()
     # Rows of it that could not be read, and are left out of the above.
     unreadable: tuple[Break, ...] = ()
+    # Where its decisions begin, if some of its days are unlinked.
+    base: Base | None = None
 
 
 class _Posted(NamedTuple):
@@ -135,10 +142,13 @@ def _facts(kept: KeptTap) -> RideTap:
 
 def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
     """All taps, folded afresh, must cost exactly what has been posted for them."""
-    posted = _posted(books.entries)
+    first = books.base.day if books.base else date.min
+    posted = _posted([entry for entry in books.entries if entry.service_day >= first])
     folded = folded_afresh(books, book)
     due = {
-        key: _Posted(charge.fare_fen, charge.rider_fen, 1) for key, charge in folded.charges.items()
+        key: _Posted(charge.fare_fen, charge.rider_fen, 1)
+        for key, charge in folded.charges.items()
+        if charge.service_day >= first
     }
     return [
         Break(
@@ -174,14 +184,16 @@ def _posted(entries: Sequence[JournalEntry]) -> dict[tuple[UUID, str], _Posted]:
 
 
 def folded_afresh(books: WalletBooks, book: TariffBook) -> FoldedDays:
-    """What all taps of a wallet come to, whatever was posted for them."""
-    by_day: dict[date, list[RideTap]] = {}
-    for kept in _let_through(books):
-        assert kept.service_day is not None
-        by_day.setdefault(kept.service_day, []).append(_facts(kept))
-    days = [WalletDay(day, tuple(by_day[day])) for day in sorted(by_day)]
-    amendments = [one for _, one in books.amendments]
+    """What all taps of a wallet come to, from its base on, whatever was posted for them."""
+    days = days_from(books.base, rides_of(books.taps))
+    amendments = [one for _, one in _amendments(books, book)]
     return fold_days(days, book, swept_until=books.wallet.swept_until, amendments=amendments)
+
+
+def _amendments(books: WalletBooks, book: TariffBook) -> list[tuple[int, Amendment]]:
+    """Those of rides that are computed again."""
+    first = books.base.day if books.base else date.min
+    return [(version, one) for version, one in books.amendments if last_day_of(one, book) >= first]
 
 
 def _why(folded: FoldedDays, tap_id: UUID, product_id: str, book: TariffBook) -> str:
@@ -197,7 +209,8 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
         by_tap[entry.cause_id] = (*by_tap.get(entry.cause_id, ()), entry)
     taken = {kept.tap.tap_id for kept in books.taps}
     steps = [_Step(kept.wallet_version or 0, kept, ()) for kept in _let_through(books)]
-    for version, one in books.amendments:
+    amendments = _amendments(books, book)
+    for version, one in amendments:
         steps.append(_Step(version, None, by_tap.get(one.correction_id, ()), one))
         taken.add(one.correction_id)
     steps += [
@@ -208,6 +221,21 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
     breaks: list[Break] = []
     wallet = Wallet(books.wallet.wallet_id, floor_fen=books.wallet.floor_fen)
     days = LoadedDays(date.min, ())
+    if books.base is not None:
+        # What was posted together was taken together.
+        through = books.base.version
+        begun = [found for found in by_tap.values() if found[0].wallet_version <= through]
+        through = max([through, *(found[-1].wallet_version for found in begun)])
+        wallet, days = start(
+            wallet,
+            structs.replace(books.base, version=through),
+            taps=_let_through(books),
+            entries=books.entries,
+            grants=books.grants,
+            amendments=amendments,
+            book=book,
+        )
+        steps = [step for step in steps if step.version > through]
     for step in sorted(steps, key=lambda step: step.version):
         if step.amendment is not None:
             if not days.days:
@@ -259,11 +287,23 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
         wallet = ride.wallet
         if wallet.version != step.version:
             wallet = structs.replace(wallet, version=step.version)
+    row = books.wallet
+    if books.base is not None:
+        row, wallet = _newer(row, books.base, book), _newer(wallet, books.base, book)
     for field in ("day", "riders", "opening", "purses", "amended_until"):
-        if getattr(wallet, field) != getattr(books.wallet, field):
+        if getattr(wallet, field) != getattr(row, field):
             fault = f"{field}: remembers something else than its taps come to"
             breaks.append(Break("memory_differs", f"wallet {wallet.wallet_id}", fault))
     return breaks
+
+
+def _newer(wallet: Wallet, base: Base, book: TariffBook) -> Wallet:
+    """A wallet with what it remembers since its base."""
+    until, starts_at = wallet.amended_until, book.starts_at(base.day)
+    return structs.replace(
+        unlinked(wallet, book, base.day - timedelta(days=1)),
+        amended_until=until if until is not None and until >= starts_at else None,
+    )
 
 
 def _amendment_breaks(step: _Step, due: Sequence[JournalEntry]) -> list[Break]:

@@ -4,8 +4,8 @@ DIR/<day>/tap.parquet            the tap log of the day, one column a field
 DIR/<day>/journal_entry.parquet  its entries, with their postings as a list
 DIR/<day>/manifest.json          counts, sums and hashes; its own hash is kept in log_day
 
-Rows lie in the order of wallet and version, as the audit wants them. DuckDB is loaded only when a
-day is written or read.
+Of a day that is unlinked (unlinked_files.py) the folder is DIR/<day>.unlinked. Rows lie in the order
+of wallet and version, as the audit wants them. DuckDB is loaded only when a day is written or read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,15 @@ class ArchivedDay(Struct, frozen=True):
     service_day: date
     manifest_sha256: str
     settled_through: date | None
+    is_unlinked: bool = False
+
+    @property
+    def folder(self) -> str:
+        return unlinked_folder(self.service_day) if self.is_unlinked else str(self.service_day)
+
+
+def unlinked_folder(day: date) -> str:
+    return f"{day}.unlinked"
 
 
 class Tally(Struct, frozen=True):
@@ -91,13 +100,17 @@ class Tally(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What a day's folder holds."""
+    """What a day's folder holds. The tally is of the day as it was archived.
+
+    `was_sha256` is the manifest of before the day was unlinked.
+    """
 
     service_day: date
     schema: str
     tally: Tally
     files: dict[str, str]
     format: int = _FORMAT
+    was_sha256: str | None = None
 
 
 class Counting:
@@ -153,7 +166,7 @@ class DayWriter:
         self._partial.mkdir(parents=True)
         self._counting = Counting()
         self._staging = self._partial / "staging.duckdb"
-        self._session = _connect(str(self._staging))
+        self._session = duckdb_session(str(self._staging))
         for name, columns in _COLUMNS.items():
             said = ", ".join(f"{column} {kind}" for column, kind in columns.items())
             self._session.execute(f'CREATE TABLE "{name}" ({said})')
@@ -174,7 +187,7 @@ class DayWriter:
     def write(self, name: str) -> None:
         path = self._partial / name
         self._session.execute(
-            f'COPY "{name}" TO {_quoted(path)} '
+            f'COPY "{name}" TO {quoted(path)} '
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {4 * _ROWS_AT_ONCE})"
         )
         with path.open("rb") as file:
@@ -191,9 +204,9 @@ class DayWriter:
         tally, place = self._counting.tally(), self._archive / str(self._day)
         if count_day(self._partial) != tally:
             raise ArchiveDiffers(f"{self._partial} does not hold what was written to it.")
-        files = {name: _sha256(self._partial / name) for name in _COLUMNS}
+        files = {name: file_sha256(self._partial / name) for name in _COLUMNS}
         manifest = Manifest(self._day, self._schema, tally, files)
-        write_whole(self._partial / MANIFEST, _manifest_bytes(manifest))
+        write_whole(self._partial / MANIFEST, manifest_bytes(manifest))
         if place.exists():
             self._keep(place, tally)
         else:
@@ -269,7 +282,7 @@ def paths_of(archive: Path | None, days: Iterable[ArchivedDay], name: str) -> li
     """A file of each day. Raises: ArchiveMissing when one is not there."""
     if archive is None:
         raise ArchiveMissing("Some days are archived, and nobody has said where.")
-    paths = [archive / str(day.service_day) / name for day in days]
+    paths = [archive / day.folder / name for day in days]
     if missing := [str(path) for path in paths if not path.exists()]:
         raise ArchiveMissing(
             f"{missing[0]} is missing. Bring the archive back to FAREGATE_ARCHIVE_DIR."
@@ -277,14 +290,23 @@ def paths_of(archive: Path | None, days: Iterable[ArchivedDay], name: str) -> li
     return paths
 
 
-def stray_breaks(archive: Path, known: Iterable[date]) -> Iterator[Break]:
-    """What lies in the archive and is of none of the days that the database knows.
+def stray_breaks(
+    archive: Path, known: Iterable[date], unlinked: Collection[date]
+) -> Iterator[Break]:
+    """What lies in the archive and is of none of the days that the database knows, or should be
+    gone.
 
-    The folder of one that is not archived yet is what a broken run left, and its next run finishes.
+    The folder of one that is not archived yet, or not unlinked, is what a broken run left, and its
+    next run finishes.
     """
-    expected = {str(day) for day in known}
+    expected = {unlinked_folder(day) for day in known} | {str(day) for day in known}
+    gone = {str(day) for day in unlinked}
     for path in sorted(archive.iterdir()) if archive.exists() else ():
-        if path.name.removesuffix(".partial") not in expected:
+        name = path.name.removesuffix(".partial")
+        if name in gone:
+            fault = "the day is unlinked, and this leads to its riders; run `faregate unlink` again"
+            yield Break("archive_linked", str(path), fault)
+        elif name not in expected:
             yield Break("archive_extra", str(path), "it is the archive of no day")
 
 
@@ -302,7 +324,7 @@ def folder_breaks(folder: Path, day: ArchivedDay | None) -> Iterator[Break]:
     for name, sha256 in manifest.files.items():
         if not (folder / name).exists():
             yield Break("archive_missing", str(folder / name), "the manifest names it")
-        elif _sha256(folder / name) != sha256:
+        elif file_sha256(folder / name) != sha256:
             yield Break("archive_changed", str(folder / name), "its hash is not the manifest's")
     for path in sorted(folder.iterdir()):
         if path.name not in (*manifest.files, MANIFEST):
@@ -314,11 +336,11 @@ def read_manifest(archive: Path, day: ArchivedDay) -> Manifest:
     return msgspec.json.decode(content, type=Manifest)
 
 
-def _manifest_bytes(manifest: Manifest) -> bytes:
+def manifest_bytes(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -373,12 +395,12 @@ def _read(
     # Instants come as microseconds: DuckDB wants another library to make datetimes of them.
     instants = [column for column, kind in columns.items() if kind == "TIMESTAMPTZ"]
     said = ", ".join(f"epoch_us({c}) AS {c}" if c in instants else f'"{c}"' for c in columns)
-    session = _connect(":memory:")
+    session = duckdb_session(":memory:")
     from duckdb import Error
 
     try:
         session.execute(
-            f"SELECT {said} FROM read_parquet([{', '.join(map(_quoted, paths))}]) "
+            f"SELECT {said} FROM read_parquet([{', '.join(map(quoted, paths))}]) "
             f"WHERE {condition} ORDER BY {order}",
             given,
         )
@@ -395,7 +417,7 @@ def _read(
         session.close()
 
 
-def _connect(database: str) -> Any:
+def duckdb_session(database: str) -> Any:
     """A DuckDB on one core and in bounded memory; what does not fit is spilled."""
     try:
         import duckdb
@@ -416,5 +438,5 @@ def _connect(database: str) -> Any:
     )
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"

@@ -48,9 +48,8 @@ async def archive_connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         if not await connection.fetchval(_IS_OWNER):
             user = await connection.fetchval("SELECT current_user")
             raise NotTheOwner(
-                f"Archiving drops partitions, which only the owner of the tables may do, and "
-                f"{user} is not. Set FAREGATE_DATABASE_URL to the user that ran "
-                "`faregate db upgrade`."
+                f"Old days are archived and unlinked by the owner of the tables alone, and {user} "
+                "is not. Set FAREGATE_DATABASE_URL to the user that ran `faregate db upgrade`."
             )
         yield connection
     finally:

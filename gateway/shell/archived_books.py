@@ -43,8 +43,10 @@ class ArchivedBooks:
         until: UUID | None = None,
     ) -> None:
         between = (after, until)
+        # Of unlinked days the entries alone are some wallet's.
+        linked = [day for day in days if not day.is_unlinked]
         self._taps = _ByWallet(
-            read_taps(paths_of(archive, days, TAPS), between) if days else iter(())
+            read_taps(paths_of(archive, linked, TAPS), between) if linked else iter(())
         )
         self._entries = _ByWallet(
             read_entries(paths_of(archive, days, ENTRIES), between) if days else iter(())

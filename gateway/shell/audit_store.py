@@ -378,6 +378,7 @@ SELECT wallet_id FROM (
     UNION SELECT wallet_id FROM tap WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM journal_entry WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM purse_grant WHERE age(xmin) BETWEEN 0 AND $1
+    UNION SELECT wallet_id FROM wallet_base WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM correction JOIN correction_decision AS decided
         USING (correction_id)
         WHERE age(correction.xmin) BETWEEN 0 AND $1 OR age(decided.xmin) BETWEEN 0 AND $1

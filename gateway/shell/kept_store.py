@@ -16,6 +16,7 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.purses import Paid, merged
 from gateway.core.taps import TapOutcome
+from gateway.core.unlinking import Base
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
 from gateway.shell.amendment_rows import load_amendments
@@ -190,6 +191,7 @@ async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> 
     for row in await connection.fetch(_READ_GRANTS_OF_WALLETS, ids):
         grants.setdefault(row["wallet_id"], {})[row["grant_id"]] = KnownGrant(**row)
     amendments = await load_amendments(connection, ids)
+    bases = await load_bases(connection, ids)
     return [
         WalletBooks(
             w,
@@ -198,9 +200,22 @@ async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> 
             grants.get(w.wallet_id, {}),
             tuple(amendments.get(w.wallet_id, ())),
             unreadable=tuple(unreadable.get(w.wallet_id, ())),
+            base=bases.get(w.wallet_id),
         )
         for w in wallets
     ]
+
+
+async def load_bases(
+    connection: Connection | asyncpg.Connection, wallet_ids: Sequence[UUID]
+) -> dict[UUID, Base]:
+    """Where the books of wallets begin of which some days are unlinked."""
+    return {
+        row["wallet_id"]: Base(
+            row["day"], row["version"], rows.opening_from(row["opening"]), row["swept_until"]
+        )
+        for row in await connection.fetch(_READ_BASES, wallet_ids)
+    }
 
 
 def _wallet_of(row: asyncpg.Record, unreadable: dict[UUID, list[Break]]) -> Wallet:
@@ -272,6 +287,7 @@ _READ_THESE_WALLETS = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER B
 _READ_TAPS_OF_WALLETS = f"""
 SELECT {_KEPT} FROM tap WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version
 """
+_READ_BASES = "SELECT * FROM wallet_base WHERE wallet_id = ANY($1::uuid[])"
 _READ_GRANTS_OF_WALLETS = "SELECT * FROM purse_grant WHERE wallet_id = ANY($1::uuid[])"
 _READ_ENTRIES_OF_WALLETS = """
 SELECT * FROM journal_entry WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id, wallet_version

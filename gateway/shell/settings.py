@@ -158,6 +158,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             le=40_000,
         ),
     ] = 400
+    unlink_days: Annotated[
+        int,
+        _says(
+            "How long it is known where and when a card was used, before `faregate unlink` may "
+            "take that from the archive. 0: for ever.",
+            ge=0,
+            le=40_000,
+        ),
+    ] = 0
 
     # The limits of one request.
     body_bytes_max: Annotated[
@@ -333,6 +342,17 @@ def retention_fault(settings: Settings, late_days: int, cause: str) -> str | Non
     )
 
 
+def unlink_fault(settings: Settings) -> str | None:
+    """Say so if a day would have to be unlinked before it is archived."""
+    if not settings.unlink_days or settings.unlink_days >= settings.retention_days:
+        return None
+    return (
+        f"{_variable('unlink_days')}: {settings.unlink_days} is less than "
+        f"{_variable('retention_days')}, {settings.retention_days}: only an archived day is "
+        "unlinked. Raise the one or lower the other."
+    )
+
+
 def settings_table(settings: Settings) -> list[SettingRow]:
     """List every setting with its value; secrets are hidden."""
     return [
@@ -444,6 +464,8 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     age_days_max = settings.tap_age_days_max
     if fault := retention_fault(settings, age_days_max, _variable("tap_age_days_max")):
+        faults.append(fault)
+    if fault := unlink_fault(settings):
         faults.append(fault)
     return faults
 

@@ -287,13 +287,15 @@ class SweepWork:
 
 @asynccontextmanager
 async def reading(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
-    """One consistent picture of the log and the ledger, of which no day is archived meanwhile."""
+    """One consistent picture of the log and the ledger, of which no day is archived meanwhile,
+    nor unlinked.
+    """
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         # Before the first look, so that the picture is of after the lock.
-        await connection.execute("LOCK TABLE tap, journal_entry IN ACCESS SHARE MODE")
+        await connection.execute("LOCK TABLE tap, journal_entry, log_day IN ACCESS SHARE MODE")
         yield connection
 
 
@@ -302,8 +304,9 @@ async def load_archived_days(
 ) -> list[ArchivedDay]:
     """The days that are in the archive, oldest first."""
     found = await connection.fetch(
-        """SELECT service_day, manifest_sha256, settled_through FROM log_day
-        WHERE archived_at IS NOT NULL AND service_day <= $1 ORDER BY service_day""",
+        """SELECT service_day, manifest_sha256, settled_through,
+            unlinked_at IS NOT NULL AS is_unlinked
+        FROM log_day WHERE archived_at IS NOT NULL AND service_day <= $1 ORDER BY service_day""",
         through,
     )
     return [ArchivedDay(**row) for row in found]

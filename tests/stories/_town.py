@@ -26,12 +26,14 @@ from gateway.settlement_path import (
 from gateway.shell.kept_store import load_kept
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import list_settlement_rows
+from gateway.unlink_path import DayUnlinked, run_unlink
 
 FIRST_DAY = date(2018, 9, 3)  # A Monday.
 ZONE = ZoneInfo("Asia/Shanghai")
 DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
 LATE_DAYS = LIMITS.tap_age_max.days
 RETENTION_DAYS = LATE_DAYS + 2
+UNLINK_DAYS = RETENTION_DAYS + 2
 
 
 class Town:
@@ -44,15 +46,17 @@ class Town:
             archive_dir=folder / "archive",
             tap_age_days_max=LATE_DAYS,
             retention_days=RETENTION_DAYS,
+            unlink_days=UNLINK_DAYS,
         )
         self.taps: dict[str, Tap] = {}
 
-    def rider(self, name: str, issuer: str | None = None) -> None:
+    def rider(self, name: str, issuer: str | None = None, *, others: tuple[str, ...] = ()) -> None:
+        """Open a wallet with a card of the rider's name, and cards of others."""
         wallet_id = uuid5(NAMESPACE_URL, name)
         opens = OpenWallet(
             wallet_id,
             issuer,
-            media=(BindMedia(name),),
+            media=tuple(BindMedia(token) for token in (name, *others)),
             top_up=TopUp(uuid5(wallet_id, "first"), 100_000),
         )
         self.store.take_wishes([Wish(wallet_id, opens=opens)], moment(0, "05:00"))
@@ -115,6 +119,27 @@ class Town:
                 settings=self.settings,
                 book=self.book,
                 now=moment(day, "12:00"),
+                is_dry_run=is_dry_run,
+                after=after,
+            )
+        )
+
+    def unlink(
+        self,
+        day: int,
+        *,
+        before: int | None = None,
+        is_dry_run: bool = False,
+        after: Callable[[str], None] = lambda step: None,
+    ) -> list[DayUnlinked]:
+        """Unlink as of the noon of a day."""
+        return self.store.run(
+            run_unlink(
+                self.dsn,
+                settings=self.settings,
+                book=self.book,
+                now=moment(day, "12:00"),
+                before=None if before is None else day_of(before),
                 is_dry_run=is_dry_run,
                 after=after,
             )
