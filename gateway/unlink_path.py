@@ -31,6 +31,7 @@ from gateway.core.unlinking import (
     days_remembered,
     forgotten_opening,
     last_day_of,
+    resting,
     unlinked,
 )
 from gateway.shell.archive_files import (
@@ -120,7 +121,7 @@ async def run_unlink(
             elif last >= today - timedelta(days=settings.retention_days):
                 reason = f"it acts on prices until {last}, which taps may still be late for"
             elif not is_dry_run:
-                manifest = await _unlink(connection, archived, day, book, now, archive, after)
+                manifest = await _unlink(connection, archived, day, book, now, settings, after)
             found.append(DayUnlinked(day, manifest, reason))
             say(found[-1])
             if reason:
@@ -134,9 +135,12 @@ async def _unlink(
     day: date,
     book: TariffBook,
     now: datetime,
-    archive: Path,
+    settings: Settings,
     after: Callable[[str], None],
 ) -> Manifest:
+    archive = settings.archive_dir
+    # Taps are late by less than the retention time.
+    none_before = book.service_day_of(now) - timedelta(days=settings.retention_days)
     check_whole(archive, archived[day])
     after("checked")
     riders = list_riders(archive, archived[day])
@@ -144,7 +148,7 @@ async def _unlink(
         ids = riders[start : start + _WALLETS_AT_ONCE]
         rows = _ArchivedRows(archive, archived, ids, day)
         async with riders_work(connection, ids) as work:
-            await _forget(work, rows, day, book, now)
+            await _forget(work, rows, day, book=book, now=now, none_before=none_before)
             after("forgetting")
     after("forgotten")
     manifest, sha256 = write_unlinked(archive, archived[day])
@@ -165,13 +169,19 @@ async def _unlink(
 
 
 async def _forget(
-    work: RidersWork, archived: _ArchivedRows, day: date, book: TariffBook, now: datetime
+    work: RidersWork,
+    archived: _ArchivedRows,
+    day: date,
+    *,
+    book: TariffBook,
+    now: datetime,
+    none_before: date,
 ) -> None:
     bases: dict[UUID, Base] = {}
     moved, openings, noted = [], {}, []
     for wallet_id, wallet in work.wallets.items():
         rows_of = archived.of(wallet_id)
-        base = bases[wallet_id] = base_of(
+        base = base_of(
             work.bases.get(wallet_id),
             day,
             rows_of,
@@ -180,6 +190,9 @@ async def _forget(
             swept_until=wallet.swept_until,
         )
         has_ridden_since = wallet.day is not None and wallet.day >= base.day
+        if not has_ridden_since:
+            base = resting(base, book, none_before)
+        bases[wallet_id] = base
         after = unlinked(wallet, book, day) if has_ridden_since else begun_at(wallet, base, book)
         if after is not wallet:
             moved.append(after)

@@ -154,10 +154,12 @@ class TapRequests:
         days = await load_archived_days(self._given.pool)
         if not days:
             raise not_found("No such tap was answered. If the gate has sent it, send it again.")
+        unlinked = [day.service_day for day in days if day.is_unlinked]
+        nobody = f" Of {unlinked[-1]} and before, nobody can tell any more." if unlinked else ""
         raise not_found(
             f"No such tap is kept here. If it was made on {days[-1].service_day} or before, it may "
-            "have been answered and archived: look in the archive. If it is newer and the gate has "
-            "sent it, send it again."
+            f"have been answered and archived: look in the archive.{nobody} If it is newer and the "
+            "gate has sent it, send it again."
         )
 
     def _may_see(self, kept: KeptTap, caller: Caller) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 
 from fare_rules import RiderFold, RiderState, RideTap, TariffBook, carried
 from fare_rules.periods import Window, is_over
-from fare_rules.states import PastLeg
+from fare_rules.states import Journey, PastLeg
 from gateway.core.amendments import Amendment, AmendmentKind
 from gateway.core.days import NOTHING_REMEMBERED, Opening, RiderToday, WalletDay, fold_days
 from gateway.core.days import open_until as first_open_until
@@ -70,18 +70,19 @@ def forgotten(state: RiderState, book: TariffBook, through: date) -> RiderState:
         assert fold.open_until is not None
         fold.sweep(fold.open_until)
         state = fold.state
-    last, trail = state.last_tap, _since(state.trail, ends_at)
+    last, reentry = state.last_tap, state.reentry
     is_newer = last is not None and last.tapped_at >= ends_at
-    journey, reentry = state.journey, state.reentry
-    if journey is not None and (not trail or journey.boarded_at < ends_at):
-        journey = None
     if reentry is not None:
-        reentry = structs.replace(reentry, trail=_since(reentry.trail, ends_at))
+        reentry = structs.replace(
+            reentry,
+            trail=_since(reentry.trail, ends_at),
+            journey=_begun(reentry.journey, ends_at),
+        )
     return structs.replace(
         state,
         last_tap=last if is_newer else None,
-        trail=trail,
-        journey=journey,
+        trail=_since(state.trail, ends_at),
+        journey=_begun(state.journey, ends_at),
         windows=_windows(state.windows, book, through, ends_at),
         habits=tuple(habit for habit in state.habits if habit.day > through),
         reentry=reentry if is_newer else None,
@@ -93,6 +94,10 @@ def _since(trail: Sequence[PastLeg], instant: datetime) -> tuple[PastLeg, ...]:
     return tuple(
         past for past in trail if all(leg.boarded_at >= instant for leg in past.chain.legs)
     )
+
+
+def _begun(journey: Journey | None, instant: datetime) -> Journey | None:
+    return journey if journey is not None and journey.boarded_at >= instant else None
 
 
 def _windows(
@@ -221,8 +226,18 @@ def _carried(opening: Opening, book: TariffBook, day: date) -> Opening:
     return {token: state for token, state in found.items() if state != NOTHING_REMEMBERED}
 
 
+def resting(base: Base, book: TariffBook, day: date) -> Base:
+    """The base of a wallet that has not ridden since, on a day before which no tap can be any more.
+
+    What is over by then is forgotten: sums of past weeks, too, which may tell zones.
+    """
+    if day <= base.day:
+        return base
+    return structs.replace(base, day=day, opening=_carried(base.opening, book, day))
+
+
 def begun_at(wallet: Wallet, base: Base, book: TariffBook) -> Wallet:
-    """A wallet that has not ridden since its base: it remembers no more than that."""
+    """A wallet that rests on its base: it remembers no more than that."""
     riders = fold_days(days_from(base, {}), book).riders
     return structs.replace(
         wallet,

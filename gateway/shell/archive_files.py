@@ -4,8 +4,8 @@ DIR/<day>/tap.parquet            the tap log of the day, one column a field
 DIR/<day>/journal_entry.parquet  its entries, with their postings as a list
 DIR/<day>/manifest.json          counts, sums and hashes; its own hash is kept in log_day
 
-Of a day that is unlinked (unlinked_files.py) the folder is DIR/<day>.unlinked. Rows lie in the order
-of wallet and version, as the audit wants them. DuckDB is loaded only when a day is written or read.
+Of an unlinked day (unlinked_files.py) the folder is DIR/<day>.unlinked. Rows lie in the order of
+wallet and version, as the audit wants them. DuckDB is loaded only when a day is written or read.
 """
 
 from __future__ import annotations

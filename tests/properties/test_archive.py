@@ -1,4 +1,4 @@
-"""Archived or not: whoever rides on, early, late or after years, is charged the same."""
+"""Archived, unlinked or not: whoever rides on, early, late or after years, is charged the same."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from gateway.archive_path import run_archive
 from gateway.audit_path import run_audit
 from gateway.settlement_path import run_settlement_close
 from gateway.shell.settings import Settings
+from gateway.unlink_path import run_unlink
 
 LATE_DAYS = LIMITS.tap_age_max.days
 # So long after the first days that they are out of reach for late taps, and so past the retention.
@@ -28,7 +29,7 @@ AFTER_DAYS = LATE_DAYS + 6
 
 
 class Town:
-    """The same town twice: one archives its old days, the other never does."""
+    """The same town twice: one archives and unlinks its old days, the other never does."""
 
     def __init__(self, book: TariffBook, template: str, folder: Path) -> None:
         self.book, self.template = book, template
@@ -44,7 +45,8 @@ class Town:
                    for store in self.stores]  # fmt: skip
         assert answers[0] == answers[1]
 
-    def archive(self, now) -> int:
+    def archive(self, now, unlinked_count: int) -> int:
+        """Archive all days that are old enough, and unlink some."""
         for store in self.stores:
             store.run(
                 run_settlement_close(
@@ -60,9 +62,15 @@ class Town:
             archive_dir=self.folder / "archive",
             tap_age_days_max=LATE_DAYS,
             retention_days=LATE_DAYS + 2,
+            unlink_days=LATE_DAYS + 2,
         )
-        archiving = run_archive(self.dsns[0], settings=chosen, book=self.book, now=now)
-        return len(self.stores[0].run(archiving))
+        run, dsn = self.stores[0].run, self.dsns[0]
+        archived = run(run_archive(dsn, settings=chosen, book=self.book, now=now))
+        if 0 < unlinked_count <= len(archived):
+            before = archived[unlinked_count - 1].service_day + timedelta(days=1)
+            unlinking = run_unlink(dsn, settings=chosen, book=self.book, now=now, before=before)
+            assert all(day.manifest for day in run(unlinking))
+        return len(archived)
 
     def check(self) -> None:
         archived, other = self.stores
@@ -71,7 +79,9 @@ class Town:
             other.run(run_audit(other.pool, self.book)),
         ]
         assert [one.breaks for one in reports] == [(), ()], reports[0].lines()
-        assert structs.replace(reports[0], archived_days_count=0) == reports[1]
+        assert (
+            structs.replace(reports[0], archived_days_count=0, unlinked_days_count=0) == reports[1]
+        )
 
     def close(self) -> None:
         for store, name in zip(self.stores, self.names, strict=True):
@@ -80,10 +90,12 @@ class Town:
 
 
 @pytest.mark.parametrize("book", [BOOK, load_book(MIDNIGHT)], ids=["harbour", "midnight"])
-def test_archived_or_not_everybody_is_charged_the_same(
+def test_archived_and_unlinked_or_not_everybody_is_charged_the_same(
     book: TariffBook, database: str, tmp_path: Path
 ):
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
     @given(data=st.data())
     def told(data) -> None:
         old, new = data.draw(days()), data.draw(days())
@@ -93,7 +105,8 @@ def test_archived_or_not_everybody_is_charged_the_same(
         with contextlib.closing(Town(book, database, tmp_path)) as town:
             town.send([old], LATER)
             town.send([[moved(tap, timedelta(days=3), 500)] for tap in between], LATER)
-            assert town.archive(LATER + later) >= 1
+            assert town.archive(LATER + later, data.draw(st.integers(0, 3))) >= 1
+            town.check()
             shifted = [moved(tap, later, 1_000) for tap in new]
             batches = split(data.draw, data.draw(st.permutations(shifted)))
             town.send(batches, LATER + later)

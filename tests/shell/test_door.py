@@ -286,11 +286,13 @@ async def test_a_gate_that_lost_the_answer_asks_for_it(door):
     (await ask(never_sent, "bus-1")).check_problem(404, "not-found", "send it again")
     await door.api.pool.execute(
         """SET ROLE NONE;
-        INSERT INTO log_day (service_day, archived_at, manifest_sha256)
-        VALUES ('2020-01-01', now(), '');
+        INSERT INTO log_day (service_day, archived_at, unlinked_at, manifest_sha256)
+        VALUES ('2020-01-01', now(), NULL, ''), ('2019-01-01', now(), now(), '');
         SET ROLE faregate_gateway"""
     )
-    (await ask(never_sent, "bus-1")).check_problem(404, "not-found", "on 2020-01-01 or before")
+    said = await ask(never_sent, "bus-1")
+    said.check_problem(404, "not-found", "on 2020-01-01 or before")
+    said.check_problem(404, "not-found", "Of 2019-01-01 and before, nobody can tell any more")
     (await ask(tap["tap_id"], "luohu-in")).check_problem(404, "not-found")
     (await ask("one", "bus-1")).check_problem(422, "invalid-id", "must be a UUID")
 
