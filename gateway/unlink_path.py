@@ -14,7 +14,7 @@ The oldest day goes first, and each step may be done twice: a run that breaks of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -45,7 +45,14 @@ from gateway.shell.archive_files import (
 from gateway.shell.archive_store import DayInUse, archive_connection, list_days
 from gateway.shell.settings import Settings, unlink_fault
 from gateway.shell.store import load_archived_days
-from gateway.shell.unlink_store import RidersWork, check_alone, marking, riders_work
+from gateway.shell.unlink_store import (
+    Noted,
+    RidersWork,
+    check_alone,
+    forget_places,
+    mark,
+    riders_work,
+)
 from gateway.shell.unlinked_files import check_whole, list_riders, remove_linked, write_unlinked
 
 _WALLETS_AT_ONCE = 1_000
@@ -143,29 +150,34 @@ async def _unlink(
     none_before = book.service_day_of(now) - timedelta(days=settings.retention_days)
     check_whole(archive, archived[day])
     after("checked")
-    riders = list_riders(archive, archived[day])
+    riders, noted = list_riders(archive, archived[day]), list[Noted]()
     for start in range(0, len(riders), _WALLETS_AT_ONCE):
         ids = riders[start : start + _WALLETS_AT_ONCE]
         rows = _ArchivedRows(archive, archived, ids, day)
         async with riders_work(connection, ids) as work:
-            await _forget(work, rows, day, book=book, now=now, none_before=none_before)
+            noted += await _forget(work, rows, day, book=book, now=now, none_before=none_before)
             after("forgetting")
     after("forgotten")
+    # After the bases, for until then the desk's facts are folded.
+    await _try_again(lambda: forget_places(connection, noted))
+    after("noted")
     manifest, sha256 = write_unlinked(archive, archived[day])
     after("written")
-    for tries in range(1, _TRIES_MAX + 1):
-        try:
-            async with marking(connection, day, sha256):
-                after("marked")
-            break
-        except DayInUse:
-            if tries == _TRIES_MAX:
-                raise
-            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+    await _try_again(lambda: mark(connection, day, sha256, after))
     after("committed")
     remove_linked(archive, day)
     after("removed")
     return manifest
+
+
+async def _try_again(work: Callable[[], Awaitable[None]]) -> None:
+    for tries in range(1, _TRIES_MAX + 1):
+        try:
+            return await work()
+        except DayInUse:
+            if tries == _TRIES_MAX:
+                raise
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
 
 async def _forget(
@@ -176,7 +188,8 @@ async def _forget(
     book: TariffBook,
     now: datetime,
     none_before: date,
-) -> None:
+) -> list[Noted]:
+    """Forget where some riders were on a day; what the desk noted of it, still to be forgotten."""
     bases: dict[UUID, Base] = {}
     moved, openings, noted = [], {}, []
     for wallet_id, wallet in work.wallets.items():
@@ -210,7 +223,7 @@ async def _forget(
     await work.save_bases(bases)
     await work.save_wallets(moved, now)
     await work.save_openings(openings)
-    await work.forget_places(noted)
+    return noted
 
 
 class _ArchivedRows:

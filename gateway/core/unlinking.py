@@ -142,7 +142,9 @@ def base_of(
             days later as it does. `rows_of` is asked for one day after the other.
     """
     first, opening = _first_without_places(base, day, rows_of, book, [one for _, one in amendments])
-    days = [rows_of(day + n * _A_DAY) for n in range((first - day).days)]
+    # The version of a base that lies later has what came before it.
+    since = max(day, base.day) if base is not None else day
+    days = [rows_of(since + n * _A_DAY) for n in range((first - since).days)]
     taps = [kept for each in days for kept in each.taps]
     charges = [entry for each in days for entry in each.entries if entry.tap_id is not None]
     about = [(version, one) for version, one in amendments if last_day_of(one, book) < first]

@@ -5,7 +5,7 @@ All of it needs the tables' owner, as archiving does.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from uuid import UUID
@@ -89,19 +89,28 @@ class RidersWork:
         }
         await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(changed))
 
-    async def forget_places(self, noted: Iterable[Noted]) -> None:
-        """Keep that something was put right, by whom and for how much; not where."""
-        wishes = [_wish_without_place(one.wish) for one in noted]
-        if not wishes:
-            return
-        # The owner alone may; the gateway's role cannot edit it either way.
-        await self._connection.execute("ALTER TABLE correction DISABLE TRIGGER append_only")
-        await self._connection.execute(
-            _FORGET_PLACES,
-            [wish.correction_id for wish in wishes],
-            [msgspec.json.encode(wish) for wish in wishes],
-        )
-        await self._connection.execute("ALTER TABLE correction ENABLE TRIGGER append_only")
+
+async def forget_places(connection: asyncpg.Connection, noted: Sequence[Noted]) -> None:
+    """Keep that something was put right, by whom and for how much; not where.
+
+    Raises: DayInUse when the desk did not let go of the table for too long.
+    """
+    wishes = [_wish_without_place(one.wish) for one in noted]
+    if not wishes:
+        return
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
+            # The owner alone may; the gateway's role cannot edit it either way.
+            await connection.execute("ALTER TABLE correction DISABLE TRIGGER append_only")
+            await connection.execute(
+                _FORGET_PLACES,
+                [wish.correction_id for wish in wishes],
+                [msgspec.json.encode(wish) for wish in wishes],
+            )
+            await connection.execute("ALTER TABLE correction ENABLE TRIGGER append_only")
+    except asyncpg.LockNotAvailableError:
+        raise DayInUse("Corrections are being written or read. Unlink later.") from None
 
 
 def _wish_without_place(wish: CorrectionWish) -> CorrectionWish:
@@ -126,10 +135,12 @@ async def check_alone(connection: asyncpg.Connection) -> None:
         raise DayInUse("Another process is unlinking days. Let it end.")
 
 
-@asynccontextmanager
-async def marking(
-    connection: asyncpg.Connection, day: date, manifest_sha256: str
-) -> AsyncIterator[None]:
+async def mark(
+    connection: asyncpg.Connection,
+    day: date,
+    manifest_sha256: str,
+    after: Callable[[str], None],
+) -> None:
     """Mark a day as unlinked, once nobody reads it as it was.
 
     Raises: DayInUse when somebody did for too long.
@@ -145,7 +156,7 @@ async def marking(
                 day,
                 manifest_sha256,
             )
-            yield
+            after("marked")
     except asyncpg.LockNotAvailableError:
         raise DayInUse(f"{day} is being read, by an audit perhaps. Unlink it later.") from None
 

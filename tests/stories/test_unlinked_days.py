@@ -16,15 +16,18 @@ from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
+from gateway import unlink_path
 from gateway.audit_path import run_head_audit
 from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
 from gateway.core.wallet_wishes import GrantMoney, Wish
 from gateway.correction_path import run_correction
 from gateway.rider_path import run_export, run_journeys
 from gateway.shell.archive_files import ArchiveDiffers
+from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
 from gateway.shell.kept_store import load_kept
 from gateway.shell.messages import JSON, encode
+from gateway.shell.store import load_archived_days, reading
 from gateway.unlink_path import UnlinkRefused
 
 BOOK = load_book(MIDNIGHT)
@@ -34,7 +37,7 @@ ARCHIVING_DAY = LAST_DAY + RETENTION_DAYS + 1
 # The days on which Monday alone is old enough, and on which all are that the next one is old for.
 FIRST_UNLINKING, LAST_UNLINKING = UNLINK_DAYS + 1, UNLINK_DAYS + LAST_DAY
 STEPS = (
-    "checked", "forgetting", "forgotten", "written", "marked", "committed", "removed",
+    "checked", "forgetting", "forgotten", "noted", "written", "marked", "committed", "removed",
 )  # fmt: skip
 TERMS = CorrectionTerms(10_000, 5, timedelta(days=30), timedelta(days=30), timedelta(minutes=20))
 
@@ -218,6 +221,25 @@ def test_an_old_folder_that_was_brought_back_is_named(town: Town) -> None:
     folder.mkdir()
     assert broken(town) == [("archive_linked", str(folder))]
     town.unlink(FIRST_UNLINKING)
+    town.check_audit()
+
+
+def test_while_an_audit_reads_a_day_stays_as_it_sees_it(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlink_path, "_TRIES_MAX", 2)
+    run, pool = town.store.run, town.store.pool
+    auditing = reading(pool)
+    connection = run(auditing.__aenter__())
+    assert len(run(load_archived_days(connection))) == LAST_DAY + 1
+    with pytest.raises(DayInUse, match="being read"):
+        town.unlink(FIRST_UNLINKING)
+    assert (town.settings.archive_dir / str(day_of(0))).exists()
+    # Taps go on meanwhile.
+    town.tap("ann", "board", "bus M390", FIRST_UNLINKING, "13:00")
+    run(auditing.__aexit__(None, None, None))
+    town.unlink(FIRST_UNLINKING)
+    assert leads(town) == []
     town.check_audit()
 
 
