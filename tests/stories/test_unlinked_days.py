@@ -27,7 +27,7 @@ from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
 from gateway.shell.kept_store import load_kept
 from gateway.shell.messages import JSON, encode
-from gateway.shell.store import load_archived_days, reading
+from gateway.shell.store import reading
 from gateway.unlink_path import UnlinkRefused
 
 BOOK = load_book(MIDNIGHT)
@@ -58,6 +58,7 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
     town.rider("fay", others=("fay's child",))
     give(town, "gus", "gift", 550)
     give(town, "gus", "bus_money", 900)
+    give(town, "hal", "bus_money", 900)
     for day in range(LAST_DAY + 1):
         town.tap("ann", "board", "bus M390", day, "08:00")
         stop = MONDAYS_STOP if day == 0 else "luohu"
@@ -72,7 +73,12 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
             town.tap("bob", "enter", f"metro {MONDAYS_STOP}", 0, "09:00")
             town.tap("fay's child", "enter", f"metro {MONDAYS_STOP}", 0, "09:10")
             town.tap("hal", "enter", f"metro {MONDAYS_STOP}", 0, "09:20")
-            put_right(town, "hal", "hal 0 09:20")
+            exit_at = town.taps["hal 0 09:20"].tapped_at + timedelta(minutes=30)
+            put_right(
+                town, "hal 0 09:20", CorrectionKind.MISSING_EXIT, stop_id=MONDAYS_STOP, at=exit_at
+            )
+            town.tap("hal", "board", "bus M390", 0, "12:00")
+            town.tap("hal", "board", "bus M390", 0, "14:00")
             # Dan is under way at midnight, cai changes there.
             town.tap("dan", "enter", f"metro {MONDAYS_STOP}", 0, "23:40")
             town.tap("dan", "exit", "metro laojie", 1, "00:10")
@@ -117,7 +123,7 @@ def test_what_a_planner_asks_is_still_told(town: Town) -> None:
         f"SELECT network, action, count(*), count(DISTINCT rider) FROM '{taps}' "
         "WHERE is_let_through GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    assert found == [("bus", "board", 3, 3), ("metro", "enter", 8, 8), ("metro", "exit", 4, 4)]
+    assert found == [("bus", "board", 5, 4), ("metro", "enter", 8, 8), ("metro", "exit", 4, 4)]
     [(hours, names)] = duckdb.sql(
         f"SELECT bool_and(epoch(hour) % 3600 = 0), count(DISTINCT rider) FROM '{taps}'"
     ).fetchall()
@@ -165,6 +171,52 @@ def test_whoever_rides_on_is_charged_and_audited_as_before(town: Town) -> None:
     town.check_audit()
 
 
+def test_a_sum_of_a_week_goes_when_its_rider_stays_away(town: Town) -> None:
+    town.unlink(FIRST_UNLINKING)
+    assert town.store.wallet(uuid5(NAMESPACE_URL, "dan")).riders
+    assert len(town.unlink(LAST_UNLINKING + 7)) == LAST_DAY
+    dan = town.store.wallet(uuid5(NAMESPACE_URL, "dan"))
+    assert (dan.riders, dan.opening) == ({}, {})
+    town.check_audit()
+
+
+def test_a_sweep_of_an_unlinked_day_and_a_later_one_is_not_done_again(
+    database: str, tmp_path: Path
+) -> None:
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann", others=("her son", "her aunt"))
+    town.tap("ann", "enter", f"metro {MONDAYS_STOP}", 0, "09:00")
+    town.tap("her son", "enter", "metro luohu", 2, "09:00")
+    town.close(2)
+    town.tap("her aunt", "enter", "metro luohu", 3, "09:00")
+    town.close(3)
+    town.archive(ARCHIVING_DAY)
+    before = town.check_audit()
+    town.unlink(FIRST_UNLINKING)
+    assert leads(town) == []
+    assert structs.replace(town.check_audit(), unlinked_days_count=0) == before
+    town.store.close()
+
+
+def test_an_entry_of_an_unlinked_day_that_the_desk_struck_out(
+    database: str, tmp_path: Path
+) -> None:
+    """It was closed after midnight, so all that was put right was of the next day."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann")
+    town.tap("ann", "enter", f"metro {MONDAYS_STOP}", 0, "23:30")
+    town.tap("ann", "exit", "metro laojie", 1, "00:15")
+    put_right(town, "ann 0 23:30", CorrectionKind.VOID)
+    town.tap("ann", "board", "bus M390", 1, "08:00")
+    town.close(1)
+    town.archive(ARCHIVING_DAY)
+    before = town.check_audit()
+    town.unlink(FIRST_UNLINKING)
+    assert leads(town) == []
+    assert structs.replace(town.check_audit(), unlinked_days_count=0) == before
+    town.store.close()
+
+
 def test_an_audit_from_a_head_goes_on_over_an_unlinked_day(town: Town) -> None:
     run, pool, archive = town.store.run, town.store.pool, town.settings.archive_dir
 
@@ -178,6 +230,9 @@ def test_an_audit_from_a_head_goes_on_over_an_unlinked_day(town: Town) -> None:
     report = audit(head)
     assert report.is_passed, report.lines()
     assert report.unlinked_days_count == 1
+    head = run(find_head(pool))
+    run(as_owner(town, "UPDATE wallet_base SET opening = ''"))
+    assert "charge_differs" in {one.kind for one in audit(head).breaks}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -230,14 +285,15 @@ def test_while_an_audit_reads_a_day_stays_as_it_sees_it(
     monkeypatch.setattr(unlink_path, "_TRIES_MAX", 2)
     run, pool = town.store.run, town.store.pool
     auditing = reading(pool)
-    connection = run(auditing.__aenter__())
-    assert len(run(load_archived_days(connection))) == LAST_DAY + 1
-    with pytest.raises(DayInUse, match="being read"):
-        town.unlink(FIRST_UNLINKING)
-    assert (town.settings.archive_dir / str(day_of(0))).exists()
-    # Taps go on meanwhile.
-    town.tap("ann", "board", "bus M390", FIRST_UNLINKING, "13:00")
-    run(auditing.__aexit__(None, None, None))
+    run(auditing.__aenter__())
+    try:
+        with pytest.raises(DayInUse, match="being read"):
+            town.unlink(FIRST_UNLINKING)
+        assert (town.settings.archive_dir / str(day_of(0))).exists()
+        # Taps go on meanwhile.
+        town.tap("ann", "board", "bus M390", FIRST_UNLINKING, "13:00")
+    finally:
+        run(auditing.__aexit__(None, None, None))
     town.unlink(FIRST_UNLINKING)
     assert leads(town) == []
     town.check_audit()
@@ -334,17 +390,17 @@ def give(town: Town, name: str, rule_id: str, amount_fen: int) -> None:
     town.store.take_wishes([Wish(wallet_id, grants=gives)], moment(0, "05:30"))
 
 
-def put_right(town: Town, name: str, tap: str) -> None:
-    """The desk adds the exit that is missing."""
+def put_right(town: Town, tap: str, kind: CorrectionKind, **more: object) -> None:
+    """The desk corrects a tap an hour later, and notes where that was."""
+    found = town.taps[tap]
     wish = CorrectionWish(
-        uuid5(NAMESPACE_URL, f"correction of {name}"),
-        uuid5(NAMESPACE_URL, name),
-        CorrectionKind.MISSING_EXIT,
+        uuid5(found.tap_id, kind),
+        uuid5(NAMESPACE_URL, found.media_token),
+        kind,
         Reason.GATE_FAULT,
-        note=f"came out at {MONDAYS_STOP}",
-        tap_id=town.taps[tap].tap_id,
-        stop_id=MONDAYS_STOP,
-        at=town.taps[tap].tapped_at + timedelta(minutes=30),
+        note=f"was at {found.stop_id}",
+        tap_id=found.tap_id,
+        **more,
     )
     done = run_correction(
         town.store.pool,
@@ -353,7 +409,7 @@ def put_right(town: Town, name: str, tap: str) -> None:
         registry=REGISTRY,
         book=BOOK,
         terms=TERMS,
-        now=moment(0, "12:00"),
+        now=found.tapped_at + timedelta(hours=1),
     )
     assert town.store.run(done).state == "booked"
 
