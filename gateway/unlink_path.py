@@ -209,9 +209,9 @@ async def _forget(
         after = unlinked(wallet, book, day) if has_ridden_since else begun_at(wallet, base, book)
         if after is not wallet:
             moved.append(after)
-        for key, opening in work.openings.items():
-            if key[0] == wallet_id and (has_ridden_since or key[1] > base.day):
-                openings[key] = forgotten_opening(opening, book, day)
+        for each, opening in work.openings.get(wallet_id, {}).items():
+            if has_ridden_since or each > base.day:
+                openings[wallet_id, each] = forgotten_opening(opening, book, day)
         if not has_ridden_since:
             openings[wallet_id, base.day] = base.opening
         ridden = {kept.tap.tap_id for kept in rows_of(day).taps}

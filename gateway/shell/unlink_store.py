@@ -54,10 +54,10 @@ class RidersWork:
         self.wallets = {row["wallet_id"]: rows.wallet_from_row(row) for row in found}
         self.bases = await load_bases(self._connection, self._ids)
         self.amendments = await load_amendments(self._connection, self._ids)
-        self.openings = {
-            (row["wallet_id"], row["day"]): rows.opening_from(row["opening"])
-            for row in await self._connection.fetch(_READ_OPENINGS, self._ids)
-        }
+        self.openings: dict[UUID, dict[date, Opening]] = {}
+        for row in await self._connection.fetch(_READ_OPENINGS, self._ids):
+            days = self.openings.setdefault(row["wallet_id"], {})
+            days[row["day"]] = rows.opening_from(row["opening"])
         self.noted: dict[UUID, list[Noted]] = {}
         for row in await self._connection.fetch(_READ_NOTED, self._ids):
             amendment = decode_amendment(row["amendment"]) if row["amendment"] else None
@@ -80,13 +80,12 @@ class RidersWork:
 
     async def save_openings(self, openings: Mapping[tuple[UUID, date], Opening]) -> None:
         """Keep these openings of the wallets' days, and no others."""
-        gone = [key for key in self.openings if key not in openings]
+        before = {(i, day): one for i, days in self.openings.items() for day, one in days.items()}
+        gone = [key for key in before if key not in openings]
         await self._connection.execute(
             _DELETE_OPENINGS, [wallet_id for wallet_id, _ in gone], [day for _, day in gone]
         )
-        changed = {
-            key: opening for key, opening in openings.items() if self.openings.get(key) != opening
-        }
+        changed = {key: one for key, one in openings.items() if before.get(key) != one}
         await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(changed))
 
 
