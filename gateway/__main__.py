@@ -37,6 +37,7 @@ from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
 from gateway.demo.monday import run_monday
 from gateway.envelope_commands import envelopes_app
+from gateway.export_commands import export_trips
 from gateway.fare_speed import measure_speed
 from gateway.registry_path import run_token_issue, run_token_revocation
 from gateway.rules_commands import rules_app
@@ -89,6 +90,7 @@ app.command(corrections_app)
 app.command(disruptions_app)
 app.command(verify)
 bank = app.command(App(name="bank", help="What the bank says."))
+export = app.command(App(name="export", help="Files for others to work with."))
 
 
 @rules.command
@@ -185,6 +187,14 @@ def deliver_files(*, watch: bool = False) -> int:
     """Send every settlement file that is due; exit 1 when some failed. --watch: stay and go on."""
     with _database() as (settings, dsn):
         return _run(deliver(settings, dsn, watches=watch))
+
+
+@export.command(name="trips")
+def export_trips_of_day(*, service_day: date, to: Path, operator: str | None = None) -> int:
+    """Write a day's fare transactions for planners: TIDES tables, cards renamed, no balances."""
+    with _database() as (settings, dsn):
+        secret = _master_key(settings)
+        return _run(export_trips(settings, dsn, secret, service_day, to, operator))
 
 
 @bank.command(name="import")

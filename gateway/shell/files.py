@@ -1,4 +1,4 @@
-"""Settlement files on disk: whole or not there, and never changed."""
+"""Files on disk: whole or not there; those of a settlement never changed."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(partial).unlink()
         raise
+
+
+def replace_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files in their order, each whole; what is there under their names is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
