@@ -170,6 +170,19 @@ async def test_a_file_that_went_away_is_missed_before_anything_is_sent(settled, 
     assert await run(settled) == (1, 0, 0)
 
 
+async def test_what_operators_wait_for_is_seen(settled, server: Server):
+    soon = datetime.now(UTC) + timedelta(hours=2)
+    backlog = await delivery_store.load_backlog(settled.api.pool, soon)
+    assert backlog.wait_seconds == 0, "nobody has said where to"
+    assert 7_200 <= backlog.close_age_seconds < 7_300
+    await set_channel(settled, "buses", server.channel())
+    backlog = await delivery_store.load_backlog(settled.api.pool, soon)
+    assert 7_200 <= backlog.wait_seconds < 7_300
+    await run(settled)
+    backlog = await delivery_store.load_backlog(settled.api.pool, soon)
+    assert (backlog.wait_seconds, backlog.given_up_count) == (0, 0)
+
+
 async def test_a_server_that_is_down_is_tried_again(settled, server: Server):
     await set_channel(settled, "buses", server.channel())
     await server.stop()
@@ -295,8 +308,9 @@ async def test_a_webhook_that_fails_too_often_waits_for_a_person(settled, hook):
         assert await run(settled) == (0, 1, 0)
         await due_now(settled)
     assert await run(settled) == (0, 0, 0), "given up"
-    _, dead = await delivery_store.queue_age_seconds(settled.api.pool, datetime.now(UTC))
-    assert dead == 1
+    backlog = await delivery_store.load_backlog(settled.api.pool, datetime.now(UTC))
+    assert backlog.given_up_count == 1
+    assert backlog.wait_seconds == 0, "nobody tries any more; the other operator has no channel"
     listed = (await settled.ask("GET", "/v1/deliveries")).message
     dead_one = next(one for one in listed if one.get("is_dead"))
     path = f"/v1/deliveries/{dead_one['delivery_id']}/retries"
