@@ -19,7 +19,7 @@ from gateway.settlement_path import (
     CloseRefused,
     debtor_of,
     list_settlements,
-    load_settlement_files,
+    load_settlement_file,
     run_settlement_close,
 )
 from gateway.shell.archive_files import ArchiveMissing
@@ -153,12 +153,11 @@ class SettlementRequests:
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        day = day_of(request)
+        name = request.match_info["name"]
         with _archive_at_hand():
-            files = await load_settlement_files(
-                self._given.pool, day, self._given.book, self._given.settings.archive_dir
+            content = await load_settlement_file(
+                self._given.pool, day_of(request), name, self._given.book, self._given.settings
             )
-        content = (files or {}).get(request.match_info["name"])
         if content is None:
             raise not_found("No such file: the day is not closed, or has no file of this name.")
         return answer(content, content_type="application/octet-stream")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncssh
 import pytest
@@ -33,6 +37,10 @@ class Server:
         self.client_key = asyncssh.generate_private_key("ssh-ed25519")
         self.port = 0
         self.bytes_until_cut: int | None = None
+        # Where the server falls silent: in the middle of a file, or once all are in place.
+        self.stalls_at = ""
+        self.is_stalled = asyncio.Event()
+        self.goes_on = asyncio.Event()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def start(self) -> None:
@@ -49,7 +57,19 @@ class Server:
                         server.bytes_until_cut = None
                         self.channel.get_connection().abort()
                         raise asyncssh.SFTPConnectionLost("cut")
-                return await asyncio.to_thread(super().write, file, offset, data)
+                written = await asyncio.to_thread(super().write, file, offset, data)
+                if server.stalls_at == "a file's middle":
+                    await self._stall()
+                return written
+
+            async def rename(self, old: bytes, new: bytes) -> None:
+                await asyncio.to_thread(super().rename, old, new)
+                if server.stalls_at == "the last rename" and new.endswith(b"manifest.sig"):
+                    await self._stall()
+
+            async def _stall(self) -> None:
+                server.is_stalled.set()
+                await server.goes_on.wait()
 
         known = asyncssh.import_authorized_keys(self.client_key.export_public_key().decode())
         self._acceptor = await asyncssh.listen(
@@ -222,6 +242,61 @@ async def test_what_is_there_already_counts_as_sent_and_is_never_overwritten(
     await pool.execute("INSERT INTO delivery_job VALUES ($1, now())", delivery_id)
     assert await run(settled) == (0, 1, 0)
     assert lines.read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize("where", ["a file's middle", "the last rename"])
+async def test_a_killed_worker_has_sent_each_file_once_when_another_takes_over(
+    settled, server: Server, server_dsn: str, where: str
+):
+    await set_channel(settled, "buses", server.channel())
+    server.stalls_at = where
+    async with worker(settled, server_dsn) as killed:
+        await asyncio.wait_for(server.is_stalled.wait(), 30)
+        killed.kill()
+        await killed.wait()
+    assert await statuses(settled, "buses") == ["pending"], "nobody said that it was sent"
+    before = {path: path.stat().st_mtime_ns for path in server.root.rglob("*.*")}
+    whole = [path for path in before if path.suffix != ".part"]
+    assert len(whole) == (0 if where == "a file's middle" else 3)
+    assert await run(settled) == (0, 0, 0), "it may still be at work"
+    server.stalls_at = ""
+    server.goes_on.set()
+    await due_now(settled)
+    async with worker(settled, server_dsn) as other:
+        assert await asyncio.wait_for(other.wait(), 60) == 0
+    assert await statuses(settled, "buses") == ["pending", "sent"]
+    assert {path: path.stat().st_mtime_ns for path in whole} == {
+        path: before[path] for path in whole
+    }
+    name = f"0001_{settled.day}_buses"
+    assert arrived(server) == [
+        f"{name}/manifest.json", f"{name}/manifest.sig", f"{name}/operator_buses.csv"
+    ]  # fmt: skip
+    keys = settled.api.settings.settlement_dir / "keys.json"
+    assert verify(server.root / name, key=str(keys)) == 0
+
+
+@contextlib.asynccontextmanager
+async def worker(settled, server_dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`faregate deliver`, as a process of its own."""
+    database = await settled.api.pool.fetchval("SELECT current_database()")
+    settings = settled.api.settings
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "deliver",
+        env={
+            "PATH": os.environ["PATH"],
+            "FAREGATE_DATABASE_URL": urlsplit(server_dsn)._replace(path=f"/{database}").geturl(),
+            "FAREGATE_DATA_DIR": str(settings.data_dir),
+            "FAREGATE_SETTLEMENT_DIR": str(settings.settlement_dir),
+            "FAREGATE_DELIVERY_SECRETS_DIR": str(settings.delivery_secrets_dir),
+        },
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_server_with_another_key_is_sent_nothing(settled, server: Server):
