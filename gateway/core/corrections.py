@@ -144,6 +144,8 @@ class CorrectionSnapshot(Struct, frozen=True):
     top_up: tuple[UUID, int] | None = None
     reversed: Amendment | None = None
     self_count: int = 0
+    # The taps of this day, and of all before it, are in the archive, where no fold sees them.
+    archived_through: date | None = None
 
 
 class Booking(Struct, frozen=True):
@@ -325,6 +327,9 @@ def _refuse_time(
     age = timedelta(days=tariff.late_taps_days)
     if wish.kind is not CorrectionKind.REFUND:
         if since < now - (min(age, terms.self_age) if wish.by_rider else age):
+            return CorrectionRefusal.TOO_OLD
+        archived = snapshot.archived_through
+        if archived is not None and book.service_day_of(since) <= archived:
             return CorrectionRefusal.TOO_OLD
         if max(wish.until or since, wish.at or since) > now:
             return CorrectionRefusal.NOT_YET
