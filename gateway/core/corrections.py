@@ -359,12 +359,15 @@ def _amendment(
         assert wish.since is not None
         assert wish.until is not None
         since, until = wish.since.astimezone(UTC), wish.until.astimezone(UTC)
-        is_loaded = snapshot.days is not None and any(
-            tap.media_token == wish.media_token for day in snapshot.days.days for tap in day.taps
+        # Days are loaded back to the last one with taps, unless that is in the archive.
+        is_tapped = snapshot.days is not None and any(
+            tap.media_token == wish.media_token and since <= tap.tapped_at <= until
+            for day in snapshot.days.days
+            for tap in day.taps
         )
         if until < since:
             return CorrectionRefusal.WRONG_TIME
-        if not is_loaded:
+        if not is_tapped:
             return CorrectionRefusal.UNKNOWN_TAP
         return Amendment(
             wish.correction_id,

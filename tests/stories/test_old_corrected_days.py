@@ -146,6 +146,15 @@ def test_whoever_was_put_right_long_ago_goes_on_from_there(town: Town) -> None:
     town.check_audit()
 
 
+def test_a_card_that_did_not_tap_then_is_given_no_class_archived_or_not(town: Town) -> None:
+    for _ in range(2):
+        now, never = f"{RECENT_DAY + 3} 08:00", students_day("cai", RECENT_DAY)
+        refused = put_right(town, "cai", CorrectionKind.RECLASS, now, **never)
+        assert refused is CorrectionRefusal.UNKNOWN_TAP
+        town.archive(ARCHIVING_DAY)
+    town.check_audit()
+
+
 def test_nothing_of_an_archived_day_is_put_right_any_more(town: Town) -> None:
     town.archive(ARCHIVING_DAY)
     now = f"{ARCHIVING_DAY} 13:00"
