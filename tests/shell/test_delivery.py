@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncssh
 import pytest
@@ -401,6 +401,24 @@ async def test_a_webhook_never_leads_into_a_network_of_ours(settled, url: str):
     settings = structs.replace(settled.api.settings, delivery_to_loopback=False)
     found = await run_deliveries(settled.api.pool, settings)
     assert (found.sent_count, found.failed_count) == (0, 1)
+
+
+async def test_an_operator_reads_its_own_files_and_no_others_by_any_name(settled):
+    path = f"/v1/settlements/{settled.day}/operators/buses/files"
+    for name in ("manifest.json", "manifest.sig", "operator_buses.csv"):
+        assert (await settled.ask("GET", f"{path}/{name}", who="buses_finance")).status == 200
+    beside = (
+        "..%2Fmetro%2Foperator_metro.csv",
+        "..%2F..%2Foperator_metro.csv",
+        "..%2F..%2F..%2Fkeys.json",
+        ".%2Fmanifest.json",
+        "%2E%2E%2Fmetro%2Fmanifest.json",
+        quote(str(settled.api.settings.settlement_dir / "keys.json"), safe=""),
+        "%00.json",
+    )
+    for name in beside:
+        said = await settled.ask("GET", f"{path}/{name}", who="buses_finance")
+        assert (name, said.status) == (name, 404)
 
 
 async def test_closing_again_makes_no_second_delivery(settled, server: Server):
