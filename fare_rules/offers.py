@@ -34,7 +34,9 @@ class Offers(Struct, frozen=True, gc=False):
             return False
         if uses is not None and not self._may_use_again(rule, uses):
             return False
-        others = self.tariff.offers.get(rule.either_or or "", ())
+        if rule.either_or is None:
+            return True
+        others = self.tariff.offers[rule.either_or]
         return not any(other != rule.id and other in self.state.uses for other in others)
 
     def used(self, rule: Promotion, journey_id: UUID) -> Uses:
