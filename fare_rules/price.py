@@ -59,7 +59,7 @@ def price_leg(
     """
     assert leg.riders_count >= 1
     assert leg.missing in (None, "entry", "exit")
-    if tariff.network(leg.network) is None:
+    if leg.network not in tariff.networks:
         return FareRefusal.UNKNOWN_NETWORK
     if leg.rider_category not in tariff.rider_categories:
         return FareRefusal.UNKNOWN_RIDER_CATEGORY
@@ -137,15 +137,15 @@ class _Pricing:
         return self._priced(self._fare(total, rule_id), None, None, counting.windows)
 
     def _price_known(self) -> Priced | FareRefusal:
-        """Price a leg that nothing counts: others that were as far, changed alike and were offered
-        the same promotions cost as much.
+        """Price a leg that nothing counts.
 
-        What such a leg comes to is worked out once.
+        Others that were as far, changed alike and are offered the same promotions cost as much, so
+        what such a leg comes to is worked out once.
         """
         rule, before = self.following.transfer()
         is_difference = rule is not None and isinstance(rule.pays, PaysDifference)
         leg = self.leg
-        offered = self._offered(None) if self.plan.promotions else ()
+        offered = tuple([each.id for each in self._offered(None)]) if self.plan.promotions else ()
         key = (
             leg.gate_fare_fen,
             leg.distance_m,
@@ -153,7 +153,7 @@ class _Pricing:
             leg.over_minutes,
             rule.id if rule else None,
             before.chain.paid_fen if before and is_difference else 0,
-            tuple([promotion.id for promotion in offered]),
+            offered,
         )
         fare = self.plan.fares.get(key)
         if fare is not None:
@@ -166,7 +166,7 @@ class _Pricing:
 
     def _price_ride(self, join: FareLegJoinRule | None) -> Priced | FareRefusal:
         journey = self.state.journey if join else None
-        self.follows = self.state.trail[-1] if join else None
+        self.follows = joined_to = self.state.trail[-1] if join else None
         self.counting = self._counting()
         begun = self._begin(join, journey)
         if isinstance(begun, FareRefusal):
@@ -190,7 +190,7 @@ class _Pricing:
                     for cap in self.counting.plan.caps:
                         self.counting.cap(cap, total)
                 case "promotions":
-                    self._promote(total, self.follows.journey_id if join else None)
+                    self._promote(total, joined_to.journey_id if joined_to else None)
         is_given = self.promotion is not None and total.due_fen == 0
         self.counting.remember(total, incomplete=False, is_given=is_given)
         is_due_once = join is not None and not join.leg_by_leg
