@@ -100,28 +100,20 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
             taps would decide one by one.
     Source: DESIGN.md §2 and §3; tests/properties/test_any_order.py.
     """
-    batch = _Batch(snapshot, book, limits)
-    results = [batch.answer(position, tap) for position, tap in enumerate(taps)]
-    return Plan(
-        results=tuple(results),
-        repeats=tuple(batch.repeats),
-        kept=tuple(batch.kept),
-        entries=tuple(batch.entries),
-        wallets=tuple(batch.changed.values()),
-        openings=batch.openings,
-        lacks=batch.lacks,
-        usage=batch.usage,
-        short=batch.short,
-    )
+    deciding = Deciding(snapshot, book, limits)
+    for tap in taps:
+        deciding.take(tap)
+    return deciding.plan()
 
 
-class _Batch:
-    """The working state of one call of `decide`: what earlier taps of the batch have changed."""
+class Deciding:
+    """A tap batch half decided: the answers so far, and what its taps have changed."""
 
     def __init__(self, snapshot: Snapshot, book: TariffBook, limits: Limits) -> None:
         self.snapshot = snapshot
         self.book = book
         self.limits = limits
+        self.results: list[TapResult] = []
         self.days = dict(snapshot.days)
         self.sequences = dict(snapshot.sequences)
         self.kept: list[KeptTap] = []
@@ -135,7 +127,24 @@ class _Batch:
         self.short: dict[str, Usage] = {}
         self.latest = snapshot.received_at + limits.tap_ahead_max
 
-    def answer(self, position: int, tap: Tap) -> TapResult:
+    def take(self, tap: Tap) -> None:
+        """Answer the next tap."""
+        self.results.append(self._answer(tap))
+
+    def plan(self) -> Plan:
+        return Plan(
+            results=tuple(self.results),
+            repeats=tuple(self.repeats),
+            kept=tuple(self.kept),
+            entries=tuple(self.entries),
+            wallets=tuple(self.changed.values()),
+            openings=self.openings,
+            lacks=self.lacks,
+            usage=self.usage,
+            short=self.short,
+        )
+
+    def _answer(self, tap: Tap) -> TapResult:
         first = self.known.get(tap.tap_id)
         if first is None:
             kept = self._judge(tap)
@@ -147,7 +156,7 @@ class _Batch:
             return kept.result
         if field := differing_field(first.tap, tap):
             return refusal(tap, TapOutcome.TAP_ID_REUSED, fault=field)
-        self.repeats.append(position)
+        self.repeats.append(len(self.results))
         return first.result
 
     def _judge(self, tap: Tap) -> KeptTap:
