@@ -351,7 +351,6 @@ class CompiledTariff:
             full_fare = self.base_fares.full_fare(product.id, trip)
         tiers = fitting("fare_tiers", tariff.fare_tiers)
         caps = fitting("fare_caps", tariff.fare_caps)
-        promotions = _highest_first(fitting("promotions", tariff.promotions))
         subsidies = fitting("subsidies", tariff.subsidies)
         return LegPlan(
             facts=facts,
@@ -375,11 +374,11 @@ class CompiledTariff:
             ),
             tiers=tiers,
             caps=caps,
-            promotions=promotions,
+            promotions=_highest_first(fitting("promotions", tariff.promotions)),
             subsidies=subsidies,
             purses=purse_terms(fitting("purses", tariff.purses), tariff.purse_order),
             leads_to=self._leads_to(facts, product_id, span, incomplete),
-            is_counted=bool(tiers or caps or promotions or subsidies),
+            is_counted=bool(tiers or caps or subsidies),
             fares={},
         )
 

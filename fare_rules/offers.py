@@ -34,7 +34,9 @@ class Offers(Struct, frozen=True, gc=False):
             return False
         if uses is not None and not self._may_use_again(rule, uses):
             return False
-        others = self.tariff.offers.get(rule.either_or or "", ())
+        if rule.either_or is None:
+            return True
+        others = self.tariff.offers[rule.either_or]
         return not any(other != rule.id and other in self.state.uses for other in others)
 
     def used(self, rule: Promotion, journey_id: UUID) -> Uses:
@@ -42,10 +44,10 @@ class Offers(Struct, frozen=True, gc=False):
         known = self.state.uses.get(rule.id)
         if known is not None and self._is_same_use(known):
             return known
-        coupon_at = self._coupon_of(rule, known) if rule.coupon else None
-        by_coupon = dict(known.by_coupon) if known else {}
-        if coupon_at is not None:
-            by_coupon[coupon_at] = by_coupon.get(coupon_at, 0) + 1
+        coupon_at, by_coupon = None, known.by_coupon if known else ()
+        if rule.coupon is not None:
+            coupon_at = self._coupon_of(rule, known)
+            by_coupon = _counted(by_coupon, coupon_at)
         begins = known is None or self._pass_is_over(rule, known)
         return Uses(
             count=known.count + 1 if known else 1,
@@ -53,7 +55,7 @@ class Offers(Struct, frozen=True, gc=False):
             day=self.day,
             day_count=known.day_count + 1 if known and known.day == self.day else 1,
             coupon_at=coupon_at,
-            by_coupon=tuple(by_coupon.items())[-COUPONS_MAX:],
+            by_coupon=by_coupon,
             journey_id=journey_id,
         )
 
@@ -97,3 +99,12 @@ class Offers(Struct, frozen=True, gc=False):
     def _pass_is_over(self, rule: Promotion, uses: Uses) -> bool:
         days = rule.days_from_first_use
         return days is not None and self.leg.boarded_at >= uses.first_at + timedelta(days=days)
+
+
+def _counted(
+    by_coupon: tuple[tuple[datetime, int], ...], coupon_at: datetime | None
+) -> tuple[tuple[datetime, int], ...]:
+    counts = dict(by_coupon)
+    if coupon_at is not None:
+        counts[coupon_at] = counts.get(coupon_at, 0) + 1
+    return tuple(counts.items())[-COUPONS_MAX:]

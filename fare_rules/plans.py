@@ -76,7 +76,7 @@ class LegPlan(Struct, frozen=True):
     purses: tuple[PurseTerms, ...]
     # The joins and transfers whose `from` fits these legs.
     leads_to: frozenset[str]
-    # Whether what the rider rode before may count for these legs, or they for later ones.
+    # Whether tiers, caps or subsidies count these legs, so that what was ridden before matters.
     is_counted: bool
     # Those worked out already, by all that they depend on besides the facts.
     fares: dict[tuple[object, ...], Fare]

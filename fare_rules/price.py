@@ -19,7 +19,7 @@ from fare_rules.counting import Counting
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
 from fare_rules.full_fares import FullFares
-from fare_rules.language.discounts import PaysDifference, PaysProduct
+from fare_rules.language.discounts import PaysDifference, PaysProduct, Promotion
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
@@ -59,7 +59,7 @@ def price_leg(
     """
     assert leg.riders_count >= 1
     assert leg.missing in (None, "entry", "exit")
-    if tariff.network(leg.network) is None:
+    if leg.network not in tariff.networks:
         return FareRefusal.UNKNOWN_NETWORK
     if leg.rider_category not in tariff.rider_categories:
         return FareRefusal.UNKNOWN_RIDER_CATEGORY
@@ -84,7 +84,7 @@ class _Pricing:
         # The leg that this one is joined to, or continues by transfer.
         self.follows: PastLeg | None = None
         self.is_transfer = False
-        self.uses: dict[str, Uses] = {}
+        self.promotion: Promotion | None = None
         # What one rider pays for the whole journey after concessions, before all other steps; with
         # what first legs alone are spared.
         self.through_fen = 0
@@ -137,13 +137,15 @@ class _Pricing:
         return self._priced(self._fare(total, rule_id), None, None, counting.windows)
 
     def _price_known(self) -> Priced | FareRefusal:
-        """Price a leg that nothing counts: others that were as far and changed alike cost as much.
+        """Price a leg that nothing counts.
 
-        What such a leg comes to is worked out once.
+        Others that were as far, changed alike and are offered the same promotions cost as much, so
+        what such a leg comes to is worked out once.
         """
         rule, before = self.following.transfer()
         is_difference = rule is not None and isinstance(rule.pays, PaysDifference)
         leg = self.leg
+        offered = tuple([each.id for each in self._offered(None)]) if self.plan.promotions else ()
         key = (
             leg.gate_fare_fen,
             leg.distance_m,
@@ -151,6 +153,7 @@ class _Pricing:
             leg.over_minutes,
             rule.id if rule else None,
             before.chain.paid_fen if before and is_difference else 0,
+            offered,
         )
         fare = self.plan.fares.get(key)
         if fare is not None:
@@ -163,7 +166,7 @@ class _Pricing:
 
     def _price_ride(self, join: FareLegJoinRule | None) -> Priced | FareRefusal:
         journey = self.state.journey if join else None
-        self.follows = self.state.trail[-1] if join else None
+        self.follows = joined_to = self.state.trail[-1] if join else None
         self.counting = self._counting()
         begun = self._begin(join, journey)
         if isinstance(begun, FareRefusal):
@@ -187,8 +190,8 @@ class _Pricing:
                     for cap in self.counting.plan.caps:
                         self.counting.cap(cap, total)
                 case "promotions":
-                    self._promote(total)
-        is_given = bool(self.uses) and total.due_fen == 0
+                    self._promote(total, joined_to.journey_id if joined_to else None)
+        is_given = self.promotion is not None and total.due_fen == 0
         self.counting.remember(total, incomplete=False, is_given=is_given)
         is_due_once = join is not None and not join.leg_by_leg
         charged = journey.surcharges if journey and is_due_once else ()
@@ -356,28 +359,36 @@ class _Pricing:
             rule.borne_by,
         )
 
-    def _promote(self, total: RunningSum) -> None:
-        joined_to = self.counting.journey_id if self.counting.is_joined else None
-        offers = Offers(self.leg, self.tariff, self.state, self.day, joined_to)
-        for rule in self.plan.promotions:
-            campaign = self.tariff.campaign_of.get(rule.id)
-            if campaign in self.leg.without or not offers.is_usable(rule):
-                continue
+    def _offers(self, joined_to: UUID | None) -> Offers:
+        return Offers(self.leg, self.tariff, self.state, self.day, joined_to)
+
+    def _offered(self, joined_to: UUID | None) -> list[Promotion]:
+        """The promotions that the rider may have now, whatever they would take off."""
+        offers, campaign_of = self._offers(joined_to), self.tariff.campaign_of
+        return [
+            rule
+            for rule in self.plan.promotions
+            if campaign_of.get(rule.id) not in self.leg.without and offers.is_usable(rule)
+        ]
+
+    def _promote(self, total: RunningSum, joined_to: UUID | None) -> None:
+        for rule in self._offered(joined_to):
             off_fen = total.due_fen - min(payable_fen(rule.pays, total.due_fen), total.due_fen)
             if rule.sponsor_pays_max is not None:
                 off_fen = min(off_fen, rule.sponsor_pays_max)
             if off_fen == 0:
                 continue
+            campaign = self.tariff.campaign_of.get(rule.id)
             borne_by = f"{rule.borne_by}/{campaign}" if campaign else rule.borne_by
             total.take(rule.id, off_fen, rule.reference, borne_by)
-            self.uses[rule.id] = offers.used(rule, self.counting.journey_id)
+            self.promotion = rule
             return
 
     def _fare(self, total: RunningSum, product_id: str) -> Fare:
         lines, tariff_id = tuple(total.lines), self.tariff.tariff_id
         quote = quote_of(lines, product_id, tariff_id, is_transfer=self.is_transfer)
         assert quote.rider_fen >= 0
-        return Fare(quote, total.due_fen, self.through_fen, self.full_fen)
+        return Fare(quote, total.due_fen, self.through_fen, self.full_fen, self.promotion)
 
     def _priced(
         self,
@@ -389,7 +400,11 @@ class _Pricing:
         self.fare = fare
         past = self._past(fare.paid_fen, is_joined=join is not None)
         joinable = self._journey(fare, join, journey)
-        return Priced(fare.quote, past, joinable, windows, self.uses, join is not None)
+        uses: dict[str, Uses] = {}
+        if fare.promotion is not None:
+            offers = self._offers(past.journey_id if join else None)
+            uses[fare.promotion.id] = offers.used(fare.promotion, past.journey_id)
+        return Priced(fare.quote, past, joinable, windows, uses, join is not None)
 
     def _past(self, paid_fen: int, *, is_joined: bool) -> PastLeg:
         leg, before = self.leg, self.follows

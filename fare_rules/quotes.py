@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from fare_rules.language.discounts import Promotion
 from fare_rules.money import Fen
 
 # Of one change of what a leg costs. A tariff under which there could be more is refused.
@@ -63,3 +64,4 @@ class Fare(Struct, frozen=True, gc=False):
     through_fen: int
     # Before surcharges and concessions.
     full_fen: int
+    promotion: Promotion | None = None

@@ -29,6 +29,7 @@ from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
 from gateway.shell.campaign_store import Budgets, prepare_campaigns
+from gateway.shell.delivery_store import load_backlog
 from gateway.shell.files import write_secret
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings, retention_fault
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 _DAYS_AHEAD = 3
 _DAYS_AHEAD_EVERY_SECONDS = 600
 _OBSERVE_SECONDS = 1.0
+_OBSERVE_BACKLOG_SECONDS = 15.0
 
 
 class CannotRun(Exception):
@@ -84,6 +86,7 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
             asyncio.create_task(registry.run_forever(settings.registry_poll_ms / 1000)),
             asyncio.create_task(_keep_days_open(pool, book)),
             asyncio.create_task(_observe_forever(door, pool, batcher)),
+            asyncio.create_task(_observe_backlog(pool)),
             asyncio.create_task(_return_leftovers(pool, book)),
         ]
         _rest_the_collector()
@@ -149,6 +152,17 @@ async def _observe_forever(door: Door, pool: asyncpg.Pool, batcher: Batcher) -> 
         telemetry.POOL_IN_USE.set(pool.get_size() - pool.get_idle_size())
         telemetry.REGISTRY_AGE_SECONDS.set(now - door.registry.refreshed_at)
         telemetry.MEMORY_BYTES.set(telemetry.resident_bytes())
+
+
+async def _observe_backlog(pool: asyncpg.Pool) -> None:
+    """Look at what operators wait for; `faregate deliver` itself has no page of metrics."""
+    while True:
+        with contextlib.suppress(*OUTAGES):
+            found = await load_backlog(pool, datetime.now(UTC))
+            telemetry.DELIVERY_WAIT_SECONDS.set(found.wait_seconds)
+            telemetry.DELIVERIES_GIVEN_UP.set(found.given_up_count)
+            telemetry.CLOSE_AGE_SECONDS.set(found.close_age_seconds)
+        await asyncio.sleep(_OBSERVE_BACKLOG_SECONDS)
 
 
 def batcher_of(settings: Settings, dsn: str, registry: RegistryHolder, book: TariffBook) -> Batcher:

@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid5
 
 import asyncpg
+import msgspec
 
 from fare_rules import TariffBook
 from gateway.core.clearing import fees, share
@@ -23,8 +24,14 @@ from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
 from gateway.core.rides import sweep
 from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
-from gateway.core.settlement_files import MANIFEST, saved_settlement, settlement_files
-from gateway.core.signed_books import operator_files
+from gateway.core.settlement_files import (
+    MANIFEST,
+    Manifest,
+    saved_settlement,
+    settlement_files,
+    sha256_of,
+)
+from gateway.core.signed_books import SIGNATURE, operator_files
 from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
@@ -38,6 +45,7 @@ from gateway.shell.settlement_store import (
     list_operator_ids,
     list_settlement_rows,
     load_carried,
+    load_kept,
     load_previous_hash,
     load_settlement_books,
     parties_of,
@@ -247,8 +255,29 @@ async def load_settlement(
     return None
 
 
-async def load_settlement_files(
-    pool: asyncpg.Pool, service_day: date, book: TariffBook, archive: Path | None = None
-) -> dict[str, bytes] | None:
-    made = await load_settlement(pool, service_day, book, archive)
-    return made[1] if made else None
+async def load_settlement_file(
+    pool: asyncpg.Pool, service_day: date, name: str, book: TariffBook, settings: Settings
+) -> bytes | None:
+    """One file of a settlement: as it was written, where it still is so; else made again.
+
+    Raises: ArchiveMissing when it must be made of archived days, and the archive cannot be read.
+    """
+    kept = await load_kept(pool, service_day)
+    if kept is not None:
+        folder = settings.settlement_dir / str(service_day)
+        written = await asyncio.to_thread(_written, folder, name, kept.manifest)
+        if written is not None:
+            return written
+    made = await load_settlement(pool, service_day, book, settings.archive_dir)
+    return made[1].get(name) if made else None
+
+
+def _written(folder: Path, name: str, manifest: bytes) -> bytes | None:
+    """What lies in a settlement's folder under a name that its manifest has, if it is that."""
+    hashes = {file.name: file.sha256 for file in msgspec.json.decode(manifest, type=Manifest).files}
+    hashes[MANIFEST] = sha256_of(manifest)
+    path = folder / name
+    if name not in (*hashes, SIGNATURE) or not path.is_file():
+        return None
+    content = path.read_bytes()
+    return content if sha256_of(content) == hashes.get(name, sha256_of(content)) else None

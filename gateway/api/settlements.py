@@ -19,7 +19,7 @@ from gateway.settlement_path import (
     CloseRefused,
     debtor_of,
     list_settlements,
-    load_settlement_files,
+    load_settlement_file,
     run_settlement_close,
 )
 from gateway.shell.archive_files import ArchiveMissing
@@ -142,9 +142,11 @@ class SettlementRequests:
     ) -> web.Response:
         operator_id = request.match_info["operator_id"]
         caller.check_operator(operator_id)
-        name = f"{operator_folder(operator_id)}/{request.match_info['name']}"
-        path = self._given.settings.settlement_dir / str(day_of(request)) / name
-        if path.suffix not in (".csv", ".json", ".sig") or not path.is_file():
+        day = self._given.settings.settlement_dir / str(day_of(request))
+        # A name that was asked for may lead anywhere; one that is listed lies in the folder.
+        listed = {path.name: path for path in (day / operator_folder(operator_id)).glob("*")}
+        path = listed.get(request.match_info["name"])
+        if path is None or path.suffix not in (".csv", ".json", ".sig"):
             raise not_found("No such file: the day is not closed, or has no file of this name.")
         content = await asyncio.to_thread(path.read_bytes)
         return answer(content, content_type="application/octet-stream")
@@ -153,12 +155,11 @@ class SettlementRequests:
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        day = day_of(request)
+        name = request.match_info["name"]
         with _archive_at_hand():
-            files = await load_settlement_files(
-                self._given.pool, day, self._given.book, self._given.settings.archive_dir
+            content = await load_settlement_file(
+                self._given.pool, day_of(request), name, self._given.book, self._given.settings
             )
-        content = (files or {}).get(request.match_info["name"])
         if content is None:
             raise not_found("No such file: the day is not closed, or has no file of this name.")
         return answer(content, content_type="application/octet-stream")

@@ -28,7 +28,7 @@ def verdict(
     if ride.moved.refused:
         return TapOutcome.NO_FARE
     may_refuse = tap.action.opens and not tap.offline
-    if tap.tap_id in ride.moved.double_beeps:
+    if ride.moved.double_beeps and tap.tap_id in ride.moved.double_beeps:
         return TapOutcome.PASSED_BACK if may_refuse else TapOutcome.DOUBLE_BEEP
     if may_refuse:
         if debt_block_fen and wallet.owed_fen >= debt_block_fen:

@@ -7,8 +7,9 @@ it is priced without, and that is recorded with the tap, so that everybody sees 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable
+
+from msgspec import Struct
 
 from gateway.core.ledger import JournalEntry
 
@@ -16,7 +17,7 @@ from gateway.core.ledger import JournalEntry
 ENDLESS = 2**53
 
 
-class Usage(NamedTuple):
+class Usage(Struct, frozen=True, gc=False):
     """What some entries take of a budget: fen and rides; below zero, what they give back."""
 
     fen: int
@@ -30,7 +31,7 @@ class Usage(NamedTuple):
         return self.fen > 0 or self.uses > 0
 
 
-class Left(NamedTuple):
+class Left(Struct, frozen=True, gc=False):
     """What a lane may still spend. `is_all`: nobody else has anything more."""
 
     fen: int
@@ -56,18 +57,7 @@ def usage_of(entries: Iterable[JournalEntry]) -> dict[str, Usage]:
     found: dict[str, Usage] = {}
     for entry in entries:
         for account, uses in entry.campaign_uses:
-            found[account] = found.get(account, Usage(0, 0)).plus(Usage(0, uses))
-        if entry.campaign_uses:
-            for posting in entry.postings:
-                kind, _, account = posting.account.partition(":")
-                if kind == "sponsor" and "/" in account:
-                    usage = Usage(-posting.amount_fen, 0)
-                    found[account] = found.get(account, Usage(0, 0)).plus(usage)
+            sponsor = f"sponsor:{account}"
+            fen = -sum([each.amount_fen for each in entry.postings if each.account == sponsor])
+            found[account] = found.get(account, NOTHING_USED).plus(Usage(fen, uses))
     return found
-
-
-def added(one: Mapping[str, Usage], other: Mapping[str, Usage]) -> dict[str, Usage]:
-    return {
-        account: one.get(account, Usage(0, 0)).plus(other.get(account, Usage(0, 0)))
-        for account in one.keys() | other.keys()
-    }

@@ -10,16 +10,17 @@ institutions.csv          what each institution's wallets have paid, by operator
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct, structs
 
 from gateway.core.clearing import FeeLine, Moved
+from gateway.core.csv_tables import csv_table
 from gateway.core.invoices import InstitutionTotal, SponsoredLine, SponsorInvoice
 from gateway.core.reconciliation import invoice_reference
 from gateway.core.settlement import SettlementPeriod
 
 FEES, INVOICES, INSTITUTIONS = "fees.csv", "invoices.csv", "institutions.csv"
-CSV = Callable[[Iterable[str], Iterable[Iterable[object]], SettlementPeriod], bytes]
 Name = Callable[[str, str], str]
 
 
@@ -34,16 +35,18 @@ class Cleared(Struct, frozen=True):
 
 
 def clearing_files(
-    cleared: Cleared, period: SettlementPeriod, write: CSV, name_of: Name
+    cleared: Cleared, period: SettlementPeriod, name_of: Name
 ) -> Iterator[tuple[str, bytes]]:
     """Each file with its name; none where there is nothing to say.
 
-    Shape:  `write` makes a CSV of header and rows, `name_of` a file's name of its kind and id.
+    Shape:  `name_of` makes a file's name of its kind and id.
     """
+
+    zone = ZoneInfo(period.timezone)
 
     def table(kind: type[Struct], rows: Iterable[Struct]) -> bytes:
         header = (*kind.__struct_fields__, "currency")
-        return write(header, ((*structs.astuple(row), period.currency) for row in rows), period)
+        return csv_table(header, ((*structs.astuple(row), period.currency) for row in rows), zone)
 
     for operator_id in sorted({line.operator_id for line in cleared.moved}):
         own = [line for line in cleared.moved if line.operator_id == operator_id]
@@ -70,6 +73,6 @@ def clearing_files(
             "reference", "sponsor_id", "campaign_id", "service_day", "lines_count", "amount_fen",
             "currency",
         )  # fmt: skip
-        yield INVOICES, write(header, rows, period)
+        yield INVOICES, csv_table(header, rows, zone)
     if any(total.issuer_id for total in cleared.institutions):
         yield INSTITUTIONS, table(InstitutionTotal, cleared.institutions)

@@ -144,6 +144,8 @@ class CorrectionSnapshot(Struct, frozen=True):
     top_up: tuple[UUID, int] | None = None
     reversed: Amendment | None = None
     self_count: int = 0
+    # The taps of this day, and of all before it, are in the archive, where no fold sees them.
+    archived_through: date | None = None
 
 
 class Booking(Struct, frozen=True):
@@ -326,6 +328,9 @@ def _refuse_time(
     if wish.kind is not CorrectionKind.REFUND:
         if since < now - (min(age, terms.self_age) if wish.by_rider else age):
             return CorrectionRefusal.TOO_OLD
+        archived = snapshot.archived_through
+        if archived is not None and book.service_day_of(since) <= archived:
+            return CorrectionRefusal.TOO_OLD
         if max(wish.until or since, wish.at or since) > now:
             return CorrectionRefusal.NOT_YET
         return CorrectionRefusal.ALREADY_CORRECTED if snapshot.is_corrected else None
@@ -354,12 +359,15 @@ def _amendment(
         assert wish.since is not None
         assert wish.until is not None
         since, until = wish.since.astimezone(UTC), wish.until.astimezone(UTC)
-        is_loaded = snapshot.days is not None and any(
-            tap.media_token == wish.media_token for day in snapshot.days.days for tap in day.taps
+        # Days are loaded back to the last one with taps, unless that is in the archive.
+        is_tapped = snapshot.days is not None and any(
+            tap.media_token == wish.media_token and since <= tap.tapped_at <= until
+            for day in snapshot.days.days
+            for tap in day.taps
         )
         if until < since:
             return CorrectionRefusal.WRONG_TIME
-        if not is_loaded:
+        if not is_tapped:
             return CorrectionRefusal.UNKNOWN_TAP
         return Amendment(
             wish.correction_id,

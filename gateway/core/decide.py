@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff, RideTap, TariffBook
 from gateway.core.answers import refusal, ride_result, verdict
-from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, added
+from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage
 from gateway.core.days import LoadedDays, Opening, ride_tap
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
@@ -100,31 +100,24 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
             taps would decide one by one.
     Source: DESIGN.md §2 and §3; tests/properties/test_any_order.py.
     """
-    batch = _Batch(snapshot, book, limits)
-    results = [batch.answer(position, tap) for position, tap in enumerate(taps)]
-    return Plan(
-        results=tuple(results),
-        repeats=tuple(batch.repeats),
-        kept=tuple(batch.kept.values()),
-        entries=tuple(batch.entries),
-        wallets=tuple(batch.changed.values()),
-        openings=batch.openings,
-        lacks=batch.lacks,
-        usage=batch.usage,
-        short=batch.short,
-    )
+    deciding = Deciding(snapshot, book, limits)
+    for tap in taps:
+        deciding.take(tap)
+    return deciding.plan()
 
 
-class _Batch:
-    """The working state of one call of `decide`: what earlier taps of the batch have changed."""
+class Deciding:
+    """A tap batch half decided: the answers so far, and what its taps have changed."""
 
     def __init__(self, snapshot: Snapshot, book: TariffBook, limits: Limits) -> None:
         self.snapshot = snapshot
         self.book = book
         self.limits = limits
+        self.results: list[TapResult] = []
         self.days = dict(snapshot.days)
         self.sequences = dict(snapshot.sequences)
-        self.kept: dict[UUID, KeptTap] = {}
+        self.kept: list[KeptTap] = []
+        self.known = dict(snapshot.kept)
         self.entries: list[JournalEntry] = []
         self.changed: dict[UUID, Wallet] = {}
         self.openings: dict[tuple[UUID, date], Opening] = {}
@@ -134,18 +127,36 @@ class _Batch:
         self.short: dict[str, Usage] = {}
         self.latest = snapshot.received_at + limits.tap_ahead_max
 
-    def answer(self, position: int, tap: Tap) -> TapResult:
-        first = self.kept.get(tap.tap_id) or self.snapshot.kept.get(tap.tap_id)
+    def take(self, tap: Tap) -> None:
+        """Answer the next tap."""
+        self.results.append(self._answer(tap))
+
+    def plan(self) -> Plan:
+        return Plan(
+            results=tuple(self.results),
+            repeats=tuple(self.repeats),
+            kept=tuple(self.kept),
+            entries=tuple(self.entries),
+            wallets=tuple(self.changed.values()),
+            openings=self.openings,
+            lacks=self.lacks,
+            usage=self.usage,
+            short=self.short,
+        )
+
+    def _answer(self, tap: Tap) -> TapResult:
+        first = self.known.get(tap.tap_id)
         if first is None:
             kept = self._judge(tap)
             if kept.result.outcome.is_kept:
-                self.kept[tap.tap_id] = kept
+                self.known[tap.tap_id] = kept
+                self.kept.append(kept)
                 if kept.result.outcome is not TapOutcome.SEQUENCE_REUSED:
                     self.sequences[tap.gate_id, tap.sequence] = tap.tap_id
             return kept.result
         if field := differing_field(first.tap, tap):
             return refusal(tap, TapOutcome.TAP_ID_REUSED, fault=field)
-        self.repeats.append(position)
+        self.repeats.append(len(self.results))
         return first.result
 
     def _judge(self, tap: Tap) -> KeptTap:
@@ -167,30 +178,28 @@ class _Batch:
             issuer_id=wallet.issuer_id,
             coupons=media.coupons,
         )
-        day = self.book.service_day_of(tap.tapped_at)
+        # Instants of one zone compare faster: the tap's own may be in any.
+        day = self.book.service_day_of(facts.tapped_at)
         closed_through = self.snapshot.closed_through
         topped_up, paid_in = top_up_first(wallet, tap, day, self.limits.classes, closed_through)
-        days = self.days.get(wallet.wallet_id)
-
-        def take(facts: RideTap) -> Ride | None:
-            return take_ride(
+        while True:
+            ride = take_ride(
                 topped_up,
                 facts,
-                days,
+                self.days.get(wallet.wallet_id),
                 book=self.book,
                 day=day,
                 closed_through=closed_through,
                 is_offline=tap.offline,
             )
-
-        ride = take(facts)
-        while ride is not None and (spent := self._spent_out(ride)):
+            spent = self._spent_out(ride) if ride and ride.usage else None
+            if spent is None:
+                break
             if spent in facts.without:
                 # Another ride than this one would cost the campaign what it has not.
                 result = refusal(tap, TapOutcome.NO_FARE)
                 return KeptTap(tap, result, received_at, day, wallet.wallet_id, wallet.version)
             facts = structs.replace(facts, without=(*facts.without, spent))
-            ride = take(facts)
         if ride is None:
             self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
             result = refusal(tap, TapOutcome.NO_FARE)
@@ -205,7 +214,8 @@ class _Batch:
         )
         if outcome.is_let_through:
             self.entries.extend(paid_in)
-            self.usage = added(self.usage, ride.usage) if ride.usage else self.usage
+            for account, usage in ride.usage.items():
+                self.usage[account] = self.usage.get(account, NOTHING_USED).plus(usage)
             self._take(wallet, ride, facts)
             result, version = ride_result(tap, outcome, ride), ride.wallet.version
         else:

@@ -184,9 +184,11 @@ def _campaign_uses(
     if not before and not after:
         return ()
     return tuple(
-        (account, (after.get(account, 0) > 0) - (before.get(account, 0) > 0))
-        for account in sorted(before.keys() | after.keys())
-        if "/" in account
+        [
+            (account, (after.get(account, 0) > 0) - (before.get(account, 0) > 0))
+            for account in sorted(before.keys() | after.keys())
+            if "/" in account
+        ]
     )
 
 
@@ -197,5 +199,6 @@ def _shares(charge: Charge | None) -> dict[str, Fen]:
 def rider_postings(before: Wallet, after: Wallet) -> tuple[Posting, ...]:
     """The rider's side of a move from one wallet state to the next: the purse, and any debt."""
     purse = Posting(PURSE, after.balance_fen - before.balance_fen)
-    debt = Posting(DEBT, before.owed_fen - after.owed_fen)
-    return (purse, debt) if debt.amount_fen else (purse,)
+    if before.owed_fen == after.owed_fen:
+        return (purse,)
+    return (purse, Posting(DEBT, before.owed_fen - after.owed_fen))

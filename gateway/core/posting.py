@@ -41,11 +41,11 @@ def post(
             known = {purse.grant_id: purse for purse in split.purses}
             paid = merged(paid, charge.key, charge.service_day, gained_fen, known)
             purses = tuple(Posting(f"{GRANT}{i}", fen) for i, fen in gained_fen.items())
-        sponsors = tuple(
+        sponsors = [
             Posting(f"sponsor:{sponsor}", -amount_fen)
             for sponsor, amount_fen in sorted(change.sponsors_fen.items())
             if amount_fen
-        )
+        ]
         operator = Posting(f"operator:{charge.operator_id}", change.operator_fen)
         entries.append(
             JournalEntry(

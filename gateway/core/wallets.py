@@ -64,10 +64,11 @@ class Wallet(Struct, frozen=True, gc=False):
     def moved(self, amount_fen: int) -> Wallet:
         """The wallet after an amount is added (or, below zero, taken)."""
         net_fen = self.net_fen + amount_fen
+        balance_fen = max(net_fen, self.floor_fen)
         return structs.replace(
             self,
-            balance_fen=max(net_fen, self.floor_fen),
-            owed_fen=max(self.floor_fen - net_fen, 0),
+            balance_fen=balance_fen,
+            owed_fen=balance_fen - net_fen,
             version=self.version + 1,
         )
 

@@ -154,14 +154,14 @@ async def spend(connection: Connection, usage: Mapping[str, Usage], slot: int) -
     Raises: LostRace when the slot has less than was thought.
     """
     for account in sorted(usage):
-        fen, uses = usage[account]
-        if usage[account].takes:
-            status = await connection.execute(_TAKE, account, slot, fen, uses)
+        one = usage[account]
+        if one.takes:
+            status = await connection.execute(_TAKE, account, slot, one.fen, one.uses)
             if status.endswith(" 0"):
                 raise LostRace(f"the budget of {account} was spent by another process")
-        elif fen or uses:
+        elif one.fen or one.uses:
             # A lane that has drawn nothing so far has no slot yet.
-            await connection.execute(_GIVE_BACK, account, slot, -fen, -uses)
+            await connection.execute(_GIVE_BACK, account, slot, -one.fen, -one.uses)
 
 
 async def spend_anywhere(connection: Connection, usage: Mapping[str, Usage]) -> None:

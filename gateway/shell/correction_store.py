@@ -101,6 +101,8 @@ class CorrectionWork:
             is_corrected=known["is_corrected"],
             top_up=top_up,
             reversed=undone,
+            # Read after the days: one that left before them is seen to have left.
+            archived_through=known["archived_through"],
             self_count=await connection.fetchval(
                 _COUNT_SELF, wallet_id, now - terms.self_window, wish.correction_id
             )
@@ -248,7 +250,8 @@ ORDER BY proposed_at, correction_id LIMIT $2
 _READ_SUBJECT = """
 SELECT
     coalesce(sum(amount_fen) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunded_fen,
-    count(*) FILTER (WHERE NOT $3 OR kind <> 'refund') > 0 AS is_corrected
+    count(*) FILTER (WHERE NOT $3 OR kind <> 'refund') > 0 AS is_corrected,
+    (SELECT max(service_day) FROM log_day WHERE archived_at IS NOT NULL) AS archived_through
 FROM correction LEFT JOIN correction_decision USING (correction_id)
 WHERE subject = $1 AND correction_id <> $2 AND state IS DISTINCT FROM 'rejected'
 AND NOT EXISTS (

@@ -201,13 +201,25 @@ async def unacknowledged(pool: asyncpg.Pool, operator_id: str) -> Sequence[Deliv
     ]
 
 
-async def queue_age_seconds(pool: asyncpg.Pool, now: datetime) -> tuple[float, int]:
-    """How long the oldest delivery has been due, and how many are given up."""
-    row = await pool.fetchrow(
-        """SELECT coalesce(extract(epoch FROM $1 - min(created_at) FILTER (WHERE NOT is_dead)), 0)
-            ::float8, count(*) FILTER (WHERE is_dead)
-        FROM delivery_job JOIN delivery USING (delivery_id)""",
-        now,
-    )
+class Backlog(Struct, frozen=True):
+    """What is still to be brought to operators, and how long ago a day was closed."""
+
+    wait_seconds: float
+    given_up_count: int
+    close_age_seconds: float
+
+
+async def load_backlog(pool: asyncpg.Pool, now: datetime) -> Backlog:
+    """How long files have waited for an operator that has a channel; 0 where nothing waits."""
+    row = await pool.fetchrow(_READ_BACKLOG, now)
     assert row is not None
-    return float(row[0]), int(row[1])
+    return Backlog(*row)
+
+
+_READ_BACKLOG = """
+SELECT
+    coalesce(extract(epoch FROM $1 - min(created_at) FILTER (WHERE NOT is_dead)), 0)::float8,
+    count(*) FILTER (WHERE is_dead),
+    coalesce(extract(epoch FROM $1 - (SELECT max(closed_at) FROM settlement)), 0)::float8
+FROM delivery_job JOIN delivery USING (delivery_id) JOIN delivery_channel USING (operator_id)
+"""

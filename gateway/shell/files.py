@@ -1,10 +1,14 @@
-"""Settlement files on disk: whole or not there, and never changed."""
+"""Files on disk: whole or not there; those of a settlement never changed."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from pathlib import Path
 from tempfile import mkstemp
+
+_PARTIAL = ".partial-"
 
 
 class SettlementFileDiffers(RuntimeError):
@@ -23,6 +27,7 @@ def write_settlement(
     paths = {folder / name: content for name, content in {**(own or {}), **files}.items()}
     for parent in {path.parent for path in paths}:
         parent.mkdir(parents=True, exist_ok=True)
+        _clear_away_parts(parent)
     for path, content in paths.items():
         if path.exists() and path.read_bytes() != content:
             raise SettlementFileDiffers(
@@ -40,16 +45,33 @@ def write_settlement(
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is there whole, or not at all."""
     # Its own name for each writer, so that two at once cannot write into each other's.
-    handle, partial = mkstemp(prefix=".partial-", dir=path.parent)
+    handle, partial = mkstemp(prefix=_PARTIAL, dir=path.parent)
     try:
         with open(handle, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+            os.replace(partial, path)
     except BaseException:
-        Path(partial).unlink()
+        Path(partial).unlink(missing_ok=True)
         raise
+
+
+def _clear_away_parts(folder: Path) -> None:
+    """Remove what killed writers left; the lock of one that lives is held until it is done."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def replace_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files in their order, each whole; what is there under their names is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -39,6 +39,8 @@ async def read_days(
     Where that one is archived, the day after it stands in: it has no taps, and its opening is what
     was remembered then.
     """
+    if not wallets:
+        return {}
     ids = [wallet.wallet_id for wallet in wallets]
     asked = dict(zip(ids, since, strict=True))
     openings: dict[tuple[UUID, date], Opening] = {
@@ -50,7 +52,7 @@ async def read_days(
             openings[wallet.wallet_id, wallet.day] = wallet.opening
     taps: dict[UUID, dict[date, list[RideTap]]] = {}
     bases: dict[UUID, date] = {}
-    for row in await connection.fetch(_READ_DAYS, ids, since, _LET_THROUGH):
+    for row in await _read_log(connection, ids, since):
         days = taps.setdefault(row["wallet_id"], {})
         days.setdefault(row["service_day"], []).append(rows.facts_from_row(row))
     for wallet_id, day in sorted(openings):
@@ -76,11 +78,28 @@ async def read_days(
     }
 
 
+async def _read_log(
+    connection: Connection | asyncpg.Pool, ids: Sequence[UUID], since: Sequence[date]
+) -> list[asyncpg.Record]:
+    """Taps let through, from the last day with any up to the one asked for; mostly, that is near.
+
+    Days stand in the statements, so that a plan has theirs alone: one for any days opens them all.
+    """
+    near = min(since) - _NEAR
+    found = list(await connection.fetch(_READ_NEAR.format(near=near), ids, since, _LET_THROUGH))
+    asked = dict(zip(ids, since, strict=True))
+    begun = {row["wallet_id"] for row in found if row["service_day"] <= asked[row["wallet_id"]]}
+    if far := [wallet_id for wallet_id in ids if wallet_id not in begun]:
+        found += await connection.fetch(_READ_FAR.format(near=near), far, _LET_THROUGH)
+    return found
+
+
 async def _read_paid(
     connection: Connection | asyncpg.Pool, ids: Sequence[UUID], since: Sequence[date]
 ) -> dict[UUID, Paid]:
     """What purses have paid for the rides of some wallets' days."""
-    found = await connection.fetch(_READ_PAID, ids, since)
+    # From a month before: a ride of a day that is folded afresh may have begun on an earlier one.
+    found = await connection.fetch(_READ_PAID.format(near=min(since) - _NEAR), ids)
     if not found:
         return {}
     grants = await load_grants(connection, sorted({i for row in found for i in row["purses"]}))
@@ -99,7 +118,8 @@ async def load_these(
     connection: Connection, tap_ids: Sequence[UUID], days: Sequence[date]
 ) -> dict[UUID, KeptTap]:
     """Taps that are kept under these ids on any of these days."""
-    found = await connection.fetch(_READ_THESE, tap_ids, days)
+    among = ", ".join(f"'{day}'" for day in sorted(set(days)))
+    found = await connection.fetch(_READ_THESE.format(days=among), tap_ids)
     return {row["tap_id"]: rows.kept_from_row(row) for row in found}
 
 
@@ -244,28 +264,34 @@ SELECT {_KEPT} FROM tap WHERE needs_person AND ($1::uuid IS NULL OR (received_at
 ))
 ORDER BY received_at, tap_id LIMIT $2
 """
-# Day by day, so that days which nobody asks for are left out of a plan for any days.
-_READ_THESE = f"""
-SELECT {_KEPT} FROM unnest($2::date[]) AS asked (day)
-JOIN tap ON tap.service_day = asked.day AND tap.tap_id = ANY($1::uuid[])
-"""
+_READ_THESE = (
+    f"SELECT {_KEPT} FROM tap WHERE service_day IN ({{days}}) AND tap_id = ANY($1::uuid[])"
+)
 _LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
-# From the last day with taps up to the one asked for: the next begins as that one ended.
-_READ_DAYS = f"""
+_NEAR = timedelta(days=31)
+# The day before the one asked for is wanted, too: the next begins as that one ended.
+_READ_NEAR = f"""
 SELECT {_KEPT} FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, day)
 JOIN tap ON tap.wallet_id = asked.wallet_id AND tap.service_day >= coalesce((
     SELECT max(before.service_day) FROM tap AS before
     WHERE before.wallet_id = asked.wallet_id AND before.service_day <= asked.day
-    AND before.outcome = ANY($3::text[])
+    AND before.service_day >= '{{near}}' AND before.outcome = ANY($3::text[])
 ), asked.day)
-WHERE tap.outcome = ANY($3::text[])
+WHERE tap.service_day >= '{{near}}' AND tap.outcome = ANY($3::text[])
 """
-# From a month before, for a ride of a day that is folded afresh may have begun on an earlier one.
+_READ_FAR = f"""
+SELECT {_KEPT} FROM unnest($1::uuid[]) AS asked (wallet_id)
+JOIN tap ON tap.wallet_id = asked.wallet_id AND tap.service_day = (
+    SELECT max(before.service_day) FROM tap AS before
+    WHERE before.wallet_id = asked.wallet_id AND before.service_day < '{{near}}'
+    AND before.outcome = ANY($2::text[])
+)
+WHERE tap.service_day < '{{near}}' AND tap.outcome = ANY($2::text[])
+"""
 _READ_PAID = """
-SELECT entry.wallet_id, tap_id, product_id, service_day, purses, purses_fen
-FROM unnest($1::uuid[], $2::date[]) AS asked (wallet_id, day)
-JOIN journal_entry AS entry USING (wallet_id)
-WHERE service_day >= asked.day - 31 AND purses IS NOT NULL AND tap_id IS NOT NULL
+SELECT wallet_id, tap_id, product_id, service_day, purses, purses_fen FROM journal_entry
+WHERE wallet_id = ANY($1::uuid[]) AND service_day >= '{near}'
+    AND purses IS NOT NULL AND tap_id IS NOT NULL
 ORDER BY wallet_id, wallet_version
 """
 _READ_OPENINGS = "SELECT * FROM wallet_day WHERE wallet_id = ANY($1::uuid[])"

@@ -82,6 +82,19 @@ POOL_WAIT_SECONDS = _histogram(
     buckets=_QUICK,
 )
 
+# Operators' files and money. Every worker looks at the same database, so the greatest is the one.
+DELIVERY_WAIT_SECONDS = _gauge(
+    "faregate_delivery_wait_seconds",
+    "Since the settlement whose files have waited longest for their delivery.",
+    of_all="max",
+)
+DELIVERIES_GIVEN_UP = _gauge(
+    "faregate_deliveries_given_up", "Deliveries that wait for a person.", of_all="max"
+)
+CLOSE_AGE_SECONDS = _gauge(
+    "faregate_close_age_seconds", "Since the last close of a service day.", of_all="max"
+)
+
 # The process.
 BUILD = _gauge("faregate_build_info", "The version that runs.", "version", of_all="max")
 WORKERS = _gauge("faregate_workers", "Processes that serve.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import date
@@ -27,7 +28,8 @@ def append_results(
 
 def machine() -> str:
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return f"{os.cpu_count()} cores ({_cpu_name()}), {memory_gb:.0f} GB"
+    python = f"Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({_cpu_name()}), {memory_gb:.0f} GB, {python}"
 
 
 def _cpu_name() -> str:

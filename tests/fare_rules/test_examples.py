@@ -137,7 +137,7 @@ def test_an_example_with_another_fare_is_wrong_in_each_thing_that_it_says(folder
 
 def test_every_worked_fare_of_a_notice_is_an_example():
     """By their numbers. The nine others are no prices: staff who let a rider out (SZM-29), purses
-    (ECN-08 to ECN-11), and clearing (SET-02 to SET-05).
+    (ECN-08 to ECN-11), and clearing (SET-02 to SET-05): tests/shell/test_worked_cases.py.
     """
     names = " ".join(result.name for result in RESULTS)
     missing = [case for case in WORKED_FARES if case not in names]

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_pricing_edges import charged, town
 
-# Nothing counts what was ridden here: no tier, no cap, no promotion and no subsidy.
+# Nothing counts what was ridden here: no tier, no cap and no subsidy.
 TERMS = """
 networks:
   - {id: metro, taps: enter_exit, links: links.csv, reference: n,
@@ -29,6 +29,10 @@ fare_transfer_rules:
      window_minutes: 60, pays: {kind: difference}}
   - {id: from_metro, reference: t, from: {networks: [metro]}, to: {networks: [tram]},
      window_minutes: 60, proven: true, pays: {kind: less, amount: 2}}
+promotions:
+  - {id: gift, reference: g, networks: [tram], priority: 1, coupon: {days: 1}, pays: {kind: free}}
+  - {id: opening, reference: o, networks: [tram], begins: "2026-01-05 12:00", uses_max: 1,
+     pays: {kind: less, amount: 1}, borne_by: bank}
 """
 
 
@@ -52,6 +56,10 @@ fare_transfer_rules:
             ["07:30 enter metro a", "07:50 exit metro c", "08:00 board tram"],
             ["07:50 board bus named=200", "08:00 board tram"],
         ),
+        (["11:59 board tram"], ["12:00 board tram"]),
+        (["12:00 board tram"], ["12:00 board tram", "13:00 board tram"]),
+        (["12:00 board tram"], ["12:00 board tram coupon=01-05T11:00"]),
+        (["12:00 board tram"], ["11:50 board bus named=300", "12:00 board tram"]),
     ],
 )
 def test_two_rides_that_differ_in_one_thing_cost_what_each_costs_alone(tmp_path, one, other):

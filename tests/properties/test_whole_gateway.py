@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +12,9 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 import asyncpg
 import pytest
 from _arrivals import ANN, BOB, BOOK, FIRST, OPENING, SPOTS, TOKENS, tap_at
+from _owners import check_owners, check_purposes
 from _stores import MIDNIGHT, REGISTRY, PostgresStore
+from aiohttp import web
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,11 +31,13 @@ from fare_rules import TariffBook, load_book
 from gateway.audit_path import run_audit, run_head_audit
 from gateway.core.bank_answers import read_bank_file
 from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
+from gateway.core.delivery import Webhook
 from gateway.core.payment_order import Debtor
 from gateway.core.purse_desk import GrantMoney
 from gateway.core.wallet_wishes import BindMedia, TopUp, Wish
 from gateway.core.wallets import WalletStatus
 from gateway.correction_path import run_correction
+from gateway.delivery_path import run_deliveries
 from gateway.example_bank import camt_053, debit, orders
 from gateway.purse_path import run_expiry
 from gateway.reconcile_path import run_reconciliation
@@ -40,7 +45,10 @@ from gateway.settlement_path import run_settlement_close
 from gateway.shell.audit_store import find_head
 from gateway.shell.bank_store import import_bank_file
 from gateway.shell.campaign_store import list_campaigns, prepare_campaigns
-from gateway.shell.store import connect, load_wallet, open_pool
+from gateway.shell.correction_store import Correction
+from gateway.shell.delivery_store import set_channel
+from gateway.shell.settings import Settings
+from gateway.shell.store import connect, open_pool
 
 TERMS = CorrectionTerms(2**62, 100, *[timedelta(days=40)] * 3)
 DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
@@ -64,6 +72,57 @@ async def drop_database(dsn: str, name: str) -> None:
     await server.close()
 
 
+class Operators:
+    """Their webhook, which is down at times."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.taken: Counter[str] = Counter()
+
+    async def start(self) -> str:
+        app = web.Application()
+        app.router.add_post("/", self._take)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        if self.is_down:
+            return web.Response(status=503)
+        self.taken[request.headers["webhook-id"]] += 1
+        return web.json_response({"acknowledged": True})
+
+
+def _money(tap, sponsor_id):
+    return {"tap_id": tap.tap_id, "amount_fen": 40, "sponsor_id": sponsor_id}
+
+
+# What is told of a tap that is put right.
+CORRECTIONS = {
+    CorrectionKind.VOID: lambda tap, _: {"tap_id": tap.tap_id},
+    CorrectionKind.CLEARANCE: lambda tap, _: {"tap_id": tap.tap_id},
+    CorrectionKind.MISSING_EXIT: lambda tap, _: {
+        "tap_id": tap.tap_id, "stop_id": "laojie", "at": tap.tapped_at + timedelta(minutes=20)
+    },
+    CorrectionKind.MISSING_ENTRY: lambda tap, _: {
+        "tap_id": tap.tap_id, "stop_id": "laojie", "at": tap.tapped_at - timedelta(minutes=20)
+    },
+    CorrectionKind.RECLASS: lambda tap, _: {
+        "media_token": tap.media_token, "rider_category": "student",
+        "since": tap.tapped_at, "until": tap.tapped_at + timedelta(hours=1),
+    },
+    CorrectionKind.REFUND: _money,
+    CorrectionKind.GOODWILL: lambda _, sponsor_id: {
+        "amount_fen": 40, "sponsor_id": sponsor_id or "icbc"
+    },
+}  # fmt: skip
+SPONSORS = st.sampled_from(["icbc", "abc", None])
+
+
 class Gateway(RuleBasedStateMachine):
     """Time only goes on; taps may be of any earlier moment."""
 
@@ -78,9 +137,21 @@ class Gateway(RuleBasedStateMachine):
         self.store.run(prepare_campaigns(self.store.pool, book, FIRST))
         self.now = FIRST
         self.sent: list = []
+        self.corrected: list = []
         self.top_up_count = 0
+        self.operators = Operators()
+        self.url = self.store.run(self.operators.start())
+        self.folder.mkdir()
+        (self.folder / "secret").write_bytes(b"secret")
+        self.settings = Settings(
+            settlement_dir=self.folder,
+            delivery_secrets_dir=self.folder,
+            delivery_to_loopback=True,
+            delivery_attempts_max=1_000,
+        )
 
     def teardown(self) -> None:
+        self.store.run(self.operators.stop())
         self.store.close()
         asyncio.run(drop_database(self.template, self.name))
 
@@ -88,6 +159,9 @@ class Gateway(RuleBasedStateMachine):
     def two_riders(self) -> None:
         self.store.take_wishes(OPENING, self.now)
         self.top_up(ANN, 3_000)
+        for operator_id in REGISTRY.operators:
+            channel = Webhook(self.url, "secret")
+            self.store.run(set_channel(self.store.pool, operator_id, channel, "anna", self.now))
 
     def _send(self, told, earliest) -> None:
         taps = [
@@ -164,29 +238,38 @@ class Gateway(RuleBasedStateMachine):
         self.store.run(run_expiry(self.store.pool, self.book, self.now))
 
     @precondition(lambda self: self.sent)
-    @rule(
-        data=st.data(),
-        kind=st.sampled_from([CorrectionKind.VOID, CorrectionKind.REFUND, CorrectionKind.GOODWILL]),
-    )
-    def put_right(self, data, kind) -> None:
-        self.top_up_count += 1
+    @rule(data=st.data(), kind=st.sampled_from(sorted(CORRECTIONS)), sponsor_id=SPONSORS)
+    def put_right(self, data, kind, sponsor_id) -> None:
         tap = data.draw(st.sampled_from(self.sent))
         owner = self.store.run(
             self.store.pool.fetchval("SELECT wallet_id FROM tap WHERE tap_id = $1", tap.tap_id)
         )
-        if owner is None:
-            return
+        if owner is not None:
+            self._correct(owner, kind, **CORRECTIONS[kind](tap, sponsor_id))
+
+    @precondition(lambda self: self.corrected)
+    @rule(data=st.data())
+    def undo_what_was_put_right(self, data) -> None:
+        done = data.draw(st.sampled_from(self.corrected))
+        self._correct(done.wallet_id, CorrectionKind.REVERSAL, reverses=done.correction_id)
+
+    @rule(data=st.data(), wallet_id=st.sampled_from([ANN, BOB]))
+    def void_a_top_up(self, data, wallet_id) -> None:
+        number = data.draw(st.integers(1, self.top_up_count))
+        top_up_id = uuid5(NAMESPACE_URL, f"top-up {number}")
+        self._correct(wallet_id, CorrectionKind.TOP_UP_VOID, top_up_id=top_up_id)
+
+    def _correct(self, wallet_id, kind, **told) -> None:
+        self.top_up_count += 1
         wish = CorrectionWish(
             uuid5(NAMESPACE_URL, f"correction {self.top_up_count}"),
-            owner,
+            wallet_id,
             kind,
             Reason.COMPLAINT,
-            tap_id=None if kind is CorrectionKind.GOODWILL else tap.tap_id,
-            amount_fen=None if kind is CorrectionKind.VOID else 40,
-            sponsor_id="abc" if kind is CorrectionKind.GOODWILL else None,
+            **told,
         )
         for _ in range(2):
-            self.store.run(
+            found = self.store.run(
                 run_correction(
                     self.store.pool,
                     wish,
@@ -197,6 +280,19 @@ class Gateway(RuleBasedStateMachine):
                     now=self.now,
                 )
             )
+        if isinstance(found, Correction) and kind is not CorrectionKind.REVERSAL:
+            self.corrected.append(wish)
+
+    @rule(is_down=st.booleans())
+    def deliver(self, is_down) -> None:
+        """Each operator is told of each of its settlements, and takes each in once."""
+        run, pool = self.store.run, self.store.pool
+        self.operators.is_down = is_down
+        run(pool.execute("UPDATE delivery_job SET due_at = now()"))
+        run(run_deliveries(pool, self.settings))
+        if not is_down:
+            made = run(pool.fetch("SELECT delivery_id FROM delivery"))
+            assert self.operators.taken == {str(row["delivery_id"]): 1 for row in made}
 
     @rule()
     def the_bank_pays_what_was_ordered(self) -> None:
@@ -264,10 +360,8 @@ class Gateway(RuleBasedStateMachine):
     @invariant()
     def every_fen_is_where_it_may_be(self) -> None:
         run, pool = self.store.run, self.store.pool
-        for wallet_id in (ANN, BOB):
-            wallet = run(load_wallet(pool, wallet_id))
-            if wallet is not None:
-                assert all(purse.held_fen >= 0 for purse in wallet.purses)
+        run(check_owners(pool, [ANN, BOB]))
+        run(check_purposes(pool))
         for campaign in run(list_campaigns(pool)):
             assert campaign.is_exact, campaign
             assert 0 <= campaign.left_fen <= campaign.budget_fen

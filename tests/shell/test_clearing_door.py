@@ -135,3 +135,29 @@ async def test_a_payout_is_held_by_one_and_let_go_by_another(
         released = await door.ask("POST", path, who="finance")
         assert released.message["released_by"] != released.message["held_by"]
         assert len((await door.ask("GET", "/v1/payout-holds")).message) == 1
+
+
+async def test_a_settlement_file_is_served_as_written_and_made_again_where_it_is_not_so(
+    open_door, yesterday: datetime, tmp_path: Path
+):
+    async with open_door(data_dir=tmp_path) as door:
+        await door.open_wallet()
+        said = await door.post_taps(door.tap(tapped_at=yesterday.isoformat(), offline=True))
+        assert said.message["outcome"] == "ride_charged"
+        day = str(door.api.book.service_day_of(yesterday))
+        assert (await door.ask("POST", "/v1/settlements", {"service_day": day})).status == 200
+        folder = door.api.settings.settlement_dir / day
+        names = [path.name for path in folder.iterdir() if path.is_file()]
+        assert {"totals.csv", "manifest.json", "manifest.sig"} <= set(names)
+        for name in names:
+            found = await door.ask("GET", f"/v1/settlements/{day}/files/{name}")
+            assert found.body == (folder / name).read_bytes()
+        totals = folder / "totals.csv"
+        written = totals.read_bytes()
+        totals.write_bytes(b"edited")
+        assert (await door.ask("GET", f"/v1/settlements/{day}/files/totals.csv")).body == written
+        totals.unlink()
+        assert (await door.ask("GET", f"/v1/settlements/{day}/files/totals.csv")).body == written
+        for name in ("nothing.csv", "..%2Fkeys.json", "operators%2Fbuses%2Fmanifest.json"):
+            missed = await door.ask("GET", f"/v1/settlements/{day}/files/{name}")
+            missed.check_problem(404, "not-found")

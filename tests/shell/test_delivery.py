@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import asyncssh
 import pytest
@@ -33,6 +37,10 @@ class Server:
         self.client_key = asyncssh.generate_private_key("ssh-ed25519")
         self.port = 0
         self.bytes_until_cut: int | None = None
+        # Where the server falls silent: in the middle of a file, or once all are in place.
+        self.stalls_at = ""
+        self.is_stalled = asyncio.Event()
+        self.goes_on = asyncio.Event()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def start(self) -> None:
@@ -49,7 +57,19 @@ class Server:
                         server.bytes_until_cut = None
                         self.channel.get_connection().abort()
                         raise asyncssh.SFTPConnectionLost("cut")
-                return await asyncio.to_thread(super().write, file, offset, data)
+                written = await asyncio.to_thread(super().write, file, offset, data)
+                if server.stalls_at == "a file's middle":
+                    await self._stall()
+                return written
+
+            async def rename(self, old: bytes, new: bytes) -> None:
+                await asyncio.to_thread(super().rename, old, new)
+                if server.stalls_at == "the last rename" and new.endswith(b"manifest.sig"):
+                    await self._stall()
+
+            async def _stall(self) -> None:
+                server.is_stalled.set()
+                await server.goes_on.wait()
 
         known = asyncssh.import_authorized_keys(self.client_key.export_public_key().decode())
         self._acceptor = await asyncssh.listen(
@@ -170,6 +190,19 @@ async def test_a_file_that_went_away_is_missed_before_anything_is_sent(settled, 
     assert await run(settled) == (1, 0, 0)
 
 
+async def test_what_operators_wait_for_is_seen(settled, server: Server):
+    soon = datetime.now(UTC) + timedelta(hours=2)
+    backlog = await delivery_store.load_backlog(settled.api.pool, soon)
+    assert backlog.wait_seconds == 0, "nobody has said where to"
+    assert 7_200 <= backlog.close_age_seconds < 7_300
+    await set_channel(settled, "buses", server.channel())
+    backlog = await delivery_store.load_backlog(settled.api.pool, soon)
+    assert 7_200 <= backlog.wait_seconds < 7_300
+    await run(settled)
+    backlog = await delivery_store.load_backlog(settled.api.pool, soon)
+    assert (backlog.wait_seconds, backlog.given_up_count) == (0, 0)
+
+
 async def test_a_server_that_is_down_is_tried_again(settled, server: Server):
     await set_channel(settled, "buses", server.channel())
     await server.stop()
@@ -209,6 +242,61 @@ async def test_what_is_there_already_counts_as_sent_and_is_never_overwritten(
     await pool.execute("INSERT INTO delivery_job VALUES ($1, now())", delivery_id)
     assert await run(settled) == (0, 1, 0)
     assert lines.read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize("where", ["a file's middle", "the last rename"])
+async def test_a_killed_worker_has_sent_each_file_once_when_another_takes_over(
+    settled, server: Server, server_dsn: str, where: str
+):
+    await set_channel(settled, "buses", server.channel())
+    server.stalls_at = where
+    async with worker(settled, server_dsn) as killed:
+        await asyncio.wait_for(server.is_stalled.wait(), 30)
+        killed.kill()
+        await killed.wait()
+    assert await statuses(settled, "buses") == ["pending"], "nobody said that it was sent"
+    before = {path: path.stat().st_mtime_ns for path in server.root.rglob("*.*")}
+    whole = [path for path in before if path.suffix != ".part"]
+    assert len(whole) == (0 if where == "a file's middle" else 3)
+    assert await run(settled) == (0, 0, 0), "it may still be at work"
+    server.stalls_at = ""
+    server.goes_on.set()
+    await due_now(settled)
+    async with worker(settled, server_dsn) as other:
+        assert await asyncio.wait_for(other.wait(), 60) == 0
+    assert await statuses(settled, "buses") == ["pending", "sent"]
+    assert {path: path.stat().st_mtime_ns for path in whole} == {
+        path: before[path] for path in whole
+    }
+    name = f"0001_{settled.day}_buses"
+    assert arrived(server) == [
+        f"{name}/manifest.json", f"{name}/manifest.sig", f"{name}/operator_buses.csv"
+    ]  # fmt: skip
+    keys = settled.api.settings.settlement_dir / "keys.json"
+    assert verify(server.root / name, key=str(keys)) == 0
+
+
+@contextlib.asynccontextmanager
+async def worker(settled, server_dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`faregate deliver`, as a process of its own."""
+    database = await settled.api.pool.fetchval("SELECT current_database()")
+    settings = settled.api.settings
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "deliver",
+        env={
+            "PATH": os.environ["PATH"],
+            "FAREGATE_DATABASE_URL": urlsplit(server_dsn)._replace(path=f"/{database}").geturl(),
+            "FAREGATE_DATA_DIR": str(settings.data_dir),
+            "FAREGATE_SETTLEMENT_DIR": str(settings.settlement_dir),
+            "FAREGATE_DELIVERY_SECRETS_DIR": str(settings.delivery_secrets_dir),
+        },
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_server_with_another_key_is_sent_nothing(settled, server: Server):
@@ -295,8 +383,9 @@ async def test_a_webhook_that_fails_too_often_waits_for_a_person(settled, hook):
         assert await run(settled) == (0, 1, 0)
         await due_now(settled)
     assert await run(settled) == (0, 0, 0), "given up"
-    _, dead = await delivery_store.queue_age_seconds(settled.api.pool, datetime.now(UTC))
-    assert dead == 1
+    backlog = await delivery_store.load_backlog(settled.api.pool, datetime.now(UTC))
+    assert backlog.given_up_count == 1
+    assert backlog.wait_seconds == 0, "nobody tries any more; the other operator has no channel"
     listed = (await settled.ask("GET", "/v1/deliveries")).message
     dead_one = next(one for one in listed if one.get("is_dead"))
     path = f"/v1/deliveries/{dead_one['delivery_id']}/retries"
@@ -312,6 +401,24 @@ async def test_a_webhook_never_leads_into_a_network_of_ours(settled, url: str):
     settings = structs.replace(settled.api.settings, delivery_to_loopback=False)
     found = await run_deliveries(settled.api.pool, settings)
     assert (found.sent_count, found.failed_count) == (0, 1)
+
+
+async def test_an_operator_reads_its_own_files_and_no_others_by_any_name(settled):
+    path = f"/v1/settlements/{settled.day}/operators/buses/files"
+    for name in ("manifest.json", "manifest.sig", "operator_buses.csv"):
+        assert (await settled.ask("GET", f"{path}/{name}", who="buses_finance")).status == 200
+    beside = (
+        "..%2Fmetro%2Foperator_metro.csv",
+        "..%2F..%2Foperator_metro.csv",
+        "..%2F..%2F..%2Fkeys.json",
+        ".%2Fmanifest.json",
+        "%2E%2E%2Fmetro%2Fmanifest.json",
+        quote(str(settled.api.settings.settlement_dir / "keys.json"), safe=""),
+        "%00.json",
+    )
+    for name in beside:
+        said = await settled.ask("GET", f"{path}/{name}", who="buses_finance")
+        assert (name, said.status) == (name, 404)
 
 
 async def test_closing_again_makes_no_second_delivery(settled, server: Server):

@@ -1,3 +1,4 @@
+import fcntl
 import os
 from pathlib import Path
 
@@ -47,6 +48,16 @@ def test_a_full_disk_leaves_no_part_of_a_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_settlement(tmp_path, FILES)
     assert content(tmp_path) == {}
+
+
+def test_what_a_killed_writer_left_is_cleared_away_and_a_living_ones_is_not(tmp_path):
+    (tmp_path / ".partial-dead").write_bytes(b"half a li")
+    with (tmp_path / ".partial-busy").open("wb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        write_settlement(tmp_path, FILES)
+        assert content(tmp_path) == {**FILES, ".partial-busy": b""}
+    write_settlement(tmp_path, FILES)
+    assert content(tmp_path) == FILES
 
 
 def test_the_manifest_appears_after_all_others_are_durable(tmp_path, monkeypatch):

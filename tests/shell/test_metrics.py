@@ -141,3 +141,13 @@ async def test_the_process_and_its_limits_are_told(open_door):
     assert shown["faregate_limit", "requests_in_flight_max"] == 1000
     assert shown["faregate_limit", "pool_connections_count_max"] == 4
     assert (shown[("faregate_workers",)], shown[("faregate_workers_wanted",)]) == (1, 1)
+
+
+async def test_what_operators_wait_for_is_shown(open_door, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serving, "_OBSERVE_BACKLOG_SECONDS", 0.02)
+    async with open_door() as door:
+        await door.api.pool.execute(
+            """INSERT INTO settlement (settlement_day, number, closed_at, currency, parties)
+            VALUES ('2026-03-02', 1, now() - interval '1 hour', 'CNY', '{}')"""
+        )
+        await until(lambda: figure("faregate_close_age_seconds") >= 3_600)

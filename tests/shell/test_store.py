@@ -287,6 +287,12 @@ async def test_closing_a_day_twice_gives_the_same_bytes_and_late_taps_go_to_the_
     assert [batch.gross_fen for batch in (*first.batches, *later.batches)] == [320, 160]
 
 
+async def test_a_lane_has_nothing_compiled(database: str) -> None:
+    connection = await connect(database)
+    assert await connection.fetchval("SHOW jit") == "off"
+    await connection.close()
+
+
 async def test_a_day_that_is_not_over_cannot_be_closed(pool: asyncpg.Pool, tmp_path: Path) -> None:
     with pytest.raises(CloseRefused, match="not over"):
         await run_settlement_close(

@@ -1,21 +1,16 @@
 """A process that closes days, each in a child that is killed after one more step than the last.
 
-Its arguments: the database, the folder, the first day and how many days there are. A step is a
-statement that the database has done, or a file written and not yet named. It prints the days it
-closed without being killed.
+Its arguments: the database, the folder, the first day and how many days there are. It prints the
+days it closed without being killed.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import sys
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-import asyncpg
+from _killed import Step, done_in_a_child, watched_pool
 
 from fare_rules import TariffBook, load_book
 from gateway.core.payment_order import Debtor
@@ -26,13 +21,8 @@ SHARED = Path(__file__).parent / "harbour_shared"
 DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
 
 
-async def close(
-    dsn: str, folder: Path, day: date, book: TariffBook, step: Callable[[], None]
-) -> None:
-    async def watch(connection: asyncpg.Connection) -> None:
-        connection.add_query_logger(lambda _: step())
-
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=2, init=watch) as pool:
+async def close(dsn: str, folder: Path, day: date, book: TariffBook, step: Step) -> None:
+    async with watched_pool(dsn, step) as pool:
         await run_settlement_close(
             pool,
             day,
@@ -48,27 +38,7 @@ def close_in_a_child(
     dsn: str, folder: Path, day: date, book: TariffBook, steps_max: int | None
 ) -> bool:
     """Whether it came to its end."""
-    child = os.fork()
-    if not child:
-        left = steps_max
-
-        def step() -> None:
-            nonlocal left
-            if left is not None:
-                left -= 1
-                if left <= 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        def watch(event: str, arguments: tuple[object, ...]) -> None:
-            if event == "os.rename" and str(folder) in str(arguments[0]):
-                step()
-
-        sys.addaudithook(watch)
-        asyncio.run(close(dsn, folder, day, book, step))
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or status == 0, status
-    return status == 0
+    return done_in_a_child(lambda step: close(dsn, folder, day, book, step), steps_max, folder)
 
 
 def main() -> None:

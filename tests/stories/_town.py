@@ -20,7 +20,7 @@ from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.fares_path import run_explanation
 from gateway.settlement_path import (
     list_settlements,
-    load_settlement_files,
+    load_settlement,
     run_settlement_close,
 )
 from gateway.shell.kept_store import load_kept
@@ -161,8 +161,8 @@ class Town:
         archive = self.settings.archive_dir
         return {
             row.settlement_day: self.store.run(
-                load_settlement_files(self.store.pool, row.settlement_day, self.book, archive)
-            )
+                load_settlement(self.store.pool, row.settlement_day, self.book, archive)
+            )[1]
             for row in rows
         }
 

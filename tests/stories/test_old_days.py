@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 import duckdb
 import pytest
@@ -21,6 +22,7 @@ from gateway.shell import rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.campaign_store import list_campaign_days, list_campaigns, prepare_campaigns
+from gateway.shell.kept_store import read_days
 
 BOOK = load_book(MIDNIGHT)
 LAST_OLD_DAY = 2
@@ -371,3 +373,24 @@ def kept_entries(town: Town):
 
 def by_id(taps: list[KeptTap]) -> dict:
     return {kept.tap.tap_id: kept for kept in taps}
+
+
+@pytest.mark.parametrize("before", [0, 18, 19, 44], ids="{} is the last day before".format)
+def test_a_late_ride_goes_on_from_the_riders_last_day_however_long_ago(
+    database: str, tmp_path: Path, before: int
+) -> None:
+    town = Town(BOOK, database, tmp_path)
+    for name in ("ann", "bob"):
+        town.rider(name)
+    town.tap("ann", "board", "bus M390", 0, "08:00")
+    town.tap("ann", "board", "bus M390", before, "09:00")
+    for day in (50, 51):
+        town.tap("ann", "board", "bus M390", day, "08:00")
+        town.tap("bob", "board", "bus M390", day, "08:00")
+    wallets = [town.store.wallet(uuid5(NAMESPACE_URL, name)) for name in ("ann", "bob")]
+    found = town.store.run(read_days(town.store.pool, wallets, [day_of(49)] * 2))
+    anns, bobs = (found[wallet.wallet_id].days for wallet in wallets)
+    assert [each.day for each in anns] == [day_of(before), day_of(50), day_of(51)]
+    assert len(anns[0].taps) == (2 if before == 0 else 1)
+    assert [each.day for each in bobs] == [day_of(50), day_of(51)]
+    town.store.close()

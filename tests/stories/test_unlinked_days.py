@@ -22,12 +22,13 @@ from gateway.core.corrections import CorrectionKind, CorrectionTerms, Correction
 from gateway.core.wallet_wishes import GrantMoney, Wish
 from gateway.correction_path import run_correction
 from gateway.rider_path import run_export, run_journeys
-from gateway.shell.archive_files import ArchiveDiffers
+from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
 from gateway.shell.kept_store import load_kept
 from gateway.shell.messages import JSON, encode
 from gateway.shell.store import reading
+from gateway.shell.trip_store import load_trips
 from gateway.unlink_path import UnlinkRefused
 
 BOOK = load_book(MIDNIGHT)
@@ -128,6 +129,15 @@ def test_what_a_planner_asks_is_still_told(town: Town) -> None:
         f"SELECT bool_and(epoch(hour) % 3600 = 0), count(DISTINCT rider) FROM '{taps}'"
     ).fetchall()
     assert (hours, names) == (True, 9)
+
+
+def test_its_trips_are_exported_no_more(town: Town) -> None:
+    run, pool, archive = town.store.run, town.store.pool, town.settings.archive_dir
+    assert run(load_trips(pool, day_of(0), archive)) is not None
+    town.unlink(FIRST_UNLINKING)
+    with pytest.raises(ArchiveMissing, match=r"2018-09-03 is unlinked: 2018-09-03.unlinked has"):
+        run(load_trips(pool, day_of(0), archive))
+    assert run(load_trips(pool, day_of(1), archive)) is not None
 
 
 def test_a_riders_name_is_another_every_day(town: Town) -> None:

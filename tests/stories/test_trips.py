@@ -1,0 +1,185 @@
+"""What planners get of a day: every tap and amount as a TIDES fare transaction, and no rider."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from _stores import MIDNIGHT
+from _town import RETENTION_DAYS, Town, day_of
+from msgspec import structs
+
+from fare_rules import load_book
+from gateway.core.tides import PACKAGE, DayOfTrips, trip_files, trip_package
+from gateway.export_commands import export_trips
+from gateway.shell.trip_store import load_trips
+
+BOOK = load_book(MIDNIGHT)
+# Source: TIDES, spec/fare_transactions.schema.json.
+COLUMNS = [
+    "transaction_id", "service_date", "event_timestamp", "amount", "currency_type", "fare_action",
+    "trip_id_performed", "pattern_id", "stop_sequence", "vehicle_id", "device_id", "fare_id",
+    "stop_id", "num_riders", "fare_media_id", "rider_category", "fare_product", "fare_period",
+    "fare_capped", "token_id", "balance",
+]  # fmt: skip
+REQUIRED = COLUMNS[:6]
+ACTIONS = {
+    "Unknown action type", "Purchase", "Enter", "Exit", "Transfer entrance", "Transfer exit", "Add",
+    "Activate", "Adjust", "Other",
+}  # fmt: skip
+
+
+@pytest.fixture
+def town(database: str, tmp_path: Path) -> Iterator[Town]:
+    """A day with rides by bus and metro, one that never came out, and a late bus."""
+    town = Town(BOOK, database, tmp_path)
+    for name in ("ann", "bob"):
+        town.rider(name)
+    town.tap("ann", "board", "bus M390", 0, "08:00")
+    town.tap("ann", "board", "bus M506", 0, "08:10")
+    town.tap("ann", "enter", "metro luohu", 0, "08:20")
+    town.tap("ann", "exit", "metro laojie", 0, "08:40")
+    town.tap("bob", "enter", "metro luohu", 0, "09:00")
+    town.tap("ann", "board", "bus M390", 1, "08:00")
+    # It comes in a day late, and what came after it costs something else now.
+    town.tap("ann", "board", "bus M506", 0, "07:40", arrives=1)
+    town.close(0)
+    yield town
+    town.store.close()
+
+
+def exported(
+    town: Town, day: date, secret: bytes = b"s" * 32
+) -> tuple[dict[str, list[dict[str, str]]], dict[str, bytes]]:
+    """Rows by operator; and all files."""
+    found = town.store.run(load_trips(town.store.pool, day, town.settings.archive_dir))
+    trips_day = DayOfTrips(day, "CNY", 2, BOOK.timezone, secret)
+    files = trip_package(
+        trips_day, trip_files(trips_day, found.taps, found.entries), agency="Harbour", version="1"
+    )
+    tables = {
+        name.removeprefix("fare_transactions_").removesuffix(".csv"): list(
+            csv.DictReader(io.StringIO(content.decode()))
+        )
+        for name, content in files.items()
+        if name != PACKAGE
+    }
+    return tables, files
+
+
+def ledger_fen(town: Town, day: date) -> dict[str, int]:
+    rows = town.store.run(
+        town.store.pool.fetch(
+            """SELECT operator_id, sum(operator_fen)::bigint AS fen FROM journal_entry
+            WHERE service_day = $1 AND operator_id IS NOT NULL GROUP BY operator_id""",
+            day,
+        )
+    )
+    return {row["operator_id"]: row["fen"] for row in rows}
+
+
+def test_every_row_is_a_tides_fare_transaction(town: Town) -> None:
+    tables, _ = exported(town, day_of(0))
+    rows = [row for table in tables.values() for row in table]
+    assert all(list(row) == COLUMNS for row in rows)
+    assert all(row[name] for row in rows for name in REQUIRED)
+    assert {row["fare_action"] for row in rows} <= ACTIONS
+    assert len({row["transaction_id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert date.fromisoformat(row["service_date"]) == day_of(0)
+        assert datetime.fromisoformat(row["event_timestamp"]).utcoffset()
+        assert int(row["num_riders"] or 0) >= 0
+
+
+def test_a_change_is_a_transfer_and_what_was_put_right_is_an_adjustment(town: Town) -> None:
+    tables, _ = exported(town, day_of(0))
+    told = {
+        operator: [(row["event_timestamp"][11:16], row["fare_action"], row["amount"]) for row in t]
+        for operator, t in tables.items()
+    }
+    by_bus = next(rows for rows in told.values() if any(row[0] == "07:40" for row in rows))
+    by_metro = next(rows for rows in told.values() if any(row[0] == "09:00" for row in rows))
+    assert ("07:40", "Enter", "2.00") in by_bus
+    assert [row[1] for row in by_bus if row[0] == "08:10"][-1] == "Transfer entrance"
+    assert [row[2] for row in by_bus if row[:2] == ("08:00", "Adjust")] == ["-0.50"]
+    assert [row[1:] for row in by_metro if row[0] == "08:20"] == [("Enter", "0.00")]
+    assert next(row[1] for row in by_metro if row[0] == "08:40") == "Exit"
+    # Bob never came out: the charge for that is no tap of his.
+    adjusted = [row for row in by_metro if row[0] == "09:00" and row[1] == "Adjust"]
+    assert len(adjusted) == 1
+    assert Decimal(adjusted[0][2]) > 0
+
+
+def test_each_operators_amounts_are_the_ledgers_of_the_day(town: Town) -> None:
+    for number in (0, 1):
+        tables, files = exported(town, day_of(number))
+        fen = {
+            operator: sum(int(Decimal(row["amount"]) * 100) for row in table)
+            for operator, table in tables.items()
+        }
+        assert fen == ledger_fen(town, day_of(number))
+        described = json.loads(files[PACKAGE])
+        assert sum(int(Decimal(one["amount"]) * 100) for one in described["resources"]) == sum(
+            fen.values()
+        )
+
+
+def test_the_package_names_each_file_with_its_hash(town: Town) -> None:
+    _, files = exported(town, day_of(0))
+    described = json.loads(files.pop(PACKAGE))
+    assert {one["path"] for one in described["resources"]} == files.keys()
+    for one in described["resources"]:
+        assert one["bytes"] == len(files[one["path"]])
+        assert one["hash"] == f"sha256:{sha256(files[one['path']]).hexdigest()}"
+        assert one["rows_count"] == files[one["path"]].count(b"\r\n") - 1
+
+
+def test_a_card_is_told_apart_within_the_day_and_leads_to_nobody(town: Town) -> None:
+    tables, files = exported(town, day_of(0))
+    tokens = {row["token_id"] for table in tables.values() for row in table if row["token_id"]}
+    assert len(tokens) == 2
+    assert not any(name in b"".join(files.values()) for name in (b"ann", b"bob"))
+    next_day, _ = exported(town, day_of(1))
+    assert tokens.isdisjoint(row["token_id"] for table in next_day.values() for row in table)
+    otherwise, _ = exported(town, day_of(0), secret=b"t" * 32)
+    assert tokens.isdisjoint(row["token_id"] for table in otherwise.values() for row in table)
+
+
+def test_an_archived_day_is_exported_as_before(town: Town) -> None:
+    before = exported(town, day_of(0))
+    assert [one.service_day for one in town.archive(RETENTION_DAYS + 1)] == [day_of(0)]
+    assert exported(town, day_of(0)) == before
+
+
+def test_a_day_the_log_does_not_know_has_no_trips(town: Town) -> None:
+    assert town.store.run(load_trips(town.store.pool, date(2001, 1, 1), None)) is None
+
+
+def test_the_command_writes_an_operators_table_and_replaces_it(town: Town, tmp_path: Path) -> None:
+    folder = tmp_path / "trips"
+    settings = structs.replace(town.settings, tariffs_dir=MIDNIGHT)
+    asked = (settings, town.dsn, b"s" * 32)
+    for _ in range(2):
+        assert town.store.run(export_trips(*asked, day_of(0), folder, "metro")) == 0
+    assert {path.name for path in folder.iterdir()} == {PACKAGE, "fare_transactions_metro.csv"}
+    tables, _ = exported(town, day_of(0))
+    with (folder / "fare_transactions_metro.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == tables["metro"]
+    assert town.store.run(export_trips(*asked, day_of(0), folder, "ferries")) == 1
+    assert town.store.run(export_trips(*asked, date(2001, 1, 1), folder, None)) == 1
+
+
+def test_times_are_the_citys(town: Town) -> None:
+    tables, _ = exported(town, day_of(0))
+    zone = ZoneInfo("Asia/Shanghai")
+    for row in (row for table in tables.values() for row in table):
+        said = datetime.fromisoformat(row["event_timestamp"])
+        assert said.utcoffset() == said.astimezone(zone).utcoffset()
