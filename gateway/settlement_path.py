@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from datetime import date, datetime
 from pathlib import Path
-from uuid import uuid5
 
 import asyncpg
 import msgspec
@@ -22,7 +21,7 @@ from gateway.core.clearing import fees, share
 from gateway.core.clearing_files import Cleared
 from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
-from gateway.core.rides import sweep
+from gateway.core.rides import sweep, sweep_id
 from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
 from gateway.core.settlement_files import (
     MANIFEST,
@@ -133,7 +132,7 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
             ended = [
                 sweep(
                     wallet,
-                    uuid5(wallet.wallet_id, f"late at {wallet.open_until}"),
+                    sweep_id(wallet.wallet_id, wallet.open_until),
                     now,
                     book,
                     closed_through,

@@ -19,7 +19,7 @@ from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.purses import Paid, Purse, merged, with_purse
-from gateway.core.unlinking import Base, days_from, rides_of
+from gateway.core.unlinking import Base, days_from, rides_of, swept_at
 from gateway.core.wallets import Wallet
 
 
@@ -35,9 +35,9 @@ def start(
 ) -> tuple[Wallet, LoadedDays]:
     """An empty wallet brought to where its base is, and its days by then."""
     paid: Paid = {}
-    for entry in sorted(entries, key=lambda entry: entry.wallet_version):
-        if entry.wallet_version <= base.version:
-            wallet, paid = _take_posted(wallet, entry, grants, paid)
+    posted = [entry for entry in entries if entry.wallet_version <= base.version]
+    for entry in sorted(posted, key=lambda entry: entry.wallet_version):
+        wallet, paid = _take_posted(wallet, entry, grants, paid)
     known = [one for version, one in amendments if version <= base.version]
     earlier = [kept for kept in taps if (kept.wallet_version or 0) <= base.version]
     days = days_from(base, rides_of(earlier))
@@ -49,7 +49,7 @@ def start(
         day=newest.day,
         riders=folded.riders,
         opening=newest.opening,
-        swept_until=base.swept_until,
+        swept_until=swept_at(base.swept_until, earlier, posted, book),
         amended_until=max((one.until for one in known), default=None),
     )
     return wallet, LoadedDays(date.min, folded.days, paid, tuple(known))

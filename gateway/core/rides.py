@@ -97,6 +97,11 @@ def _spent(
     return spent.seen(tapped_at, is_offline=is_offline, is_paid=is_paid)
 
 
+def sweep_id(wallet_id: UUID, open_until: datetime | None) -> UUID:
+    """Name a sweep by the first leg that it charges."""
+    return uuid5(wallet_id, f"late at {open_until}")
+
+
 def sweep(
     wallet: Wallet, cause_id: UUID, now: datetime, book: TariffBook, closed_through: date | None
 ) -> tuple[Wallet, tuple[JournalEntry, ...], Paid]:

@@ -24,6 +24,7 @@ from gateway.core.days import NOTHING_REMEMBERED, Opening, RiderToday, WalletDay
 from gateway.core.days import open_until as first_open_until
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
+from gateway.core.rides import sweep_id
 from gateway.core.wallets import Wallet
 
 _A_DAY = timedelta(days=1)
@@ -134,7 +135,6 @@ def base_of(
     book: TariffBook,
     *,
     amendments: Sequence[tuple[int, Amendment]],
-    swept_until: datetime | None,
 ) -> Base:
     """Where a wallet begins once a day is unlinked on which it rode.
 
@@ -148,15 +148,6 @@ def base_of(
     taps = [kept for each in days for kept in each.taps]
     charges = [entry for each in days for entry in each.entries if entry.tap_id is not None]
     about = [(version, one) for version, one in amendments if last_day_of(one, book) < first]
-    # What neither a tap nor the desk has caused was a sweep's.
-    causes = {kept.tap.tap_id for kept in taps} | {one.correction_id for _, one in amendments}
-    sweeps = [
-        entry.recorded_at
-        for entry in charges
-        if entry.kind == "correction" and entry.cause_id not in causes and entry.recorded_at
-    ]
-    if base is not None and base.swept_until is not None:
-        sweeps.append(base.swept_until)
     return Base(
         first,
         max(
@@ -168,8 +159,27 @@ def base_of(
             ]
         ),
         opening,
-        min(max(sweeps), swept_until) if sweeps and swept_until else None,
+        swept_at(base.swept_until if base else None, taps, charges, book),
     )
+
+
+def swept_at(
+    before: datetime | None,
+    taps: Sequence[KeptTap],
+    entries: Sequence[JournalEntry],
+    book: TariffBook,
+) -> datetime | None:
+    """When legs of some taps were given up last, or of those before; a sweep is known by its id."""
+    states = [RiderState(open_tap=kept.facts) for kept in taps if kept.facts is not None]
+    untils = {until for state in states if (until := RiderFold(book, state).open_until)}
+    found = [
+        entry.recorded_at
+        for entry in entries
+        if entry.recorded_at
+        and entry.kind == "correction"
+        and any(entry.cause_id == sweep_id(entry.wallet_id, until) for until in untils)
+    ]
+    return max([*found, *([before] if before else [])], default=None)
 
 
 def _first_without_places(
