@@ -289,7 +289,7 @@ def test_a_changed_or_missing_file_of_an_unlinked_day_is_named(town: Town, name:
     town.unlink(FIRST_UNLINKING)
     path = town.settings.archive_dir / f"{day_of(0)}.unlinked" / name
     content = path.read_bytes()
-    path.write_bytes(content[:-20] + b"0" + content[-19:])
+    path.write_bytes(spoiled(content))
     assert ("archive_changed", str(path)) in broken(town)
     path.unlink()
     assert ("archive_missing", str(path)) in broken(town)
@@ -329,7 +329,7 @@ def test_while_an_audit_reads_a_day_stays_as_it_sees_it(
 def test_a_day_that_is_not_whole_stays_as_it_is(town: Town) -> None:
     path = town.settings.archive_dir / str(day_of(0)) / "tap.parquet"
     content = path.read_bytes()
-    path.write_bytes(content[:-20] + b"0" + content[-19:])
+    path.write_bytes(spoiled(content))
     with pytest.raises(ArchiveDiffers, match="whole"):
         town.unlink(FIRST_UNLINKING)
     path.write_bytes(content)
@@ -487,6 +487,10 @@ def rows_of_archive(town: Town) -> Iterator[tuple[str, bytes]]:
             f"COPY (FROM '{path}') TO '{plain}' (FORMAT parquet, COMPRESSION uncompressed)"
         )
         yield path.name, plain.read_bytes()
+
+
+def spoiled(content: bytes) -> bytes:
+    return content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
 
 
 def killed_after(step: str) -> Callable[[str], None]:
