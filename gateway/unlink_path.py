@@ -200,6 +200,7 @@ async def _forget(
             rows_of,
             book,
             amendments=work.amendments.get(wallet_id, ()),
+            swept_until=wallet.swept_until,
         )
         has_ridden_since = wallet.day is not None and wallet.day >= base.day
         if not has_ridden_since:

@@ -229,6 +229,7 @@ def _audit_answers(books: WalletBooks, book: TariffBook) -> list[Break]:
         wallet, days = start(
             wallet,
             structs.replace(books.base, version=through),
+            swept_until=books.wallet.swept_until,
             taps=_let_through(books),
             entries=books.entries,
             grants=books.grants,

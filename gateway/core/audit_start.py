@@ -7,7 +7,7 @@ is that of its base, and of the taps of later days that came before the last of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from msgspec import structs
@@ -27,13 +27,17 @@ def start(
     wallet: Wallet,
     base: Base,
     *,
+    swept_until: datetime | None,
     taps: Sequence[KeptTap],
     entries: Sequence[JournalEntry],
     grants: Mapping[UUID, KnownGrant],
     amendments: Sequence[tuple[int, Amendment]],
     book: TariffBook,
 ) -> tuple[Wallet, LoadedDays]:
-    """An empty wallet brought to where its base is, and its days by then."""
+    """An empty wallet brought to where its base is, and its days by then.
+
+    `swept_until` is when its legs were given up last, whether by then or later.
+    """
     paid: Paid = {}
     posted = [entry for entry in entries if entry.wallet_version <= base.version]
     for entry in sorted(posted, key=lambda entry: entry.wallet_version):
@@ -49,7 +53,7 @@ def start(
         day=newest.day,
         riders=folded.riders,
         opening=newest.opening,
-        swept_until=swept_at(base.swept_until, earlier, posted, book),
+        swept_until=swept_at(base.swept_until, swept_until, earlier, posted, book),
         amended_until=max((one.until for one in known), default=None),
     )
     return wallet, LoadedDays(date.min, folded.days, paid, tuple(known))

@@ -135,6 +135,7 @@ def base_of(
     book: TariffBook,
     *,
     amendments: Sequence[tuple[int, Amendment]],
+    swept_until: datetime | None,
 ) -> Base:
     """Where a wallet begins once a day is unlinked on which it rode.
 
@@ -159,25 +160,35 @@ def base_of(
             ]
         ),
         opening,
-        swept_at(base.swept_until if base else None, taps, charges, book),
+        swept_at(base.swept_until if base else None, swept_until, taps, charges, book),
     )
 
 
 def swept_at(
     before: datetime | None,
+    last: datetime | None,
     taps: Sequence[KeptTap],
     entries: Sequence[JournalEntry],
     book: TariffBook,
 ) -> datetime | None:
-    """When legs of some taps were given up last, or of those before; a sweep is known by its id."""
+    """When legs were given up last by what is posted, or before that.
+
+    A sweep is known by its id, which names the first leg that it ended; or, where that cost nothing
+    and is gone, as the wallet's `last`.
+    """
     states = [RiderState(open_tap=kept.facts) for kept in taps if kept.facts is not None]
     untils = {until for state in states if (until := RiderFold(book, state).open_until)}
+    tap_ids = {kept.tap.tap_id for kept in taps}
     found = [
         entry.recorded_at
         for entry in entries
         if entry.recorded_at
         and entry.kind == "correction"
-        and any(entry.cause_id == sweep_id(entry.wallet_id, until) for until in untils)
+        and entry.cause_id not in tap_ids
+        and (
+            entry.recorded_at == last
+            or any(entry.cause_id == sweep_id(entry.wallet_id, until) for until in untils)
+        )
     ]
     return max([*found, *([before] if before else [])], default=None)
 

@@ -119,7 +119,7 @@ def test_archived_and_unlinked_or_not_everybody_is_charged_the_same(
     # Telling it shorter would take longer than a test may.
     @settings(
         phases=[Phase.generate],
-        max_examples=10,
+        max_examples=8,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,

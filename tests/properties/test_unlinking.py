@@ -70,6 +70,7 @@ class Riders:
                 lambda asked, wallet_id=wallet_id: self.rows_of(wallet_id, asked),
                 self.book,
                 amendments=(),
+                swept_until=None,
             )
             wallet = self.store.wallet(wallet_id)
             if wallet.day >= base.day:

@@ -208,23 +208,6 @@ def test_a_sweep_of_an_unlinked_day_and_a_later_one_is_not_done_again(
     town.store.close()
 
 
-def test_a_leg_of_an_unlinked_day_that_the_next_one_ended_is_no_sweep(
-    database: str, tmp_path: Path
-) -> None:
-    """The next one came in late, and was swept itself."""
-    town = Town(BOOK, database, tmp_path)
-    town.rider("bob")
-    town.tap("bob", "enter", f"metro {MONDAYS_STOP}", 0, "09:00")
-    town.tap("bob", "enter", "metro luohu", 2, "09:00", arrives=3)
-    town.close(3)
-    town.archive(ARCHIVING_DAY)
-    before = town.check_audit()
-    town.unlink(FIRST_UNLINKING)
-    assert leads(town) == []
-    assert structs.replace(town.check_audit(), unlinked_days_count=0) == before
-    town.store.close()
-
-
 def test_an_entry_of_an_unlinked_day_that_the_desk_struck_out(
     database: str, tmp_path: Path
 ) -> None:
