@@ -38,10 +38,10 @@ def test_a_late_entry_is_charged_as_swept_though_the_sweep_was_of_a_free_leg_fir
     town: Town,
 ) -> None:
     town.tap("her phone", "enter", "tram park", 0, "09:00")
-    town.tap("ann", "enter", "metro luohu", 1, "09:00")
+    town.tap("ann", "enter", "metro luohu", 2, "09:00")
     town.close(ARCHIVING_DAY - 1)
     town.archive(ARCHIVING_DAY)
-    today = UNLINK_DAYS + 2
+    today = UNLINK_DAYS + LAST_DAY
     assert len(town.unlink(today)) == 2
     late = town.tap("ann", "enter", "metro luohu", ARCHIVING_DAY - 2, "09:00", arrives=today)
     assert late.outcome is TapOutcome.RIDE_CHARGED
