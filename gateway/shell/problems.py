@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
@@ -45,7 +47,7 @@ class Problem(Exception):
 
     def headers(self) -> dict[str, str]:
         """The headers of the answer, which is counted as a refusal."""
-        telemetry.REFUSALS.labels(self.reason).inc()
+        telemetry.count_refusal(self.reason)
         headers = {"Content-Type": CONTENT_TYPE}
         if self.retry_after_seconds is not None:
             headers["Retry-After"] = str(self.retry_after_seconds)
@@ -53,10 +55,14 @@ class Problem(Exception):
             headers["WWW-Authenticate"] = "Bearer, Faregate-HMAC"
         return headers
 
+    @functools.cached_property
+    def body(self) -> bytes:
+        return msgspec.json.encode(self.document)
+
     def response(self) -> web.Response:
         return web.Response(
             status=self.document.status,
-            body=msgspec.json.encode(self.document),
+            body=self.body,
             headers=self.headers(),
         )
 

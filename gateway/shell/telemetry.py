@@ -119,11 +119,16 @@ _requests_of = functools.cache(REQUESTS.labels)
 _request_seconds_of = functools.cache(REQUEST_SECONDS.labels)
 _frames_of = functools.cache(STREAM_FRAMES.labels)
 _taps_of = functools.cache(TAPS.labels)
+_refusals_of = functools.cache(REFUSALS.labels)
 
 
 def count_request(route: str, status: int, seconds: float) -> None:
     _requests_of(route, str(status)).inc()
     _request_seconds_of(route).observe(seconds)
+
+
+def count_refusal(reason: str) -> None:
+    _refusals_of(reason).inc()
 
 
 def count_frame(status: int) -> None:

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
-import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -55,6 +54,11 @@ class Caller(Struct, frozen=True):
 Handler = Callable[[web.Request, bytes, Caller], Awaitable[web.StreamResponse]]
 # A body, its content type and who signed it; the answer's body and headers.
 TakeTaps = Callable[[bytes, str, Caller], Awaitable[tuple[bytes, Headers]]]
+
+
+# Said so often when there is no time that they are made once.
+_CROWDED = busy("Too many requests are in flight.", "too_many_requests")
+_QUEUE_FULL = busy("Too many taps are waiting. Nothing was taken.", "queue_full")
 
 
 class Route(Struct, frozen=True):
@@ -225,10 +229,8 @@ class Door:
         """Refuse while there is no room, before anything is read: then refusing costs least."""
         if self._in_flight_count < self.settings.requests_in_flight_max and not self.is_full():
             return None
-        if self._in_flight_count >= self.settings.requests_in_flight_max:
-            refused = busy("Too many requests are in flight.", "too_many_requests")
-        else:
-            refused = busy("Too many taps are waiting. Nothing was taken.", "queue_full")
+        is_crowded = self._in_flight_count >= self.settings.requests_in_flight_max
+        refused = _CROWDED if is_crowded else _QUEUE_FULL
         return self._said(headers, refused, time.perf_counter())
 
     async def answer_taps(self, take: TakeTaps, headers: Mapping[str, str], body: bytes) -> Said:
@@ -261,7 +263,7 @@ class Door:
     ) -> Said:
         if isinstance(found, Problem):
             status, headers = found.document.status, found.headers()
-            body = msgspec.json.encode(found.document)
+            body = found.body
         else:
             status, (body, headers) = 200, found
         telemetry.count_request(_TAPS_ROUTE, status, time.perf_counter() - started_at)
@@ -273,11 +275,9 @@ class Door:
     ) -> web.StreamResponse:
         started_at = time.perf_counter()
         if self._in_flight_count >= self.settings.requests_in_flight_max:
-            response: web.StreamResponse = busy(
-                "Too many requests are in flight.", "too_many_requests"
-            ).response()
-            return self._finish(request, response, started_at)
+            return self._finish(request, _CROWDED.response(), started_at)
         self._in_flight_count += 1
+        response: web.StreamResponse
         try:
             response = await handler(request)
         except Problem as problem:
