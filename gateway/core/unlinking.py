@@ -177,7 +177,7 @@ def swept_at(
     and is gone, as the wallet's `last`.
     """
     states = [RiderState(open_tap=kept.facts) for kept in taps if kept.facts is not None]
-    untils = {until for state in states if (until := RiderFold(book, state).open_until)}
+    ends_at = {until for state in states if (until := RiderFold(book, state).open_until)}
     tap_ids = {kept.tap.tap_id for kept in taps}
     found = [
         entry.recorded_at
@@ -187,7 +187,7 @@ def swept_at(
         and entry.cause_id not in tap_ids
         and (
             entry.recorded_at == last
-            or any(entry.cause_id == sweep_id(entry.wallet_id, until) for until in untils)
+            or any(entry.cause_id == sweep_id(entry.wallet_id, until) for until in ends_at)
         )
     ]
     return max([*found, *([before] if before else [])], default=None)
