@@ -71,8 +71,8 @@ from gateway.verify_commands import verify
 T = TypeVar("T")
 
 OK, PROBLEMS_FOUND, USAGE, CANNOT_RUN = 0, 1, 2, 3
-# Of long work for the books. A process that is ten nicer gets a tenth of what another does.
-_NICENESS = 10
+# Of long work for the books: what others leave of a core is all that it gets.
+_NICENESS = 19
 
 app = App(name="faregate", version=VERSION, help="A fare gateway for buses and metros.")
 settle = app.command(App(name="settle", help="Pay the operators."))

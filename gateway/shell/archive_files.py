@@ -45,9 +45,9 @@ _TAP_COLUMNS = {
     "transfer_proven": "BOOLEAN", "carriage_class": "VARCHAR", "riders_count": "BIGINT",
     "offline": "BOOLEAN", "deny_list_version": "BIGINT", "network": "VARCHAR",
     "operator_id": "VARCHAR", "rider_category": "VARCHAR", "fare_media": "VARCHAR",
-    "issuer_id": "VARCHAR", "coupons": "VARCHAR", "outcome": "VARCHAR", "open": "BOOLEAN",
-    "display_text": "VARCHAR", "fare_fen": "BIGINT", "payers": _PAYERS, "balance_fen": "BIGINT",
-    "owed_fen": "BIGINT", "journey_id": "UUID", "incomplete": "BOOLEAN",
+    "issuer_id": "VARCHAR", "coupons": "VARCHAR", "without": "VARCHAR", "outcome": "VARCHAR",
+    "open": "BOOLEAN", "display_text": "VARCHAR", "fare_fen": "BIGINT", "payers": _PAYERS,
+    "balance_fen": "BIGINT", "owed_fen": "BIGINT", "journey_id": "UUID", "incomplete": "BOOLEAN",
     "needs_person": "BOOLEAN",
 }  # fmt: skip
 _ENTRY_COLUMNS = {
@@ -60,6 +60,7 @@ _ENTRY_COLUMNS = {
 _COLUMNS = {TAPS: _TAP_COLUMNS, ENTRIES: _ENTRY_COLUMNS}
 _RESULT_FIELDS = [name for name in TapResult.__struct_fields__[1:] if name in _TAP_COLUMNS]
 _coupons = msgspec.json.Decoder(tuple[tuple[str, datetime], ...]).decode
+_names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class ArchiveMissing(Exception):
@@ -351,12 +352,15 @@ _PAYERS_JSON = [{"account": "VARCHAR", "amount_fen": "BIGINT"}]
 def _tap_row(kept: KeptTap) -> dict[str, Any]:
     """A tap's columns, always in one order and all of them, so that equal taps are equal bytes."""
     facts = kept.facts
-    coupons = None if facts is None else msgspec.json.encode(facts.coupons).decode()
+    # Lists of the card and of campaigns that had run out: as JSON, for few taps have any.
+    lists = {} if facts is None else {"coupons": facts.coupons, "without": facts.without}
     return {
         **structs.asdict(kept.tap),
         **{name: getattr(kept.result, name) for name in _RESULT_FIELDS},
         **{name: getattr(facts, name, None) for name in _FACTS},
-        "coupons": coupons,
+        "coupons": None,
+        "without": None,
+        **{name: msgspec.json.encode(each).decode() for name, each in lists.items()},
         "needs_person": kept.result.needs_person,
         "received_at": kept.received_at,
         "service_day": kept.service_day,
@@ -370,7 +374,8 @@ def _kept(row: dict[str, Any]) -> KeptTap:
     said = {name: row[name] for name in ("tap_id", *_RESULT_FIELDS)}
     facts = None
     if row["coupons"] is not None:
-        facts = ride_tap(tap, coupons=_coupons(row["coupons"]), **{n: row[n] for n in _FACTS})
+        lists = {"coupons": _coupons(row["coupons"]), "without": _names(row["without"])}
+        facts = ride_tap(tap, **lists, **{n: row[n] for n in _FACTS})
     return KeptTap(
         tap=tap,
         result=msgspec.convert(said, TapResult),

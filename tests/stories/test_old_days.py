@@ -83,6 +83,27 @@ def test_what_a_campaign_has_spent_is_told_as_before(database: str, tmp_path: Pa
     town.store.close()
 
 
+def test_a_ride_that_a_campaign_could_not_pay_any_more_is_audited_as_before(
+    database: str, tmp_path: Path
+) -> None:
+    town = Town(load_book(MIDNIGHT.parent / "midnight_campaign"), database, tmp_path)
+    run, pool = town.store.run, town.store.pool
+    run(prepare_campaigns(pool, town.book, moment(0, "05:00")))
+    # The bank pays for fifteen rides.
+    for number in range(16):
+        town.rider(f"rider {number}", issuer="icbc")
+        town.tap(f"rider {number}", "enter", "metro luohu", 0, f"08:{number:02}")
+        town.tap(f"rider {number}", "exit", "metro laojie", 0, f"09:{number:02}")
+    town.close(0)
+    before, kept = town.check_audit(), kept_taps(town)
+    assert [one.facts.without for one in kept if one.facts.without] == [("october",)]
+    assert len(town.archive(RETENTION_DAYS + 1)) == 1
+    archived = read_taps([town.settings.archive_dir / str(day_of(0)) / "tap.parquet"])
+    assert {one.tap.tap_id: one for one in archived} == {one.tap.tap_id: one for one in kept}
+    assert structs.replace(town.check_audit(), archived_days_count=0) == before
+    town.store.close()
+
+
 def test_nothing_of_the_days_kept_is_answered_otherwise(town: Town) -> None:
     answers, files = town.answers_since(RECENT_DAY), town.settlement_files()
     before = town.check_audit()
