@@ -374,8 +374,12 @@ def _kept(row: dict[str, Any]) -> KeptTap:
     said = {name: row[name] for name in ("tap_id", *_RESULT_FIELDS)}
     facts = None
     if row["coupons"] is not None:
-        lists = {"coupons": _coupons(row["coupons"]), "without": _names(row["without"])}
-        facts = ride_tap(tap, **lists, **{n: row[n] for n in _FACTS})
+        facts = ride_tap(
+            tap,
+            coupons=_coupons(row["coupons"]),
+            without=_names(row["without"]),
+            **{name: row[name] for name in _FACTS},
+        )
     return KeptTap(
         tap=tap,
         result=msgspec.convert(said, TapResult),
