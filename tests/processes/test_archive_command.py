@@ -10,7 +10,7 @@ import asyncpg
 from _stack import run_faregate
 
 
-async def test_an_old_day_is_refused_until_it_is_settled_and_then_archived(
+async def test_an_old_day_is_refused_until_it_is_settled_then_archived_and_then_unlinked(
     database: str, tmp_path: Path
 ) -> None:
     owner = await asyncpg.connect(database)
@@ -31,6 +31,15 @@ async def test_an_old_day_is_refused_until_it_is_settled_and_then_archived(
     audited = run_faregate("audit", **where)
     assert audited.returncode == 0, audited.stdout + audited.stderr
     assert "1   in the archive" in audited.stdout
+    never = run_faregate("unlink", **where)
+    assert never.returncode == 1
+    assert "FAREGATE_UNLINK_DAYS is 0" in never.stdout
+    where["FAREGATE_UNLINK_DAYS"] = "400"
+    unlinked = run_faregate("unlink", **where)
+    assert (unlinked.returncode, unlinked.stdout) == (0, "2020-01-01  0 taps lead to nobody\n")
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["2020-01-01.unlinked"]
+    audited = run_faregate("audit", "--full", **where)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
 def test_days_within_the_retention_time_are_not_given_away(database: str, tmp_path: Path) -> None:
@@ -51,4 +60,4 @@ async def test_the_gateways_own_role_may_not_archive(database: str, tmp_path: Pa
     await owner.execute(f"DROP ROLE {name}")
     await owner.close()
     assert refused.returncode == 3
-    assert "only the owner of the tables" in refused.stderr
+    assert "by the owner of the tables alone" in refused.stderr
