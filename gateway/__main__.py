@@ -256,6 +256,7 @@ def unlink(
 ) -> int:
     """Take from archived days older than FAREGATE_UNLINK_DAYS what leads to cards and wallets."""
     with _database() as (settings, dsn):
+        _let_gates_go_first()
         return _run(unlink_days(settings, dsn, before, is_dry_run=dry_run))
 
 

@@ -7,7 +7,6 @@ folder is found to hold the same, or it is out and marked as such.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -19,11 +18,14 @@ from fare_rules import TariffBook
 from gateway.core.days import closing
 from gateway.core.wallets import Wallet
 from gateway.shell.archive_files import ENTRIES, TAPS, DayWriter, Manifest
-from gateway.shell.archive_store import DayInUse, DayWork, archive_connection, day_work, list_days
+from gateway.shell.archive_store import (
+    DayWork,
+    archive_connection,
+    day_work,
+    list_days,
+    try_again,
+)
 from gateway.shell.settings import Settings, retention_fault
-
-_TRIES_MAX = 20
-_TRY_AGAIN_SECONDS = 0.5
 
 
 class ArchiveRefused(Exception):
@@ -163,13 +165,6 @@ async def _archive(
             }
         )
     after("remembered")
-    for tries in range(1, _TRIES_MAX + 1):
-        try:
-            await work.take_out(sha256, late_since)
-            break
-        except DayInUse:
-            if tries == _TRIES_MAX:
-                raise
-            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+    await try_again(lambda: work.take_out(sha256, late_since))
     after("taken out")
     return manifest

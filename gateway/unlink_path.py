@@ -13,8 +13,7 @@ The oldest day goes first, and each step may be done twice: a run that breaks of
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -42,7 +41,7 @@ from gateway.shell.archive_files import (
     read_entries,
     read_taps,
 )
-from gateway.shell.archive_store import DayInUse, archive_connection, list_days
+from gateway.shell.archive_store import archive_connection, list_days, try_again
 from gateway.shell.settings import Settings, unlink_fault
 from gateway.shell.store import load_archived_days
 from gateway.shell.unlink_store import (
@@ -56,8 +55,6 @@ from gateway.shell.unlink_store import (
 from gateway.shell.unlinked_files import check_whole, list_riders, remove_linked, write_unlinked
 
 _WALLETS_AT_ONCE = 1_000
-_TRIES_MAX = 20
-_TRY_AGAIN_SECONDS = 0.5
 
 
 class UnlinkRefused(Exception):
@@ -159,25 +156,15 @@ async def _unlink(
             after("forgetting")
     after("forgotten")
     # After the bases, for until then the desk's facts are folded.
-    await _try_again(lambda: forget_places(connection, noted))
+    await try_again(lambda: forget_places(connection, noted))
     after("noted")
     manifest, sha256 = write_unlinked(archive, archived[day])
     after("written")
-    await _try_again(lambda: mark(connection, day, sha256, after))
+    await try_again(lambda: mark(connection, day, sha256, after))
     after("committed")
     remove_linked(archive, day)
     after("removed")
     return manifest
-
-
-async def _try_again(work: Callable[[], Awaitable[None]]) -> None:
-    for tries in range(1, _TRIES_MAX + 1):
-        try:
-            return await work()
-        except DayInUse:
-            if tries == _TRIES_MAX:
-                raise
-            await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
 
 async def _forget(

@@ -5,7 +5,8 @@ All of it needs the tables' owner: the gateway's own role can neither drop a par
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -28,6 +29,8 @@ _WALLETS_AT_ONCE = 1_000
 _LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
 # How long taps may have to wait behind us for the log's lock. Then we step back and try again.
 _LOCK_MS = 200
+_TRIES_MAX = 20
+_TRY_AGAIN_SECONDS = 0.5
 
 
 class NotTheOwner(Exception):
@@ -54,6 +57,17 @@ async def archive_connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+async def try_again(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it when whoever holds a day has let go of it. Raises: DayInUse when nobody did."""
+    for tries in range(1, _TRIES_MAX + 1):
+        try:
+            return await work()
+        except DayInUse:
+            if tries == _TRIES_MAX:
+                raise
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
 
 async def list_days(connection: asyncpg.Connection) -> dict[date, bool]:
