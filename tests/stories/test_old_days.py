@@ -14,11 +14,10 @@ from _town import RETENTION_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
-from gateway import archive_path
 from gateway.archive_path import ArchiveRefused
 from gateway.core.decide import KeptTap
 from gateway.core.taps import TapOutcome
-from gateway.shell import rows
+from gateway.shell import archive_store, rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.campaign_store import list_campaign_days, list_campaigns, prepare_campaigns
@@ -336,7 +335,7 @@ def test_a_dry_run_says_what_would_go_and_takes_nothing(town: Town) -> None:
 def test_while_an_audit_reads_no_day_is_taken_from_under_it(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_path, "_TRIES_MAX", 2)
+    monkeypatch.setattr(archive_store, "_TRIES_MAX", 2)
     run, pool = town.store.run, town.store.pool
     auditor = run(pool.acquire())
     run(auditor.execute("BEGIN; LOCK TABLE tap, journal_entry IN ACCESS SHARE MODE"))

@@ -16,12 +16,12 @@ from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
-from gateway import unlink_path
 from gateway.audit_path import run_head_audit
 from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
 from gateway.core.wallet_wishes import GrantMoney, Wish
 from gateway.correction_path import run_correction
 from gateway.rider_path import run_export, run_journeys
+from gateway.shell import archive_store
 from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
@@ -292,7 +292,7 @@ def test_an_old_folder_that_was_brought_back_is_named(town: Town) -> None:
 def test_while_an_audit_reads_a_day_stays_as_it_sees_it(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlink_path, "_TRIES_MAX", 2)
+    monkeypatch.setattr(archive_store, "_TRIES_MAX", 2)
     run, pool = town.store.run, town.store.pool
     auditing = reading(pool)
     run(auditing.__aenter__())
