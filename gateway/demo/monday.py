@@ -115,7 +115,7 @@ class Monday:
             }  # fmt: skip
             await self.anna.ask("PUT", f"/v1/operators/{operator}/delivery", channel)
         await asyncio.sleep(0.5)
-        say(f"Monday, {self.day}: {self.riders_count:,} riders, 3 operators, 2 banks")
+        say(f"A Monday, told on {self.day}: {self.riders_count:,} riders, 3 operators, 2 banks")
 
     async def announce_envelopes(self) -> None:
         now = datetime.now(_ZONE)
