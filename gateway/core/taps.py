@@ -112,6 +112,8 @@ class TapOutcome(StrEnum):
 
 _NOT_KEPT = frozenset(list(TapOutcome)[: list(TapOutcome).index(TapOutcome.SEQUENCE_REUSED)])
 _LET_THROUGH = frozenset(list(TapOutcome)[list(TapOutcome).index(TapOutcome.DOUBLE_BEEP) :])
+# As the log has them.
+LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome in _LET_THROUGH]
 _QUARANTINED = frozenset(
     {
         TapOutcome.TOO_OLD,

@@ -18,15 +18,15 @@ from gateway.core.amendments import Amendment
 from gateway.core.days import Opening, WalletDay
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
-from gateway.core.taps import TapOutcome
+from gateway.core.taps import LET_THROUGH
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
 from gateway.shell.amendment_rows import load_amendments
 from gateway.shell.store import READ_WALLETS
+from gateway.shell.tap_store import save_openings
 
 _ROWS_AT_ONCE = 5_000
 _WALLETS_AT_ONCE = 1_000
-_LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
 # How long taps may have to wait behind us for the log's lock. Then we step back and try again.
 _LOCK_MS = 200
 _TRIES_MAX = 20
@@ -163,7 +163,7 @@ class DayWork:
                 SELECT FROM tap WHERE tap.wallet_id = day.wallet_id
                 AND tap.outcome = ANY($1::text[])
                 AND tap.service_day > $2 AND tap.service_day <= $3)""",
-            _LET_THROUGH,
+            LET_THROUGH,
             self._day,
             late_since,
         )
@@ -192,7 +192,7 @@ class DayWork:
             f"SELECT * FROM {self._tap} WHERE wallet_id = ANY($1::uuid[]) "
             "AND outcome = ANY($2::text[])",
             ids,
-            _LET_THROUGH,
+            LET_THROUGH,
         ):
             taps.setdefault(row["wallet_id"], []).append(rows.facts_from_row(row))
         amendments = await load_amendments(self._connection, ids)
@@ -207,12 +207,7 @@ class DayWork:
 
     async def remember(self, closings: dict[tuple[UUID, date], Opening]) -> None:
         """Keep what the rest of a wallet's days begins with, instead of what went before."""
-        await self._connection.execute(
-            """INSERT INTO wallet_day (wallet_id, day, opening)
-            SELECT * FROM unnest($1::uuid[], $2::date[], $3::bytea[])
-            ON CONFLICT (wallet_id, day) DO UPDATE SET opening = excluded.opening""",
-            *rows.opening_columns(closings),
-        )
+        await save_openings(self._connection, closings)
 
     async def take_out(self, manifest_sha256: str, late_since: date) -> None:
         """Forget the day here. Its own attempt: a lock that does not come undoes all of it.
@@ -252,7 +247,7 @@ class DayWork:
                     AND tap.service_day > $1 AND tap.service_day <= $2))""",
             self._day,
             late_since,
-            _LET_THROUGH,
+            LET_THROUGH,
         )
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gateway.core.days import LoadedDays
 from gateway.core.disruptions import DisruptionWish
-from gateway.core.taps import TapOutcome
+from gateway.core.taps import LET_THROUGH
 from gateway.shell import rows
 from gateway.shell.kept_store import read_days
 from gateway.shell.store import READ_WALLETS
@@ -79,7 +79,7 @@ async def load_riders_of(
         AND outcome = ANY($2::text[]) AND ($3::uuid IS NULL OR wallet_id > $3)
         ORDER BY wallet_id LIMIT $4""",
         days,
-        [str(outcome) for outcome in TapOutcome if outcome.is_let_through],
+        LET_THROUGH,
         after,
         limit,
     )

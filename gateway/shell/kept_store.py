@@ -15,7 +15,7 @@ from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.purses import Paid, merged
-from gateway.core.taps import TapOutcome
+from gateway.core.taps import LET_THROUGH
 from gateway.core.unlinking import Base
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
@@ -86,11 +86,11 @@ async def _read_log(
     Days stand in the statements, so that a plan has theirs alone: one for any days opens them all.
     """
     near = min(since) - _NEAR
-    found = list(await connection.fetch(_READ_NEAR.format(near=near), ids, since, _LET_THROUGH))
+    found = list(await connection.fetch(_READ_NEAR.format(near=near), ids, since, LET_THROUGH))
     asked = dict(zip(ids, since, strict=True))
     begun = {row["wallet_id"] for row in found if row["service_day"] <= asked[row["wallet_id"]]}
     if far := [wallet_id for wallet_id in ids if wallet_id not in begun]:
-        found += await connection.fetch(_READ_FAR.format(near=near), far, _LET_THROUGH)
+        found += await connection.fetch(_READ_FAR.format(near=near), far, LET_THROUGH)
     return found
 
 
@@ -267,7 +267,6 @@ ORDER BY received_at, tap_id LIMIT $2
 _READ_THESE = (
     f"SELECT {_KEPT} FROM tap WHERE service_day IN ({{days}}) AND tap_id = ANY($1::uuid[])"
 )
-_LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
 _NEAR = timedelta(days=31)
 # The day before the one asked for is wanted, too: the next begins as that one ended.
 _READ_NEAR = f"""

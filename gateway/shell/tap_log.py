@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from fare_rules import RideTap
-from gateway.core.taps import TapOutcome
+from gateway.core.taps import LET_THROUGH
 from gateway.shell import rows
 from gateway.shell.store import connect
 
@@ -29,8 +29,7 @@ def read_tap_log(dsn: str, last_day: date | None) -> Iterator[RideTap]:
         connection = loop.run_until_complete(connect(dsn, timeout_seconds=600))
         transaction = connection.transaction(isolation="repeatable_read", readonly=True)
         loop.run_until_complete(transaction.start())
-        let_through = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
-        cursor = loop.run_until_complete(connection.cursor(_READ, let_through, last_day))
+        cursor = loop.run_until_complete(connection.cursor(_READ, LET_THROUGH, last_day))
         while chunk := loop.run_until_complete(cursor.fetch(_ROWS_AT_ONCE)):
             yield from map(rows.facts_from_row, chunk)
         loop.run_until_complete(connection.close())

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
-from gateway.core.taps import TapOutcome
+from gateway.core.taps import LET_THROUGH
 from gateway.shell import rows
 from gateway.shell.archive_files import (
     ENTRIES,
@@ -22,8 +22,6 @@ from gateway.shell.archive_files import (
     read_taps,
 )
 from gateway.shell.store import load_archived_days, reading
-
-_LET_THROUGH = [str(outcome) for outcome in TapOutcome if outcome.is_let_through]
 
 
 class TripRows(Struct, frozen=True):
@@ -60,7 +58,7 @@ async def load_trips(pool: asyncpg.Pool, day: date, archive: Path | None) -> Tri
                     if entry.operator_id is not None
                 ),
             )
-        taps = await connection.fetch(_READ_TAPS, day, _LET_THROUGH)
+        taps = await connection.fetch(_READ_TAPS, day, LET_THROUGH)
         entries = await connection.fetch(_READ_ENTRIES, day)
     return TripRows(map(rows.kept_from_row, taps), map(rows.entry_from_row, entries))
 

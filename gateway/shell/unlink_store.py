@@ -24,6 +24,7 @@ from gateway.shell.amendment_rows import decode_amendment, load_amendments
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.kept_store import load_bases
 from gateway.shell.store import LOCK_WALLETS, save_wallets_and_entries
+from gateway.shell.tap_store import save_openings
 
 _decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 # How long an audit may keep us from the mark, and new days of the log wait behind us.
@@ -86,7 +87,7 @@ class RidersWork:
             _DELETE_OPENINGS, [wallet_id for wallet_id, _ in gone], [day for _, day in gone]
         )
         changed = {key: one for key, one in openings.items() if before.get(key) != one}
-        await self._connection.execute(_UPSERT_OPENINGS, *rows.opening_columns(changed))
+        await save_openings(self._connection, changed)
 
 
 async def forget_places(connection: asyncpg.Connection, noted: Sequence[Noted]) -> None:
@@ -172,11 +173,6 @@ ON CONFLICT (wallet_id) DO UPDATE SET
 _DELETE_OPENINGS = """
 DELETE FROM wallet_day USING unnest($1::uuid[], $2::date[]) AS gone (wallet_id, day)
 WHERE wallet_day.wallet_id = gone.wallet_id AND wallet_day.day = gone.day
-"""
-_UPSERT_OPENINGS = """
-INSERT INTO wallet_day (wallet_id, day, opening)
-SELECT * FROM unnest($1::uuid[], $2::date[], $3::bytea[])
-ON CONFLICT (wallet_id, day) DO UPDATE SET opening = excluded.opening
 """
 _FORGET_PLACES = """
 UPDATE correction SET wish = new.wish, amendment = NULL, note = NULL

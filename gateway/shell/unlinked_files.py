@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 from msgspec import structs
 
-from gateway.core.taps import TapOutcome
+from gateway.core.taps import LET_THROUGH
 from gateway.shell.archive_files import (
     ENTRIES,
     MANIFEST,
@@ -50,7 +50,7 @@ _KEPT = (
     "operator_id", "rider_category", "fare_media", "carriage_class", "riders_count",
 )  # fmt: skip
 # How a tap was answered would tell who owed money then, and the entries tell when that was.
-_LET_THROUGH = ", ".join(f"'{outcome}'" for outcome in TapOutcome if outcome.is_let_through)
+_LET_THROUGH = ", ".join(f"'{outcome}'" for outcome in LET_THROUGH)
 
 
 def check_whole(archive: Path, day: ArchivedDay) -> Manifest:
