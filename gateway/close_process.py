@@ -25,6 +25,7 @@ import structlog
 from fare_rules import TariffFaults, load_book
 from gateway.core.settlement import Settlement
 from gateway.settlement_path import CloseRefused, debtor_of, run_settlement_close
+from gateway.shell import telemetry
 from gateway.shell.embedded_postgres import die_with
 from gateway.shell.messages import JSON, encode
 from gateway.shell.settings import Settings
@@ -118,6 +119,7 @@ def main() -> None:
     """Close as it is told, and say what has come of it."""
     parent_pid, settings, dsn, service_day, now, digest = pickle.load(sys.stdin.buffer)
     die_with(parent_pid, signal.SIGKILL)
+    telemetry.start_logging(settings.log_level, settings.log_format)
     try:
         settlement, _ = asyncio.run(close_day(settings, dsn, service_day, now, digest=digest))
     except (CloseRefused, TariffFaults) as refused:
