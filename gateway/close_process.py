@@ -123,6 +123,6 @@ def main() -> None:
     try:
         settlement, _ = asyncio.run(close_day(settings, dsn, service_day, now, digest=digest))
     except (CloseRefused, TariffFaults) as refused:
-        sys.stdout.write(str(refused))
+        sys.stdout.buffer.write(str(refused).encode())
         sys.exit(_REFUSED)
     sys.stdout.buffer.write(encode(settlement, JSON))
