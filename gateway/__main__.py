@@ -26,12 +26,14 @@ from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
-from fare_rules import RideTap, TariffFaults, load_book
+from fare_rules import RideTap, TariffFaults
 from gateway import example_city
 from gateway.api import VERSION
-from gateway.archive_path import ArchiveRefused, run_archive
+from gateway.archive_commands import tell_days
+from gateway.archive_path import run_archive
 from gateway.audit_commands import audit_books
 from gateway.bank_commands import import_files, reconcile
+from gateway.close_process import NICENESS
 from gateway.core.registry import Role
 from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
@@ -50,10 +52,10 @@ from gateway.serving import (
     serving,
     stop_event,
 )
-from gateway.settlement_path import CloseRefused, debtor_of, run_settlement_close
+from gateway.settlement_commands import close_and_tell
 from gateway.shell import migrations, telemetry
-from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing
-from gateway.shell.archive_store import DayInUse, NotTheOwner
+from gateway.shell.archive_files import ArchiveMissing
+from gateway.shell.archive_store import NotTheOwner
 from gateway.shell.embedded_postgres import (
     EmbeddedPostgres,
     PostgresCannotRun,
@@ -61,18 +63,15 @@ from gateway.shell.embedded_postgres import (
     die_with,
 )
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
-from gateway.shell.signing import signer_of
 from gateway.shell.store import OUTAGES, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped
-from gateway.unlink_commands import unlink_days
+from gateway.unlink_path import run_unlink
 from gateway.verify_commands import verify
 
 T = TypeVar("T")
 
 OK, PROBLEMS_FOUND, USAGE, CANNOT_RUN = 0, 1, 2, 3
-# Of long work for the books: what others leave of a core is all that it gets.
-_NICENESS = 19
 
 app = App(name="faregate", version=VERSION, help="A fare gateway for buses and metros.")
 settle = app.command(App(name="settle", help="Pay the operators."))
@@ -183,7 +182,7 @@ def settle_close(*, service_day: date) -> int:
     """Settle everything up to a service day and write the files; again gives the same bytes."""
     with _database() as (settings, dsn):
         _let_gates_go_first()
-        return _run(_close(settings, dsn, service_day))
+        return _run(close_and_tell(settings, dsn, service_day))
 
 
 @app.command(name="deliver")
@@ -243,7 +242,7 @@ def archive(
     """Move days older than FAREGATE_RETENTION_DAYS to Parquet files in FAREGATE_ARCHIVE_DIR."""
     with _database() as (settings, dsn):
         _let_gates_go_first()
-        return _run(_archive(settings, dsn, before, dry_run))
+        return _run(tell_days(run_archive, settings, dsn, before, is_dry_run=dry_run))
 
 
 @app.command
@@ -257,7 +256,7 @@ def unlink(
     """Take from archived days older than FAREGATE_UNLINK_DAYS what leads to cards and wallets."""
     with _database() as (settings, dsn):
         _let_gates_go_first()
-        return _run(unlink_days(settings, dsn, before, is_dry_run=dry_run))
+        return _run(tell_days(run_unlink, settings, dsn, before, is_dry_run=dry_run))
 
 
 @config.command(name="show")
@@ -354,7 +353,7 @@ def _database(data: Path | None = None, port: int | None = None) -> Iterator[tup
 
 def _let_gates_go_first() -> None:
     """Take what processors the gateways of this machine leave. The database knows no order."""
-    os.nice(_NICENESS)
+    os.nice(NICENESS)
 
 
 def _master_key(settings: Settings) -> bytes:
@@ -435,49 +434,6 @@ A signed tap, by hand:
 
 Ctrl-C drains and stops.
 """
-
-
-async def _close(settings: Settings, dsn: str, service_day: date) -> int:
-    book = load_book(settings.tariffs_dir)
-    pool = await open_pool(dsn)
-    try:
-        settlement, paths = await run_settlement_close(
-            pool,
-            service_day,
-            book=book,
-            now=datetime.now(UTC),
-            folder=settings.settlement_dir,
-            debtor=debtor_of(settings),
-            archive=settings.archive_dir,
-            signer=signer_of(settings),
-        )
-    except CloseRefused as refused:
-        _out.print(str(refused), markup=False)
-        return PROBLEMS_FOUND
-    finally:
-        await pool.close()
-    for batch in settlement.batches:
-        _out.print(f"{batch.operator_id}  {batch.ride_count} rides  {batch.gross_fen} fen")
-    for path in paths:
-        _out.print(str(path), markup=False)
-    return OK
-
-
-async def _archive(settings: Settings, dsn: str, before: date | None, is_dry_run: bool) -> int:
-    try:
-        taken = await run_archive(
-            dsn,
-            settings=settings,
-            book=load_book(settings.tariffs_dir),
-            now=datetime.now(UTC),
-            before=before,
-            is_dry_run=is_dry_run,
-            say=lambda day: _out.print(str(day), markup=False),
-        )
-    except (ArchiveRefused, ArchiveDiffers, DayInUse) as refused:
-        _out.print(str(refused), markup=False)
-        return PROBLEMS_FOUND
-    return PROBLEMS_FOUND if any(day.still_needed for day in taken) else OK
 
 
 def main() -> None:

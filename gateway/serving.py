@@ -91,7 +91,7 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
         ]
         _rest_the_collector()
         try:
-            yield Api(door, pool, batcher, book, settings, master_key)
+            yield Api(door, dsn, pool, batcher, book, settings, master_key)
         finally:
             for task in watching:
                 task.cancel()

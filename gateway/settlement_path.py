@@ -190,7 +190,7 @@ async def _add_up(
         )
         return settlement, files
 
-    # Seconds of work for a large day, and this process may be one that answers gates.
+    # Seconds of work for a large day; a gateway does it only where files must be made again.
     return await asyncio.to_thread(make)
 
 

@@ -14,7 +14,7 @@ from fare_rules import TariffBook
 from gateway.core.taps import Name
 from gateway.shell.batcher import Batcher
 from gateway.shell.problems import Problem
-from gateway.shell.settings import Settings
+from gateway.shell.settings import DatabaseUrl, Settings
 from gateway.shell.web import Door
 
 IDS_MAX = 1000
@@ -24,6 +24,7 @@ class Given(Struct, frozen=True):
     """One running gateway."""
 
     door: Door
+    dsn: DatabaseUrl
     pool: asyncpg.Pool
     batcher: Batcher
     book: TariffBook

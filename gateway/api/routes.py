@@ -62,7 +62,7 @@ from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
 from gateway.shell.rider_store import HeldReport
-from gateway.shell.settings import Settings
+from gateway.shell.settings import DatabaseUrl, Settings
 from gateway.shell.settlement_store import Head, PayoutHold
 from gateway.shell.web import Door, Route
 
@@ -75,6 +75,7 @@ class Api:
     def __init__(
         self,
         door: Door,
+        dsn: str,
         pool: asyncpg.Pool,
         batcher: Batcher,
         book: TariffBook,
@@ -87,7 +88,7 @@ class Api:
         self.book = book
         self.settings = settings
         door.is_full = lambda: batcher.is_full
-        given = Given(door, pool, batcher, book, settings, master_key)
+        given = Given(door, DatabaseUrl(dsn), pool, batcher, book, settings, master_key)
         service = ServiceRequests(given, VERSION)
         self.routes = _routes(given, service)
         service.openapi = msgspec.json.encode(openapi_document(self.routes, VERSION))

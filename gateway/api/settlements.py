@@ -13,15 +13,10 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from gateway.api.given import Given, day_of, now, unprocessable, uuid_of
+from gateway.close_process import CloseBroke, close_apart
 from gateway.core.signed_books import operator_folder
 from gateway.core.taps import Name
-from gateway.settlement_path import (
-    CloseRefused,
-    debtor_of,
-    list_settlements,
-    load_settlement_file,
-    run_settlement_close,
-)
+from gateway.settlement_path import CloseRefused, list_settlements, load_settlement_file
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
@@ -34,7 +29,7 @@ from gateway.shell.settlement_store import (
     release_hold,
     save_hold,
 )
-from gateway.shell.signing import published_keys, signer_of
+from gateway.shell.signing import published_keys
 from gateway.shell.web import Caller, answer
 
 
@@ -67,24 +62,24 @@ class SettlementRequests:
 
     def __init__(self, given: Given) -> None:
         self._given = given
+        # Each holds its day in memory.
+        self._one_at_a_time = asyncio.Lock()
 
     async def accept_close(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
         wish = read_message(body, request.content_type, CloseWish)
         caller.check_operator(None)
+        given = self._given
         try:
-            settlement, _ = await run_settlement_close(
-                self._given.pool,
-                wish.service_day,
-                book=self._given.book,
-                now=now(),
-                folder=self._given.settings.settlement_dir,
-                debtor=debtor_of(self._given.settings),
-                archive=self._given.settings.archive_dir,
-                signer=signer_of(self._given.settings),
-            )
+            async with self._one_at_a_time:
+                said = await close_apart(
+                    given.settings, given.dsn, wish.service_day, now(), digest=given.book.digest
+                )
         except CloseRefused as refused:
             raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
-        return answer(encode(settlement, JSON))
+        except CloseBroke as broke:
+            detail = f"{broke} Ask again: a close that broke off is finished by the next."
+            raise Problem(503, "close-broke-off", "The close broke off", detail) from None
+        return answer(said)
 
     async def list_settlements(
         self, _request: web.Request, _body: bytes, caller: Caller
