@@ -24,7 +24,7 @@ from loadtest.bench.inside.server import stage
 from loadtest.bench.latency_race import HTTP, STREAM, race_latency, race_overload
 from loadtest.bench.peers import PEERS, Peer, calibrated, load_peers
 from loadtest.bench.results import append_results, machine
-from loadtest.bench.skew_race import race_one_operator, race_one_wallet
+from loadtest.bench.skew_race import race_one_operator, race_one_wallet, race_zipf
 from loadtest.bench.soak_race import SOAK_SECONDS, race_soak
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import ON_DEMAND, ROWS, Line, Measured, lines_of
@@ -145,6 +145,8 @@ def _races(
         yield race_history(made, rounds, seconds)
     if "P11" in wish.rows:
         yield race_campaign(made, rounds, seconds)
+    if "P12" in wish.rows:
+        yield race_zipf(made, rounds, seconds)
     if any(row_id.startswith("L") for row_id in wish.rows):
         yield race_latency(made, HTTP, seconds)
     if any(row_id.startswith("S") for row_id in wish.rows):

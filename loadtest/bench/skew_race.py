@@ -1,4 +1,4 @@
-"""The engine against itself where the load is uneven: one operator, one wallet."""
+"""The engine against itself where the load is uneven: one operator, one wallet, few riders."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from loadtest.bench.table import Measured
 
 # Of ten taps one is the company's.
 _OTHERS_SHARE = 0.9
+# Of 300,000 riders a tenth makes eight of ten journeys; the first one alone, one in twenty.
+_ZIPF = 1.0
 
 
 async def race_one_operator(
@@ -55,3 +57,25 @@ async def race_one_wallet(
         yield line
     found = [_OTHERS_SHARE * ratio for ratio in ratios(rounds, "one wallet", "even")]
     yield Measured("P7", 0, found)
+
+
+async def race_zipf(
+    stage: Stage, rounds_count: int, seconds: float
+) -> AsyncIterator[Measured | str]:
+    """P12: a few riders ride all day, most of them hardly ever."""
+    async with (
+        Runner(RUNNER, **stage.city_facts()) as in_turn,
+        Runner(RUNNER, **stage.city_facts(zipf=_ZIPF)) as zipf,
+    ):
+        for engine in (in_turn, zipf):
+            await engine.order(seconds=WARM_SECONDS)
+        rounds = await race(
+            {
+                "in turn": engine_turn(stage, in_turn, seconds),
+                "Zipf": engine_turn(stage, zipf, seconds),
+            },
+            rounds_count,
+        )
+    for line in cost_lines(rounds):
+        yield line
+    yield Measured("P12", 0, ratios(rounds, "Zipf", "in turn"))

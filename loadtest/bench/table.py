@@ -67,6 +67,7 @@ ROWS: Mapping[str, Row] = {
         _ceilings("µs", (45, 25), (55, 35), (160, 110)),
     ),
     "P11": Row("every ride sponsored by a campaign ÷ none", (Bound(0.9, 1),)),
+    "P12": Row("riders by Zipf's law ÷ everyone in turn", (Bound(0.9, 1),)),
     "L50 p50": _latency("one tap a request, open loop at 50 % of its peak", 4),
     "L50 p99": _latency("the same", 15),
     "L70 p99": _latency("at 70 %, with a checkpoint inside", 25),

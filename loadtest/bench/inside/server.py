@@ -45,6 +45,8 @@ SERVER = {
     "shared_preload_libraries": "pg_stat_statements",
 }
 _WALLETS_AT_ONCE = 5_000
+# By Zipf's law one rider makes a journey in twenty: enough for many minutes of the race.
+_TOP_UP_FEN = 10_000_000
 _COMPANY_FEN = 100_000_000
 
 
@@ -93,7 +95,7 @@ async def _load(made: Stage) -> None:
 
 async def load_city(dsn: str, wallets_count: int, opened_at: datetime, keys_path: Path) -> None:
     """Register the city, hand out its gates' keys and open its wallets."""
-    city = City(riders_count=wallets_count)
+    city = City(riders_count=wallets_count, top_up_fen=_TOP_UP_FEN)
     book = load_book(Settings().tariffs_dir)
     pool = await open_pool(dsn)
     try:
