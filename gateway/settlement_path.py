@@ -21,7 +21,7 @@ from gateway.core.clearing import fees, share
 from gateway.core.clearing_files import Cleared
 from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
-from gateway.core.rides import sweep, sweep_id
+from gateway.core.rides import charged_until, sweep, sweep_id
 from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
 from gateway.core.settlement_files import (
     MANIFEST,
@@ -132,7 +132,7 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
             ended = [
                 sweep(
                     wallet,
-                    sweep_id(wallet.wallet_id, wallet.open_until),
+                    sweep_id(wallet.wallet_id, charged_until(wallet, now, book)),
                     now,
                     book,
                     closed_through,

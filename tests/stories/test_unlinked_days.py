@@ -216,6 +216,31 @@ def test_a_sweep_of_an_unlinked_day_and_a_later_one_is_not_done_again(
     town.store.close()
 
 
+def test_a_sweep_that_began_with_a_free_leg_is_known_when_that_leg_is_forgotten(
+    database: str, tmp_path: Path
+) -> None:
+    """Nobody closed a day from Monday to Friday. Then three legs were given up at once: Monday's
+    cost nothing, and Friday's was closed after all, by an exit that came in late.
+    """
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann", others=("her son", "her aunt"))
+    town.tap("her son", "enter", "tram park", 0, "09:00")
+    town.tap("ann", "enter", "metro luohu", 2, "09:00")
+    town.tap("her aunt", "enter", "metro luohu", 4, "09:00")
+    town.close(4)
+    assert town.tap("her aunt", "exit", "metro laojie", 4, "09:30", arrives=6).fare_fen == 300
+    town.tap("her son", "enter", "metro luohu", 7, "09:00")
+    town.close(7)
+    town.archive(7 + RETENTION_DAYS + 1)
+    before = town.check_audit()
+    for number in (0, 2, 4):
+        town.unlink(FIRST_UNLINKING + number)
+        after = town.check_audit()
+        assert structs.replace(after, unlinked_days_count=0) == before
+    assert after.unlinked_days_count == 3
+    town.store.close()
+
+
 def test_an_entry_of_an_unlinked_day_that_the_desk_struck_out(
     database: str, tmp_path: Path
 ) -> None:
