@@ -34,10 +34,10 @@ from gateway.core.signed_books import SIGNATURE, operator_files
 from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
+from gateway.shell.settlement_books import SettlementBooks, load_settlement_books
 from gateway.shell.settlement_store import (
     CloseWork,
     Parties,
-    SettlementBooks,
     SettlementRow,
     check_kept,
     close_work,
@@ -46,7 +46,6 @@ from gateway.shell.settlement_store import (
     load_carried,
     load_kept,
     load_previous_hash,
-    load_settlement_books,
     parties_of,
     save_settlement,
 )

@@ -24,16 +24,9 @@ from gateway.settlement_path import (
 )
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
+from gateway.shell.payout_store import PayoutHold, list_holds, load_hold, release_hold, save_hold
 from gateway.shell.problems import Problem, not_found
-from gateway.shell.settlement_store import (
-    PayoutHold,
-    list_holds,
-    list_operator_ids,
-    load_head,
-    load_hold,
-    release_hold,
-    save_hold,
-)
+from gateway.shell.settlement_store import list_operator_ids, load_head
 from gateway.shell.signing import published_keys, signer_of
 from gateway.shell.web import Caller, answer
 
