@@ -35,18 +35,17 @@ class TripTables:
         self._day = day
         self._database = database
         database.execute("PRAGMA journal_mode = OFF")
-        database.execute("CREATE TABLE line (operator_id, at, id, said, amount_fen)")
+        database.execute("CREATE TABLE line (operator_id, at, said, amount_fen)")
 
     def add(self, rows: Iterable[OperatorRow]) -> None:
         rows = list(rows)
         lines = csv_lines((structs.astuple(row.transaction) for row in rows), self._day.zone)
         self._database.executemany(
-            "INSERT INTO line VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO line VALUES (?, ?, ?, ?)",
             (
                 (
                     row.operator_id,
                     (row.transaction.event_timestamp - _EPOCH) // _MICROSECOND,
-                    row.transaction.transaction_id,
                     line,
                     row.amount_fen,
                 )
@@ -56,8 +55,9 @@ class TripTables:
 
     def write(self, folder_of: dict[str, Path]) -> Iterator[tuple[Path, TripFile]]:
         """Write each operator's table into its folder."""
+        # A line begins with its transaction's id.
         found = self._database.execute(
-            "SELECT operator_id, said, amount_fen FROM line ORDER BY operator_id, at, id"
+            "SELECT operator_id, said, amount_fen FROM line ORDER BY operator_id, at, said"
         )
         for operator_id, lines in groupby(found, itemgetter(0)):
             folder = folder_of[operator_id]

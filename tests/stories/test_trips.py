@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from _stores import MIDNIGHT
-from _town import RETENTION_DAYS, Town, day_of
+from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of
 from msgspec import structs
 
 from fare_rules import load_book
 from gateway.core.tides import PACKAGE, PACKAGE_SIGNATURE
 from gateway.export_commands import export_trips
+from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.signing import Signer
 from gateway.verify_commands import verify
 
@@ -213,6 +214,26 @@ def test_each_operator_is_served_its_own_trips_and_no_others(town: Town) -> None
         assert own[name] == files[name]
         assert [one["path"] for one in json.loads(own[PACKAGE])["resources"]] == [name]
         assert verify(served / operator, key=keys_of(town)) == 0
+
+
+@pytest.mark.parametrize("step", ["committed", "removed"])
+def test_an_unlinked_day_is_neither_exported_nor_served_any_more(town: Town, step: str) -> None:
+    for day in (0, 1):
+        assert export(town, day_of(day), None) == 0
+    town.close(1)
+    town.archive(RETENTION_DAYS + 3)
+
+    def killed(done: str) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        town.unlink(UNLINK_DAYS + 1, after=killed)
+    town.unlink(UNLINK_DAYS + 1)
+    assert [path.name for path in town.settings.trips_dir.iterdir()] == [str(day_of(1))]
+    with pytest.raises(ArchiveMissing, match=r"2018-09-03 is unlinked: 2018-09-03.unlinked has"):
+        export(town, day_of(0), None)
+    assert export(town, day_of(1), None) == 0
 
 
 def keys_of(town: Town) -> str:

@@ -20,10 +20,9 @@ from gateway.audit_path import run_head_audit
 from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
 from gateway.core.wallet_wishes import GrantMoney, Wish
 from gateway.correction_path import run_correction
-from gateway.export_commands import export_trips
 from gateway.rider_path import run_export, run_journeys
 from gateway.shell import archive_store
-from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing
+from gateway.shell.archive_files import ArchiveDiffers
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
 from gateway.shell.kept_store import load_kept
@@ -129,23 +128,6 @@ def test_what_a_planner_asks_is_still_told(town: Town) -> None:
         f"SELECT bool_and(epoch(hour) % 3600 = 0), count(DISTINCT rider) FROM '{taps}'"
     ).fetchall()
     assert (hours, names) == (True, 9)
-
-
-@pytest.mark.parametrize("step", ["committed", "removed"])
-def test_its_trips_are_neither_exported_nor_served_any_more(town: Town, step: str) -> None:
-    settings = structs.replace(town.settings, tariffs_dir=MIDNIGHT)
-
-    def export(day: int) -> int:
-        return town.store.run(export_trips(settings, town.dsn, b"s" * 32, day_of(day)))
-
-    assert (export(0), export(1)) == (0, 0)
-    with pytest.raises(Killed):
-        town.unlink(FIRST_UNLINKING, after=killed_after(step))
-    town.unlink(FIRST_UNLINKING)
-    assert [path.name for path in settings.trips_dir.iterdir()] == [str(day_of(1))]
-    with pytest.raises(ArchiveMissing, match=r"2018-09-03 is unlinked: 2018-09-03.unlinked has"):
-        export(0)
-    assert export(1) == 0
 
 
 def test_a_riders_name_is_another_every_day(town: Town) -> None:
