@@ -193,8 +193,13 @@ def deliver_files(*, watch: bool = False) -> int:
 
 
 @export.command(name="trips")
-def export_trips_of_day(*, service_day: date, to: Path, operator: str | None = None) -> int:
-    """Write a day's fare transactions for planners: TIDES tables, cards renamed, no balances."""
+def export_trips_of_day(
+    *, service_day: date, to: Path | None = None, operator: str | None = None
+) -> int:
+    """Write a day's fare transactions for planners: TIDES tables, cards renamed, no balances.
+
+    Without --to, each operator's own are put where the gateway serves them.
+    """
     with _database() as (settings, dsn):
         secret = _master_key(settings)
         return _run(export_trips(settings, dsn, secret, service_day, to, operator))
@@ -337,7 +342,11 @@ def _database(data: Path | None = None, port: int | None = None) -> Iterator[tup
         settlement_dir = data / settings.settlement_dir.name
         archive_dir = data / settings.archive_dir.name
         settings = structs.replace(
-            settings, data_dir=data, settlement_dir=settlement_dir, archive_dir=archive_dir
+            settings,
+            data_dir=data,
+            settlement_dir=settlement_dir,
+            archive_dir=archive_dir,
+            trips_dir=data / settings.trips_dir.name,
         )
     if port is not None:
         settings = structs.replace(settings, port=port)

@@ -21,7 +21,7 @@ from gateway.core.clearing import fees, share
 from gateway.core.clearing_files import Cleared
 from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
-from gateway.core.rides import sweep, sweep_id
+from gateway.core.rides import charged_until, sweep, sweep_id
 from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
 from gateway.core.settlement_files import (
     MANIFEST,
@@ -34,10 +34,10 @@ from gateway.core.signed_books import SIGNATURE, operator_files
 from gateway.disruption_path import run_disruptions
 from gateway.shell.files import write_settlement
 from gateway.shell.settings import Settings
+from gateway.shell.settlement_books import SettlementBooks, load_settlement_books
 from gateway.shell.settlement_store import (
     CloseWork,
     Parties,
-    SettlementBooks,
     SettlementRow,
     check_kept,
     close_work,
@@ -46,7 +46,6 @@ from gateway.shell.settlement_store import (
     load_carried,
     load_kept,
     load_previous_hash,
-    load_settlement_books,
     parties_of,
     save_settlement,
 )
@@ -132,7 +131,7 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
             ended = [
                 sweep(
                     wallet,
-                    sweep_id(wallet.wallet_id, wallet.open_until),
+                    sweep_id(wallet.wallet_id, charged_until(wallet, now, book)),
                     now,
                     book,
                     closed_through,

@@ -44,6 +44,7 @@ from gateway.shell.archive_files import (
 from gateway.shell.archive_store import archive_connection, list_days, try_again
 from gateway.shell.settings import Settings, unlink_fault
 from gateway.shell.store import load_archived_days
+from gateway.shell.trip_files import remove_trips
 from gateway.shell.unlink_store import (
     Noted,
     RidersWork,
@@ -105,7 +106,7 @@ async def run_unlink(
             f"Days since {kept_since} must stay linked: FAREGATE_UNLINK_DAYS is "
             f"{settings.unlink_days}. Give an earlier day, or set it lower."
         )
-    archive, found = settings.archive_dir, list[DayUnlinked]()
+    found: list[DayUnlinked] = []
     async with archive_connection(dsn) as connection:
         await check_alone(connection)
         is_archived = await list_days(connection)
@@ -115,7 +116,7 @@ async def run_unlink(
                 break
             if day in archived and archived[day].is_unlinked:
                 if not is_dry_run:
-                    remove_linked(archive, day)
+                    _remove_linked(settings, day)
                 continue
             last = day + timedelta(days=days_remembered(book))
             kept = [each for each, is_out in is_archived.items() if each <= last and not is_out]
@@ -162,9 +163,14 @@ async def _unlink(
     after("written")
     await try_again(lambda: mark(connection, day, sha256, after))
     after("committed")
-    remove_linked(archive, day)
+    _remove_linked(settings, day)
     after("removed")
     return manifest
+
+
+def _remove_linked(settings: Settings, day: date) -> None:
+    remove_linked(settings.archive_dir, day)
+    remove_trips(settings.trips_dir, day)
 
 
 async def _forget(

@@ -16,27 +16,31 @@ from gateway.journey_options import CANNOT_RUN, OK, PROBLEMS_FOUND
 if TYPE_CHECKING:
     from gateway.core.settlement_files import Manifest
     from gateway.core.signed_books import OperatorManifest, PublicKey
-    from gateway.core.verification import Link
+    from gateway.core.verification import Link, Open
 
 _CHUNK_BYTES = 1 << 20
+_MANIFEST, _PACKAGE = "manifest.json", "datapackage.json"
 
 
 def verify(*paths: Path, key: str | None = None) -> int:
     """Check settlement files: signature, hashes, sums, the order to the bank, and the chain.
+
+    Also exported trips: signature, hashes, rows and sums.
 
     Exit 0 when all is right, 1 when something is not, 3 when it could not be looked at.
 
     Parameters
     ----------
     paths
-        Manifests, or folders that hold one. Of several settlements, the chain is checked, too.
+        Manifests and packages of trips, or folders that hold one. Of several settlements, the
+        chain is checked, too.
     key
         The public key in hexadecimal, or a keys.json with several.
     """
     from gateway.core.verification import chain_faults
 
     if not paths:
-        print("name a manifest.json, or a folder that holds one")
+        print(f"name a {_MANIFEST} or {_PACKAGE}, or a folder that holds one")
         return CANNOT_RUN
     try:
         keys = _keys(key)
@@ -46,9 +50,12 @@ def verify(*paths: Path, key: str | None = None) -> int:
     faults: list[str] = []
     links: list[Link] = []
     for path in paths:
-        manifest_path = path / "manifest.json" if path.is_dir() else path
+        manifest_path = _described(path)
         try:
             content = manifest_path.read_bytes()
+            if manifest_path.name == _PACKAGE:
+                faults += _trip_faults(content, manifest_path, keys)
+                continue
             manifest = _manifest(content)
         except (OSError, msgspec.DecodeError) as error:
             print(f"{manifest_path}: {error}")
@@ -67,6 +74,12 @@ def verify(*paths: Path, key: str | None = None) -> int:
     if not keys:
         print("no --key was given: who signed it was not checked")
     return PROBLEMS_FOUND if faults else OK
+
+
+def _described(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    return path / (_MANIFEST if (path / _MANIFEST).exists() else _PACKAGE)
 
 
 def _keys(said: str | None) -> list[PublicKey]:
@@ -112,31 +125,19 @@ def _faults(
 ) -> Iterator[str]:
     from gateway.core import verification
     from gateway.core.settlement_files import PAYMENT_ORDER
-    from gateway.core.signed_books import OperatorManifest
+    from gateway.core.signed_books import SIGNATURE, OperatorManifest
 
-    folder = path.parent
+    folder, opened = path.parent, _opener(path.parent)
     if keys:
-        yield from _signature_faults(content, path, keys)
+        yield from _signature_faults(content, path.with_name(SIGNATURE), path, keys)
     whole = set()
     for file in manifest.files:
-        place = folder / file.name
-        if "/" in file.name or not place.is_file():
-            yield f"{place}: is in the manifest, but not in the folder"
-            continue
-        size, digest = place.stat().st_size, _sha256(place)
-        if (size, digest) != (file.size_bytes, file.sha256):
-            yield (
-                f"{place}: has {size} bytes and SHA-256 {digest}, but the manifest says "
-                f"{file.size_bytes} and {file.sha256}"
-            )
-            continue
-        whole.add(file.name)
+        if fault := _file_fault(folder / file.name, file.name, file.size_bytes, file.sha256):
+            yield fault
+        else:
+            whole.add(file.name)
 
     batches = (manifest.batch,) if isinstance(manifest, OperatorManifest) else manifest.batches
-
-    def opened(name: str):  # type: ignore[no-untyped-def]
-        return (folder / name).open(encoding="utf-8", newline="")
-
     for batch in batches:
         named = {file.name for file in manifest.files}
         # Of a file that is not as it was, nothing more is worth saying.
@@ -157,11 +158,52 @@ def _faults(
             yield f"{folder}: somebody is paid, but there is no {PAYMENT_ORDER}"
 
 
-def _signature_faults(content: bytes, path: Path, keys: list[PublicKey]) -> Iterator[str]:
-    from gateway.core.signed_books import SIGNATURE, Signature
+def _trip_faults(content: bytes, path: Path, keys: list[PublicKey]) -> list[str]:
+    from gateway.core.tides import PACKAGE_SIGNATURE, TripPackage
+    from gateway.core.verification import trip_faults
+
+    package = msgspec.json.decode(content, type=TripPackage)
+    folder, faults = path.parent, list[str]()
+    if keys:
+        faults += _signature_faults(content, path.with_name(PACKAGE_SIGNATURE), path, keys)
+    for one in package.resources:
+        sha256 = one.sha256.removeprefix("sha256:")
+        if fault := _file_fault(folder / one.path, one.path, one.size_bytes, sha256):
+            faults.append(fault)
+        else:
+            faults += [f"{folder}/{said}" for said in trip_faults(one, _opener(folder))]
+    if not faults:
+        told = ", ".join(
+            f"{one.rows_count} rows and {one.amount} {one.currency} in {one.path}"
+            for one in package.resources
+        )
+        print(f"{path}: {package.name} is right: {told}")
+    return faults
+
+
+def _file_fault(place: Path, name: str, size_bytes: int, sha256: str) -> str | None:
+    """What is wrong with a file that is named with its size and hash."""
+    if "/" in name or not place.is_file():
+        return f"{place}: is in the manifest, but not in the folder"
+    size, digest = place.stat().st_size, _sha256(place)
+    if (size, digest) == (size_bytes, sha256):
+        return None
+    return (
+        f"{place}: has {size} bytes and SHA-256 {digest}, but the manifest says "
+        f"{size_bytes} and {sha256}"
+    )
+
+
+def _opener(folder: Path) -> Open:
+    return lambda name: (folder / name).open(encoding="utf-8", newline="")
+
+
+def _signature_faults(
+    content: bytes, place: Path, path: Path, keys: list[PublicKey]
+) -> Iterator[str]:
+    from gateway.core.signed_books import Signature
     from gateway.shell.signing import is_signed_by
 
-    place = path.with_name(SIGNATURE)
     try:
         signature = msgspec.json.decode(place.read_bytes(), type=Signature)
     except (OSError, msgspec.DecodeError) as error:

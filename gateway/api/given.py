@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +14,7 @@ from msgspec import Struct
 from fare_rules import TariffBook
 from gateway.core.taps import Name
 from gateway.shell.batcher import Batcher
-from gateway.shell.problems import Problem
+from gateway.shell.problems import Problem, not_found
 from gateway.shell.settings import DatabaseUrl, Settings
 from gateway.shell.web import Door
 
@@ -69,6 +70,15 @@ def day_of(request: web.Request) -> date:
         raise Problem(
             422, "invalid-day", "The day is not a date", "Write it as 2026-01-31."
         ) from None
+
+
+def file_in(folder: Path, name: str) -> web.FileResponse:
+    """A file that was put into a folder for whoever asks."""
+    # A name that was asked for may lead anywhere; one that is listed lies in the folder.
+    path = {path.name: path for path in folder.glob("*")}.get(name)
+    if path is None or path.suffix not in (".csv", ".json", ".sig"):
+        raise not_found("No such file: the day has none of this name, or none yet.")
+    return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
 
 
 def now() -> datetime:

@@ -61,9 +61,10 @@ from gateway.shell.campaign_store import CampaignState
 from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
 from gateway.shell.openapi import openapi_document
+from gateway.shell.payout_store import PayoutHold
 from gateway.shell.rider_store import HeldReport
 from gateway.shell.settings import DatabaseUrl, Settings
-from gateway.shell.settlement_store import Head, PayoutHold
+from gateway.shell.settlement_store import Head
 from gateway.shell.web import Door, Route
 
 VERSION = importlib.metadata.version("faregate")
@@ -286,6 +287,10 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               is_public=True),
         route("GET", "/v1/settlements/{service_day}/operators/{operator_id}/files/{name}",
               settlements.get_operator_file, "Fetch one of an operator's own files.",
+              {200: "application/octet-stream"}, money_readers | gates),
+        route("GET", "/v1/trips/{service_day}/operators/{operator_id}/files/{name}",
+              settlements.get_trips_file,
+              "Fetch an operator's trips of a day, once they are exported.",
               {200: "application/octet-stream"}, money_readers | gates),
         route("GET", "/v1/settlements/{service_day}/files/{name}", settlements.get_settlement_file,
               "Fetch one settlement file.", {200: "application/octet-stream"}, money_readers),

@@ -1,4 +1,4 @@
-"""Settlements: days closed, and the files by which operators are paid."""
+"""Settlements: days closed, the files by which operators are paid, and those of their trips."""
 
 from __future__ import annotations
 
@@ -6,29 +6,23 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from gateway.api.given import Given, day_of, now, unprocessable, uuid_of
+from gateway.api.given import Given, day_of, file_in, now, unprocessable, uuid_of
 from gateway.close_process import CloseBroke, close_apart
 from gateway.core.signed_books import operator_folder
 from gateway.core.taps import Name
 from gateway.settlement_path import CloseRefused, list_settlements, load_settlement_file
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
+from gateway.shell.payout_store import PayoutHold, list_holds, load_hold, release_hold, save_hold
 from gateway.shell.problems import Problem, not_found
-from gateway.shell.settlement_store import (
-    PayoutHold,
-    list_holds,
-    list_operator_ids,
-    load_head,
-    load_hold,
-    release_hold,
-    save_hold,
-)
+from gateway.shell.settlement_store import list_operator_ids, load_head
 from gateway.shell.signing import published_keys
 from gateway.shell.web import Caller, answer
 
@@ -134,17 +128,19 @@ class SettlementRequests:
 
     async def get_operator_file(
         self, request: web.Request, _body: bytes, caller: Caller
-    ) -> web.Response:
+    ) -> web.StreamResponse:
+        return self._file_of(self._given.settings.settlement_dir, request, caller)
+
+    async def get_trips_file(
+        self, request: web.Request, _body: bytes, caller: Caller
+    ) -> web.StreamResponse:
+        return self._file_of(self._given.settings.trips_dir, request, caller)
+
+    def _file_of(self, folder: Path, request: web.Request, caller: Caller) -> web.StreamResponse:
         operator_id = request.match_info["operator_id"]
         caller.check_operator(operator_id)
-        day = self._given.settings.settlement_dir / str(day_of(request))
-        # A name that was asked for may lead anywhere; one that is listed lies in the folder.
-        listed = {path.name: path for path in (day / operator_folder(operator_id)).glob("*")}
-        path = listed.get(request.match_info["name"])
-        if path is None or path.suffix not in (".csv", ".json", ".sig"):
-            raise not_found("No such file: the day is not closed, or has no file of this name.")
-        content = await asyncio.to_thread(path.read_bytes)
-        return answer(content, content_type="application/octet-stream")
+        own = folder / str(day_of(request)) / operator_folder(operator_id)
+        return file_in(own, request.match_info["name"])
 
     async def get_settlement_file(
         self, request: web.Request, _body: bytes, caller: Caller

@@ -7,18 +7,27 @@ before it: drop a leading ' to read a text.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, tzinfo
+from itertools import chain
 
 
 def csv_table(header: Iterable[str], rows: Iterable[Iterable[object]], zone: tzinfo) -> bytes:
     """Write rows under a header; instants as they are in a zone, to the microsecond."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([_cell(name, zone) for name in header])
-    writer.writerows([_cell(value, zone) for value in row] for row in rows)
-    return text.getvalue().encode()
+    return "".join(csv_lines(chain([header], rows), zone)).encode()
+
+
+def csv_lines(rows: Iterable[Iterable[object]], zone: tzinfo) -> Iterator[str]:
+    """Each row as the line of a table, its end included."""
+    writer = csv.writer(_Echo(), lineterminator="\r\n")
+    for row in rows:
+        line: str = writer.writerow([_cell(value, zone) for value in row])
+        yield line
+
+
+class _Echo:
+    def write(self, line: str) -> str:
+        return line
 
 
 # Source: OWASP, CSV Injection. The last four are full-width signs, which count where people write

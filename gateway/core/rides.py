@@ -102,6 +102,15 @@ def sweep_id(wallet_id: UUID, open_until: datetime | None) -> UUID:
     return uuid5(wallet_id, f"late at {open_until}")
 
 
+def charged_until(wallet: Wallet, now: datetime, book: TariffBook) -> datetime | None:
+    """When the first of the legs that a sweep charges could no longer be closed.
+
+    One that costs nothing leaves no entry: nothing could tell when it was once its day is unlinked.
+    """
+    charged = {i: rider for i, rider in wallet.riders.items() if swept({i: rider}, book, now)}
+    return open_until(charged, wallet.swept_until)
+
+
 def sweep(
     wallet: Wallet, cause_id: UUID, now: datetime, book: TariffBook, closed_through: date | None
 ) -> tuple[Wallet, tuple[JournalEntry, ...], Paid]:

@@ -3,6 +3,7 @@
     fare_transactions_<operator>.csv   a row for each tap that an operator's gates let through, and
                                        one for each amount that something else put right
     datapackage.json                   what the files are: rows, sums, sizes and hashes
+    datapackage.sig                    who says so: the key that settlements are signed with
 
 An operator's amounts add up to what the ledger has of the service day. A card is told apart from
 others within the day alone: its token is made with a key of the day, and nobody's balance is told.
@@ -16,22 +17,22 @@ Source: TIDES, spec/fare_transactions.schema.json and spec/tides-datapackage-pro
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
-from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct, field
 
 from fare_rules.amounts import said
-from gateway.core.csv_tables import csv_table
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.settlement_files import file_name, sha256_of
 from gateway.core.taps import Action, TapOutcome
 
 PACKAGE = "datapackage.json"
+PACKAGE_SIGNATURE = "datapackage.sig"
 _SPECIFICATION = "https://raw.githubusercontent.com/TIDES-transit/TIDES/main/spec"
 _ACTIONS = {
     Action.ENTER: "Enter",
@@ -78,12 +79,63 @@ class FareTransaction(Struct, frozen=True, kw_only=True, gc=False):
     balance: None = None
 
 
-class TripFile(Struct, frozen=True):
-    """One operator's rows, and what they come to."""
+class OperatorRow(NamedTuple):
+    """A row, whose it is, and its amount in minor units."""
 
     operator_id: str
-    rows: list[FareTransaction]
+    transaction: FareTransaction
     amount_fen: int
+
+
+class TripFile(Struct, frozen=True):
+    """One operator's table as it was written."""
+
+    operator_id: str
+    size_bytes: int
+    sha256: str
+    rows_count: int
+    amount_fen: int
+
+    @property
+    def name(self) -> str:
+        return trip_file_name(self.operator_id)
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the rows come from."""
+
+    title: str
+    component: str
+    product: str
+    product_version: str
+
+
+class TripResource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table as a data package describes it. `sha256` begins with the name of the hash."""
+
+    profile: str = "tabular-data-resource"
+    name: str
+    title: str
+    path: str
+    table: str = field(name="tides-table", default="fare_transactions")
+    schema: str = f"{_SPECIFICATION}/fare_transactions.schema.json"
+    encoding: str = "utf-8"
+    size_bytes: int = field(name="bytes")
+    sha256: str = field(name="hash")
+    rows_count: int
+    amount: Decimal
+    currency: str
+    sources: tuple[Source, ...]
+
+
+class TripPackage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A service day's tables, as their receiver can check them."""
+
+    profile: str = f"{_SPECIFICATION}/tides-datapackage-profile.json"
+    name: str
+    title: str
+    agency: str
+    resources: tuple[TripResource, ...]
 
 
 class DayOfTrips(Struct, frozen=True):
@@ -105,48 +157,36 @@ class DayOfTrips(Struct, frozen=True):
         return hmac.digest(self.secret, b"faregate trips " + named, "sha256").hex()[:32]
 
 
-def trip_files(
+def trip_file_name(operator_id: str) -> str:
+    return file_name("fare_transactions", operator_id)
+
+
+def operator_rows(
     day: DayOfTrips, taps: Iterable[KeptTap], entries: Iterable[JournalEntry]
-) -> list[TripFile]:
-    """Make the rows of each operator, in the order in which things happened.
+) -> Iterator[OperatorRow]:
+    """Make the rows of a wallet, or of several, in no order.
 
     Shape:  `taps` are those of the day's log that were let through, `entries` the day's entries
-            that name an operator. What a tap itself cost stands in its own row; what a later tap, a
-            sweep or a person changed is an `Adjust` of its own.
+            that name an operator; all that a wallet has of both. What a tap itself cost stands in
+            its own row; what a later tap, a sweep or a person changed is an `Adjust` of its own.
     """
     charged: dict[object, list[JournalEntry]] = {}
-    found: dict[str, list[FareTransaction]] = {}
-    sums_fen: dict[str, int] = {}
-
-    def add(operator_id: str, row: FareTransaction, amount_fen: int) -> None:
-        found.setdefault(operator_id, []).append(row)
-        sums_fen[operator_id] = sums_fen.get(operator_id, 0) + amount_fen
-
     for entry in entries:
         if entry.kind == "fare":
             charged.setdefault((entry.tap_id, entry.operator_id), []).append(entry)
         else:
-            assert entry.operator_id is not None, entry
-            add(entry.operator_id, _adjusted(day, entry), entry.operator_fen)
+            yield _adjusted(day, entry)
     for kept in taps:
-        if kept.facts is None:
-            continue
-        own = charged.pop((kept.tap.tap_id, kept.facts.operator_id), [])
-        row, amount_fen = _tapped(day, kept, own)
-        add(kept.facts.operator_id, row, amount_fen)
+        if kept.facts is not None:
+            own = charged.pop((kept.tap.tap_id, kept.facts.operator_id), [])
+            yield _tapped(day, kept, own)
     # Of rides whose tap is of another day's log.
     for own in charged.values():
         for entry in own:
-            assert entry.operator_id is not None, entry
-            add(entry.operator_id, _adjusted(day, entry), entry.operator_fen)
-    in_order = attrgetter("event_timestamp", "transaction_id")
-    return [
-        TripFile(operator_id, sorted(rows, key=in_order), sums_fen[operator_id])
-        for operator_id, rows in sorted(found.items())
-    ]
+            yield _adjusted(day, entry)
 
 
-def _tapped(day: DayOfTrips, kept: KeptTap, own: list[JournalEntry]) -> tuple[FareTransaction, int]:
+def _tapped(day: DayOfTrips, kept: KeptTap, own: list[JournalEntry]) -> OperatorRow:
     tap, facts = kept.tap, kept.facts
     assert facts is not None, kept
     action = _ACTIONS[tap.action]
@@ -156,7 +196,7 @@ def _tapped(day: DayOfTrips, kept: KeptTap, own: list[JournalEntry]) -> tuple[Fa
         action = "Transfer entrance"
     amount_fen = sum(entry.operator_fen for entry in own)
     products = sorted({entry.product_id for entry in own if entry.product_id})
-    return FareTransaction(
+    transaction = FareTransaction(
         transaction_id=str(tap.tap_id),
         service_date=day.service_day,
         event_timestamp=tap.tapped_at.astimezone(day.zone),
@@ -171,11 +211,13 @@ def _tapped(day: DayOfTrips, kept: KeptTap, own: list[JournalEntry]) -> tuple[Fa
         rider_category=facts.rider_category,
         fare_product=" + ".join(products) or None,
         token_id=day.token_id(tap.media_token),
-    ), amount_fen
+    )
+    return OperatorRow(facts.operator_id, transaction, amount_fen)
 
 
-def _adjusted(day: DayOfTrips, entry: JournalEntry) -> FareTransaction:
-    return FareTransaction(
+def _adjusted(day: DayOfTrips, entry: JournalEntry) -> OperatorRow:
+    assert entry.operator_id is not None, entry
+    transaction = FareTransaction(
         transaction_id=str(entry.entry_id),
         service_date=day.service_day,
         event_timestamp=entry.effective_at.astimezone(day.zone),
@@ -184,52 +226,31 @@ def _adjusted(day: DayOfTrips, entry: JournalEntry) -> FareTransaction:
         fare_action="Adjust",
         fare_product=entry.product_id,
     )
+    return OperatorRow(entry.operator_id, transaction, entry.operator_fen)
 
 
-def trip_package(
-    day: DayOfTrips, trips: Iterable[TripFile], *, agency: str, version: str
-) -> dict[str, bytes]:
-    """Every file by its name, the package's own description last."""
-    files: dict[str, bytes] = {}
-    resources = []
-    for trip in trips:
-        name = file_name("fare_transactions", trip.operator_id)
-        content = csv_table(
-            FareTransaction.__struct_fields__, map(structs.astuple, trip.rows), day.zone
-        )
-        files[name] = content
-        resources.append(_resource(day, trip, name, content, version))
-    described = {
-        "profile": f"{_SPECIFICATION}/tides-datapackage-profile.json",
-        "name": f"fare_transactions_{day.service_day}",
-        "title": f"Fare transactions of {agency}, service day {day.service_day}",
-        "agency": agency,
-        "resources": resources,
-    }
-    files[PACKAGE] = msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n"
-    return files
+def trip_package(day: DayOfTrips, files: Iterable[TripFile], *, agency: str, version: str) -> bytes:
+    """Describe a day's tables."""
+    package = TripPackage(
+        name=f"fare_transactions_{day.service_day}",
+        title=f"Fare transactions of {agency}, service day {day.service_day}",
+        agency=agency,
+        resources=tuple(_resource(day, file, version) for file in files),
+    )
+    return msgspec.json.format(msgspec.json.encode(package), indent=2) + b"\n"
 
 
-def _resource(
-    day: DayOfTrips, trip: TripFile, name: str, content: bytes, version: str
-) -> Mapping[str, object]:
+def _resource(day: DayOfTrips, file: TripFile, version: str) -> TripResource:
     # A name there is of small Latin letters; an operator's may be of any.
-    ascii_name = sha256_of(trip.operator_id.encode())[:8]
-    return {
-        "profile": "tabular-data-resource",
-        "name": f"fare_transactions_{ascii_name}",
-        "title": f"Fare transactions of {trip.operator_id}",
-        "path": name,
-        "tides-table": "fare_transactions",
-        "schema": f"{_SPECIFICATION}/fare_transactions.schema.json",
-        "encoding": "utf-8",
-        "bytes": len(content),
-        "hash": f"sha256:{sha256_of(content)}",
-        "rows_count": len(trip.rows),
-        "amount": str(day.amount(trip.amount_fen)),
-        "currency": day.currency,
-        "sources": [
-            {"title": "faregate", "component": "AFC", "product": "faregate",
-             "product_version": version}
-        ],
-    }  # fmt: skip
+    ascii_name = sha256_of(file.operator_id.encode())[:8]
+    return TripResource(
+        name=f"fare_transactions_{ascii_name}",
+        title=f"Fare transactions of {file.operator_id}",
+        path=file.name,
+        size_bytes=file.size_bytes,
+        sha256=f"sha256:{file.sha256}",
+        rows_count=file.rows_count,
+        amount=day.amount(file.amount_fen),
+        currency=day.currency,
+        sources=(Source("faregate", "AFC", "faregate", version),),
+    )

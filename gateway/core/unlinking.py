@@ -173,8 +173,8 @@ def swept_at(
 ) -> datetime | None:
     """When legs were given up last by what is posted, or before that.
 
-    A sweep is known by its id, which names the first leg that it ended; or, where that cost nothing
-    and is gone, as the wallet's `last`.
+    A sweep is known by its id, which names the first leg that it charged, and so a tap of the day
+    of one of its entries; the wallet's `last` also by its instant.
     """
     states = [RiderState(open_tap=kept.facts) for kept in taps if kept.facts is not None]
     ends_at = {until for state in states if (until := RiderFold(book, state).open_until)}

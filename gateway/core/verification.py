@@ -24,6 +24,7 @@ from gateway.core.settlement_files import (
     operator_file_name,
 )
 from gateway.core.signed_books import OperatorManifest
+from gateway.core.tides import TripResource
 
 # Opens a file of the folder as text.
 Open = Callable[[str], TextIO]
@@ -61,6 +62,24 @@ def batch_faults(batch: SettlementBatch, period: SettlementPeriod, opened: Open)
         name = file_name("clearing", batch.operator_id)
         shared_fen = sum(int(row["amount_fen"]) for _, row in _rows(name, opened))
         yield from _differs(name, "the sum of amount_fen", batch.shared_fen, shared_fen)
+
+
+def trip_faults(resource: TripResource, opened: Open) -> Iterator[str]:
+    """Hold a table of trips against what its package says of it."""
+    amount, rows_count = Decimal(0), 0
+    for line, row in _rows(resource.path, opened):
+        place = f"{resource.path}:{line}"
+        try:
+            amount += Decimal(row["amount"])
+            currency = row["currency_type"]
+        except (KeyError, InvalidOperation, TypeError) as fault:
+            yield f"{place}: not a fare transaction ({fault})"
+            continue
+        if currency != resource.currency:
+            yield f"{place}: is in {currency}, not in {resource.currency}"
+        rows_count += 1
+    yield from _differs(resource.path, "the count of rows", resource.rows_count, rows_count)
+    yield from _differs(resource.path, "the sum of amount", resource.amount, amount)
 
 
 def order_faults(

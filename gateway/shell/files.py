@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import mkstemp
 
@@ -44,12 +45,17 @@ def write_settlement(
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is there whole, or not at all."""
+    write_parts(path, (content,))
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """The same for a file whose parts are made one after the other."""
     # Its own name for each writer, so that two at once cannot write into each other's.
     handle, partial = mkstemp(prefix=_PARTIAL, dir=path.parent)
     try:
         with open(handle, "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
             os.replace(partial, path)

@@ -87,7 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         Path,
         _says(
-            "The folder of the embedded server, its keys, settlement files and archive.",
+            "The folder of the embedded server, its keys, settlement files, archive and trips.",
             default="/var/lib/faregate for root, else ~/.local/share/faregate",
         ),
     ] = field(default_factory=_data_dir)
@@ -97,6 +97,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     archive_dir: Annotated[
         Path, _says("The folder of archived days, seen from the data folder.")
     ] = Path("archive")
+    trips_dir: Annotated[
+        Path, _says("The folder of exported trips that are served, seen from the data folder.")
+    ] = Path("trips")
     tariffs_dir: Annotated[
         Path,
         _says(
@@ -325,6 +328,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         settings,
         settlement_dir=settings.data_dir / settings.settlement_dir,
         archive_dir=settings.data_dir / settings.archive_dir,
+        trips_dir=settings.data_dir / settings.trips_dir,
     )
 
 

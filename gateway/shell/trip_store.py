@@ -1,13 +1,14 @@
-"""A service day's trips, read from the log and the ledger, or from the archive."""
+"""A service day's trips, wallet by wallet, from the log and the ledger or from the archive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import asyncpg
-from msgspec import Struct
 
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
@@ -22,50 +23,84 @@ from gateway.shell.archive_files import (
     read_taps,
 )
 from gateway.shell.store import load_archived_days, reading
+from gateway.shell.transactions import Connection
+
+_ROWS_AT_ONCE = 5_000
+T = TypeVar("T")
 
 
-class TripRows(Struct, frozen=True):
-    """Taps that were let through, and entries that name an operator; each to be read once."""
+class WalletTrips(NamedTuple):
+    """A wallet's taps that were let through, and its entries that name an operator."""
 
-    taps: Iterator[KeptTap]
-    entries: Iterator[JournalEntry]
+    taps: list[KeptTap]
+    entries: list[JournalEntry]
 
 
-async def load_trips(pool: asyncpg.Pool, day: date, archive: Path | None) -> TripRows | None:
-    """A day's trips; None where the log does not know the day.
+@asynccontextmanager
+async def reading_trips(
+    pool: asyncpg.Pool, day: date, archive: Path | None
+) -> AsyncIterator[AsyncIterator[WalletTrips] | None]:
+    """A day's trips, to be read once; None where the log does not know the day.
 
+    Shape:  one wallet after the other. Until this ends, the day is neither archived nor unlinked.
     Raises: ArchiveMissing when the day is archived, and the archive cannot be read, or is unlinked.
     """
     async with reading(pool) as connection:
         if not await connection.fetchval("SELECT true FROM log_day WHERE service_day = $1", day):
-            return None
+            yield None
+            return
         archived = [
             one for one in await load_archived_days(connection, day) if one.service_day == day
         ]
-        if archived and archived[0].is_unlinked:
+        if not archived:
+            yield _by_wallet(_taps(connection, day), _entries(connection, day))
+            return
+        if archived[0].is_unlinked:
             where = archived[0].folder
             raise ArchiveMissing(f"{day} is unlinked: {where} has its taps, and no trips any more.")
-        if archived:
-            return TripRows(
-                (
-                    kept
-                    for kept in read_taps(paths_of(archive, archived, TAPS))
-                    if kept.result.outcome.is_let_through
-                ),
-                (
-                    entry
-                    for entry in read_entries(paths_of(archive, archived, ENTRIES))
-                    if entry.operator_id is not None
-                ),
-            )
-        taps = await connection.fetch(_READ_TAPS, day, LET_THROUGH)
-        entries = await connection.fetch(_READ_ENTRIES, day)
-    return TripRows(map(rows.kept_from_row, taps), map(rows.entry_from_row, entries))
+        taps, entries = paths_of(archive, archived, TAPS), paths_of(archive, archived, ENTRIES)
+        yield _by_wallet(
+            _each(kept for kept in read_taps(taps) if kept.result.outcome.is_let_through),
+            _each(entry for entry in read_entries(entries) if entry.operator_id is not None),
+        )
+
+
+async def _by_wallet(
+    taps: AsyncIterator[KeptTap], entries: AsyncIterator[JournalEntry]
+) -> AsyncIterator[WalletTrips]:
+    tap, entry = await anext(taps, None), await anext(entries, None)
+    while tap or entry:
+        wallet_id = min(one.wallet_id for one in (tap, entry) if one and one.wallet_id)
+        found = WalletTrips([], [])
+        while tap and tap.wallet_id == wallet_id:
+            found.taps.append(tap)
+            tap = await anext(taps, None)
+        while entry and entry.wallet_id == wallet_id:
+            found.entries.append(entry)
+            entry = await anext(entries, None)
+        yield found
+
+
+async def _taps(connection: Connection, day: date) -> AsyncIterator[KeptTap]:
+    async for row in connection.cursor(_READ_TAPS, day, LET_THROUGH, prefetch=_ROWS_AT_ONCE):
+        yield rows.kept_from_row(row)
+
+
+async def _entries(connection: Connection, day: date) -> AsyncIterator[JournalEntry]:
+    async for row in connection.cursor(_READ_ENTRIES, day, prefetch=_ROWS_AT_ONCE):
+        yield rows.entry_from_row(row)
+
+
+async def _each(found: Iterable[T]) -> AsyncIterator[T]:
+    for one in found:
+        yield one
 
 
 _READ_TAPS = """
 SELECT
     tap_id, said, answer, facts, received_at, outcome, wallet_id, wallet_version, service_day
-FROM tap WHERE service_day = $1 AND outcome = ANY($2::text[])
+FROM tap WHERE service_day = $1 AND outcome = ANY($2::text[]) ORDER BY wallet_id
 """
-_READ_ENTRIES = "SELECT * FROM journal_entry WHERE service_day = $1 AND operator_id IS NOT NULL"
+_READ_ENTRIES = """
+SELECT * FROM journal_entry WHERE service_day = $1 AND operator_id IS NOT NULL ORDER BY wallet_id
+"""

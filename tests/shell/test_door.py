@@ -76,6 +76,7 @@ WHO_MAY = {
     "GET /v1/payout-holds": READ_MONEY,
     "GET /v1/settlements/head": EVERYONE,
     "GET /v1/settlements/{service_day}/operators/{operator_id}/files/{name}": READ_MONEY | GATES,
+    "GET /v1/trips/{service_day}/operators/{operator_id}/files/{name}": READ_MONEY | GATES,
     "POST /v1/corrections": MAKERS,
     "GET /v1/corrections": MAKERS | CHECKERS | READ_MONEY,
     "GET /v1/corrections/{correction_id}": MAKERS | CHECKERS | READ_MONEY,

@@ -43,7 +43,10 @@ class Town:
         self.book, self.dsn, self.folder = book, dsn, folder
         self.store = PostgresStore(book, dsn)
         self.settings = Settings(
+            data_dir=folder,
+            settlement_dir=folder / "settlement",
             archive_dir=folder / "archive",
+            trips_dir=folder / "trips",
             tap_age_days_max=LATE_DAYS,
             retention_days=RETENTION_DAYS,
             unlink_days=UNLINK_DAYS,

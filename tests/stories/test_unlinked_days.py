@@ -22,13 +22,12 @@ from gateway.core.wallet_wishes import GrantMoney, Wish
 from gateway.correction_path import run_correction
 from gateway.rider_path import run_export, run_journeys
 from gateway.shell import archive_store
-from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing
+from gateway.shell.archive_files import ArchiveDiffers
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
 from gateway.shell.kept_store import load_kept
 from gateway.shell.messages import JSON, encode
 from gateway.shell.store import reading
-from gateway.shell.trip_store import load_trips
 from gateway.unlink_path import UnlinkRefused
 
 BOOK = load_book(MIDNIGHT)
@@ -131,15 +130,6 @@ def test_what_a_planner_asks_is_still_told(town: Town) -> None:
     assert (hours, names) == (True, 9)
 
 
-def test_its_trips_are_exported_no_more(town: Town) -> None:
-    run, pool, archive = town.store.run, town.store.pool, town.settings.archive_dir
-    assert run(load_trips(pool, day_of(0), archive)) is not None
-    town.unlink(FIRST_UNLINKING)
-    with pytest.raises(ArchiveMissing, match=r"2018-09-03 is unlinked: 2018-09-03.unlinked has"):
-        run(load_trips(pool, day_of(0), archive))
-    assert run(load_trips(pool, day_of(1), archive)) is not None
-
-
 def test_a_riders_name_is_another_every_day(town: Town) -> None:
     town.unlink(LAST_UNLINKING)
     taps = town.settings.archive_dir / "*.unlinked" / "unlinked_tap.parquet"
@@ -205,6 +195,31 @@ def test_a_sweep_of_an_unlinked_day_and_a_later_one_is_not_done_again(
     town.unlink(FIRST_UNLINKING)
     assert leads(town) == []
     assert structs.replace(town.check_audit(), unlinked_days_count=0) == before
+    town.store.close()
+
+
+def test_a_sweep_that_began_with_a_free_leg_is_known_when_that_leg_is_forgotten(
+    database: str, tmp_path: Path
+) -> None:
+    """Nobody closed a day from Monday to Friday. Then three legs were given up at once: Monday's
+    cost nothing, and Friday's was closed after all, by an exit that came in late.
+    """
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann", others=("her son", "her aunt"))
+    town.tap("her son", "enter", "tram park", 0, "09:00")
+    town.tap("ann", "enter", "metro luohu", 2, "09:00")
+    town.tap("her aunt", "enter", "metro luohu", 4, "09:00")
+    town.close(4)
+    assert town.tap("her aunt", "exit", "metro laojie", 4, "09:30", arrives=6).fare_fen == 300
+    town.tap("her son", "enter", "metro luohu", 7, "09:00")
+    town.close(7)
+    town.archive(7 + RETENTION_DAYS + 1)
+    before = town.check_audit()
+    for number in (0, 2, 4):
+        town.unlink(FIRST_UNLINKING + number)
+        after = town.check_audit()
+        assert structs.replace(after, unlinked_days_count=0) == before
+    assert after.unlinked_days_count == 3
     town.store.close()
 
 
