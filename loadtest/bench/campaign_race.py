@@ -13,7 +13,7 @@ from loadtest.bench.rounds import race, ratios
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Measured
 
-_TARIFFS = Path(__file__).parents[2] / "fare_rules" / "tariffs" / "shenzhen"
+TARIFFS = Path(__file__).parents[2] / "fare_rules" / "tariffs" / "shenzhen"
 # Every ride is sponsored, so that every batch spends.
 _PROMOTION = """
 sponsors: [{id: icbc}]
@@ -64,7 +64,7 @@ async def race_campaign(
 
 def _write_tariffs(folder: Path) -> Path:
     """The city's tariff, with the campaign added."""
-    shutil.copytree(_TARIFFS, folder)
+    shutil.copytree(TARIFFS, folder)
     (tariff,) = folder.glob("[0-9]*.yaml")
     with tariff.open("a", encoding="utf-8") as file:
         file.write(_PROMOTION)

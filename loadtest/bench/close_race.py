@@ -1,17 +1,21 @@
 """How long a settlement close takes by the taps of its day, with gates at rest and at work.
 
-There is no row to reach: each figure is printed, and beside it what a tap of the day costs.
+There is no row to reach: each figure is printed, and beside it what a tap of the day costs. All
+operators share the fares of journeys of several legs by what each leg costs alone, and pay a fee:
+no close is dearer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.bench.campaign_race import TARIFFS
 from loadtest.bench.engine_race import RUNNER, WARM_SECONDS
 from loadtest.bench.faregate_command import PROGRAM, environment, faregate
 from loadtest.bench.history import copy_day, count_entries, count_taps, forget
@@ -20,6 +24,10 @@ from loadtest.bench.stage import Stage
 from loadtest.bench.table import Measured
 
 TAPS = (100_000, 500_000, 1_500_000)
+_CLEARING = """
+agreements: [{id: through, reference: race, by: own_fare}]
+fees: [{id: clearing, reference: race, paid_to: shenzhen_metro, percent: 1}]
+"""
 
 
 class Closed(NamedTuple):
@@ -46,8 +54,11 @@ async def race_close(
 ) -> AsyncIterator[Measured | str]:
     """Days filled with copies of one turn's taps, each size twice, closed one after the other."""
     city = await stage.on_copy("close")
+    tariffs = _write_tariffs(stage.folder / "shared")
     first = city.next_day()
-    async with Runner(RUNNER, **city.city_facts(starts_at=first.isoformat())) as engine:
+    async with Runner(
+        RUNNER, **city.city_facts(starts_at=first.isoformat(), tariffs_dir=tariffs)
+    ) as engine:
         await engine.order(seconds=seconds)
     made = await count_taps(city.dsn, first.date())
     days = [first.date() - timedelta(days=n) for n in range(2 * len(sizes), 0, -1)]
@@ -57,33 +68,37 @@ async def race_close(
         await copy_day(city.dsn, first.date(), dict.fromkeys(copies, day))
         number = copies[-1]
     # Riders who never came out are charged by the first close, whatever its day.
-    await _close(city, days[0] - timedelta(days=1))
+    await _close(city, tariffs, days[0] - timedelta(days=1))
     starts_at = city.next_day().isoformat()
-    async with Runner(RUNNER, **city.city_facts(starts_at=starts_at)) as engine:
+    async with Runner(
+        RUNNER, **city.city_facts(starts_at=starts_at, tariffs_dir=tariffs)
+    ) as engine:
         await engine.order(seconds=WARM_SECONDS)
         for quiet, busy in zip(days[::2], days[1::2], strict=True):
-            yield (await _close(city, quiet)).text()
-            yield (await _close_at_work(city, busy, engine, seconds)).text()
+            yield (await _close(city, tariffs, quiet)).text()
+            yield (await _close_at_work(city, tariffs, busy, engine, seconds)).text()
     await forget(city.dsn, days)
-    said, is_passed = await faregate(city, "audit")
+    said, is_passed = await faregate(city, "audit", tariffs_dir=tariffs)
     assert is_passed, said
 
 
-async def _close_at_work(stage: Stage, day: date, engine: Runner, seconds: float) -> Closed:
+async def _close_at_work(
+    stage: Stage, tariffs: str, day: date, engine: Runner, seconds: float
+) -> Closed:
     """Close while the engine decides as many taps as it can."""
-    closing = asyncio.create_task(_close(stage, day))
+    closing = asyncio.create_task(_close(stage, tariffs, day))
     rates = []
     while not closing.done():
         rates.append((await engine.order(seconds=seconds))["taps_per_second"])
     return (await closing)._replace(taps_per_second=sum(rates) / len(rates))
 
 
-async def _close(stage: Stage, day: date) -> Closed:
+async def _close(stage: Stage, tariffs: str, day: date) -> Closed:
     started_at = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         PROGRAM,
         *("settle", "close", "--service-day", str(day)),
-        env=environment(stage),
+        env=environment(stage, tariffs_dir=tariffs),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -98,6 +113,13 @@ async def _close(stage: Stage, day: date) -> Closed:
     return Closed(
         await count_taps(stage.dsn, day), await count_entries(stage.dsn, day), took, peak_bytes
     )
+
+
+def _write_tariffs(folder: Path) -> str:
+    """The city's tariff, and what its operators have agreed on."""
+    shutil.copytree(TARIFFS, folder)
+    (folder / "clearing.yaml").write_text(_CLEARING, encoding="utf-8")
+    return str(folder)
 
 
 def _peak_bytes(pid: int) -> int:

@@ -17,7 +17,7 @@ import asyncpg
 # copy's day, $2 its number, which no other copy has: it keeps their ids apart.
 _CHANGED = {
     **dict.fromkeys(
-        ("tap_id", "cause_id", "wallet_id"),
+        ("tap_id", "cause_id", "wallet_id", "journey_id"),
         "(left({column}::text, 28) || lpad(to_hex($2::int), 8, '0'))::uuid",
     ),
     **dict.fromkeys(("service_day", "settlement_day"), "$1::date"),
