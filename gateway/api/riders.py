@@ -6,10 +6,11 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.desk import Desk
-from gateway.api.given import now
+from gateway.api.given import archive_at_hand, now
 from gateway.core.wallets import WalletStatus
 from gateway.rider_path import progress_of, run_export, run_journeys
 from gateway.shell import rider_store, store
+from gateway.shell.held_store import load_held
 from gateway.shell.messages import JSON, encode
 from gateway.shell.problems import Problem
 from gateway.shell.web import Caller, answer
@@ -65,4 +66,7 @@ class RiderRequests(Desk):
 
     async def get_held(self, _request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
-        return answer(encode(await rider_store.load_held(self._given.pool, now()), JSON))
+        given = self._given
+        with archive_at_hand():
+            found = await load_held(given.pool, now(), given.settings.archive_dir)
+        return answer(encode(found, JSON))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from datetime import date
 from typing import Annotated
 from uuid import UUID
@@ -12,7 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from gateway.api.given import Given, day_of, now, unprocessable, uuid_of
+from gateway.api.given import Given, archive_at_hand, day_of, now, unprocessable, uuid_of
 from gateway.core.signed_books import operator_folder
 from gateway.core.taps import Name
 from gateway.settlement_path import (
@@ -22,7 +20,6 @@ from gateway.settlement_path import (
     load_settlement_file,
     run_settlement_close,
 )
-from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
 from gateway.shell.settlement_store import (
@@ -50,16 +47,6 @@ class HoldWish(Struct, frozen=True, forbid_unknown_fields=True):
     hold_id: UUID
     operator_id: Name
     reason: Annotated[str, Meta(min_length=3, max_length=200)]
-
-
-@contextlib.contextmanager
-def _archive_at_hand() -> Iterator[None]:
-    try:
-        yield
-    except ArchiveMissing as missing:
-        raise Problem(
-            503, "archive-missing", "The archive cannot be read", str(missing)
-        ) from missing
 
 
 class SettlementRequests:
@@ -90,7 +77,7 @@ class SettlementRequests:
         self, _request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        with _archive_at_hand():
+        with archive_at_hand():
             found = await list_settlements(
                 self._given.pool, self._given.book, self._given.settings.archive_dir
             )
@@ -156,7 +143,7 @@ class SettlementRequests:
     ) -> web.Response:
         caller.check_operator(None)
         name = request.match_info["name"]
-        with _archive_at_hand():
+        with archive_at_hand():
             content = await load_settlement_file(
                 self._given.pool, day_of(request), name, self._given.book, self._given.settings
             )

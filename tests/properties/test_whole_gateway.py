@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -50,6 +51,11 @@ from gateway.shell.delivery_store import set_channel
 from gateway.shell.settings import Settings
 from gateway.shell.store import connect, open_pool
 
+# Of each tariff: a few with every other test, many in `make hunt`.
+EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
+# Hypothesis makes a fault smaller for 300 s at most. A test that is stopped before would look like
+# one more fault to it, and it would try to make that smaller.
+HUNT_SECONDS_MAX = 420 + 10 * EXAMPLES
 TERMS = CorrectionTerms(2**62, 100, *[timedelta(days=40)] * 3)
 DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
 SOME_TAPS = st.lists(
@@ -378,12 +384,13 @@ CAMPAIGN = load_book(MIDNIGHT.parent / "midnight_campaign")
 BOOKS = {"harbour": BOOK, "midnight": load_book(MIDNIGHT), "campaign": CAMPAIGN}
 
 
+@pytest.mark.timeout(HUNT_SECONDS_MAX)
 @pytest.mark.parametrize("book", BOOKS.values(), ids=BOOKS)
 def test_whatever_happens_the_audit_passes(book: TariffBook, database: str, tmp_path: Path):
     run_state_machine_as_test(
         lambda: Gateway(database, tmp_path, book),
         settings=settings(
-            max_examples=12,
+            max_examples=EXAMPLES,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

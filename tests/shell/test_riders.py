@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 from msgspec import structs
 
 from gateway.audit_path import run_audit
+from gateway.example_bank import camt_053
 
 STORIES = Path(__file__).parents[1] / "stories"
 
@@ -86,17 +88,51 @@ async def test_an_export_has_everything_and_an_erased_wallet_has_no_card(door):
 
 
 async def test_what_is_held_equals_what_riders_have(open_door):
+    """For whom, how old, and where the money lies: money of a parent's, too, has its age."""
     async with open_door(tariffs_dir=STORIES / "harbour") as door:
-        first = await door.open_wallet("card-1", fen=1_000)
-        await door.open_wallet("card-2", fen=300)
+        first = await door.open_wallet("card-1", fen=1_000, class_id="large")
+        child = str(uuid4())
+        limits = {"balance_fen": 500}
+        opened = {"wallet_id": child, "parent_id": first, "limits": limits}
+        await door.ask("POST", "/v1/wallets", [opened])
+        await door.open_wallet("card-2", fen=300, issuer_id="metro")
         grant = {"grant_id": str(uuid4()), "rule_id": "gift", "funder_id": "icbc"}
         await door.ask("POST", f"/v1/wallets/{first}/grants", {**grant, "amount_fen": 250})
         await door.post_taps(door.tap())
-        await door.api.pool.execute("UPDATE wallet SET opened_at = opened_at - interval '40 days'")
-        held = (await door.ask("GET", "/v1/held")).message
-        main, gifts = held["held"]
-        assert (main["wallets_count"], main["amount_fen"]) == (2, 1_300)
-        assert main["under_30_days_fen"] == 1_300
-        assert (gifts["what"], gifts["amount_fen"]) == ("gift of icbc", 50)
-        assert held["ledger_bank_fen"] == 1_300
-        assert held["statement_fen"] is None
+        moves = {"transfer_id": str(uuid4()), "to_wallet_id": child, "amount_fen": 400}
+        await door.ask("POST", f"/v1/wallets/{first}/transfers", moves)
+        report = (await door.ask("GET", "/v1/held")).message
+        for held in report["held"]:
+            ages = ("under_30_days_fen", "under_365_days_fen", "older_fen")
+            assert [held[age] for age in ages] == [held["amount_fen"], 0, 0]
+        named = ("what", "issuer_id", "funder_id", "wallets_count", "amount_fen")
+        assert [tuple(map(held.get, named)) for held in report["held"]] == [
+            ("main purse", None, None, 2, 1_000),
+            ("main purse", "metro", None, 1, 300),
+            ("gift", None, "icbc", 1, 50),
+        ]
+        assert report["ledger_bank_fen"] == 1_300
+        assert report["statements"] == []
+
+
+async def test_what_the_bank_last_said_of_each_account_stands_beside_what_is_held(door):
+    for account, day, fen in (("A", 1, 100), ("A", 2, 250), ("B", 1, 40)):
+        said = await door.ask(
+            "POST",
+            "/v1/bank-files",
+            camt_053(
+                [],
+                account=account,
+                currency="CNY",
+                day=date(2026, 3, day),
+                opening=Decimal(fen) / 100,
+            ),
+        )
+        assert said.status == 200, said.body
+    report = (await door.ask("GET", "/v1/held")).message
+    assert [
+        (one["account"], one["balance_on"], one["amount_fen"]) for one in report["statements"]
+    ] == [
+        ("A", "2026-03-02", 250),
+        ("B", "2026-03-01", 40),
+    ]
