@@ -232,6 +232,19 @@ async def load_ledger_by_operator(
     )
 
 
+async def load_ledger_by_sponsor(pool: asyncpg.Pool, since: date, through: date) -> dict[str, int]:
+    """By service day, what each sponsor was charged of rides."""
+    found = await pool.fetch(
+        """SELECT split_part(share.sponsor, '/', 1), -sum(share.amount_fen)::bigint
+        FROM journal_entry CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+        WHERE service_day BETWEEN $1 AND $2 AND kind IN ('fare', 'correction')
+        GROUP BY 1""",
+        since,
+        through,
+    )
+    return {row[0]: row[1] for row in found}
+
+
 async def load_settled(pool: asyncpg.Pool, since: date, through: date) -> dict[str, int]:
     found = await pool.fetch(
         """SELECT operator_id, sum(gross_fen)::bigint FROM settlement_batch

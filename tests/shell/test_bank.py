@@ -161,7 +161,33 @@ async def test_a_charge_that_the_taps_do_not_come_to_is_found(town: Town):
     assert wallet_id is not None
     found = await town.reconcile()
     kinds = [one.kind for one in found.breaks]
-    assert kinds[:2] == ["charge_differs", "ledger_not_settled"]
+    assert kinds[:3] == ["charge_differs", "charge_differs", "ledger_not_settled"]
+    assert found.breaks[0].subject == "operator buses"
+    assert found.breaks[0].amount_fen == 7
+    assert not found.is_explained
+
+
+async def test_a_fare_of_somebody_who_never_tapped_is_found(town: Town):
+    """And one that a sponsor bears, though no tariff says so."""
+    stranger = await town.door.open_wallet("card-9", fen=1_000)
+    pool = town.door.api.pool
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            """INSERT INTO journal_entry (wallet_id, wallet_version, effective_at, recorded_at,
+                service_day, settlement_day, purse_fen, operator_fen, sponsors, sponsors_fen,
+                ride_count, cause_id, tap_id, kind, operator_id, product_id)
+            SELECT $1, 999, effective_at, recorded_at, service_day, settlement_day, -5, 12,
+                ARRAY['icbc/october'], ARRAY[-7], 1, gen_random_uuid(), gen_random_uuid(), kind,
+                operator_id, product_id
+            FROM journal_entry WHERE kind = 'fare' AND operator_id = 'buses' LIMIT 1""",
+            stranger,
+        )
+    found = await town.reconcile()
+    differing = [one for one in found.breaks if one.kind == "charge_differs"]
+    assert [(one.subject, one.amount_fen) for one in differing] == [
+        ("operator buses", 12),
+        ("sponsor icbc", 7),
+    ]
     assert not found.is_explained
 
 

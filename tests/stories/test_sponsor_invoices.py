@@ -13,12 +13,14 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 from _stores import MIDNIGHT
 from _town import RETENTION_DAYS, Town, day_of, moment
+from msgspec import structs
 
 from fare_rules import load_book
 from gateway.core.purse_desk import GrantMoney
 from gateway.core.wallet_desk import WalletPlan
 from gateway.core.wallet_wishes import Wish
 from gateway.purse_path import run_expiry
+from gateway.reconcile_path import Reconciliation, run_reconciliation
 
 RIDERS = [f"rider {number}" for number in range(5)]
 ARCHIVING_DAY = RETENTION_DAYS + 4
@@ -99,6 +101,27 @@ def test_the_invoices_of_all_settlements_come_to_what_sponsors_paid(town: Town) 
     # The gift was over on the tenth day; what was not ridden with went back, on the last invoice.
     assert invoiced["abc"] == 1 + 1 + 300 + 200
     assert invoiced["icbc"] == 10 * 299
+
+
+def test_taps_ledger_and_invoice_of_a_sponsor_are_held_against_each_other(town: Town) -> None:
+    """What ABC granted is on its invoice, and comes of no tap."""
+
+    def reconciled(since: int, through: int) -> Reconciliation:
+        days = {"since": day_of(since), "through": day_of(through), "today": day_of(through + 1)}
+        return town.store.run(run_reconciliation(town.store.pool, town.book, **days))
+
+    found = reconciled(0, 1)
+    assert [structs.astuple(row) for row in found.sponsors] == [
+        ("abc", 0, 0, 800, 0),
+        ("icbc", 2_990, 2_990, 2_990, 0),
+    ]
+    assert {str(one.kind) for one in found.breaks if "icbc" in one.subject} == {"invoice_open"}
+    newest = reconciled(ARCHIVING_DAY - 1, ARCHIVING_DAY - 1)
+    town.archive(ARCHIVING_DAY)
+    assert reconciled(ARCHIVING_DAY - 1, ARCHIVING_DAY - 1) == newest
+    assert all(
+        one.is_explained for one in reconciled(0, 1).breaks if one.kind == "ledger_not_settled"
+    )
 
 
 def test_wallets_of_an_institution_paid_what_their_riders_lost(town: Town) -> None:
