@@ -19,6 +19,7 @@ from gateway.core.decide import KeptTap
 from gateway.core.purse_desk import GrantMoney
 from gateway.core.taps import TapOutcome
 from gateway.core.wallet_wishes import Wish
+from gateway.reconcile_path import run_reconciliation
 from gateway.shell import archive_store, rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
 from gateway.shell.archive_store import DayInUse
@@ -87,6 +88,26 @@ def test_what_is_held_for_riders_is_told_as_before(database: str, tmp_path: Path
     ]
     assert len(town.archive(ARCHIVING_DAY)) == 2
     assert held() == before
+    town.store.close()
+
+
+def test_a_ride_that_began_on_an_old_day_is_no_break_of_a_later_one(
+    database: str, tmp_path: Path
+) -> None:
+    """Its exit is still in the log, its entry is not; nobody asks for that day any more."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann")
+    town.tap("ann", "enter", "metro luohu", 0, "23:50")
+    town.tap("ann", "exit", "metro laojie", 1, "00:10")
+    town.close(1)
+    town.tap("ann", "board", "bus M390", RECENT_DAY, "08:00")
+    town.close(RECENT_DAY)
+    assert len(town.archive(RETENTION_DAYS + 1)) == 1
+    day = day_of(RECENT_DAY)
+    found = town.store.run(
+        run_reconciliation(town.store.pool, BOOK, since=day, through=day, today=day)
+    )
+    assert {str(one.kind) for one in found.breaks} == {"not_payable"}
     town.store.close()
 
 
