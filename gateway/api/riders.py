@@ -16,7 +16,6 @@ from gateway.shell.problems import Problem
 from gateway.shell.web import Caller, answer
 
 _JOURNEY_TAPS_MAX = 400
-_EXPORT_ROWS_MAX = 100_000
 
 
 class Erased(Struct, frozen=True):
@@ -53,7 +52,8 @@ class RiderRequests(Desk):
         view = await self.own_wallet(request, caller)
         wallet = await store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
-        found = await run_export(self._given.pool, wallet, limit=_EXPORT_ROWS_MAX)
+        with archive_at_hand():
+            found = await run_export(self._given.pool, wallet, self._given.settings.archive_dir)
         return answer(encode(found, JSON))
 
     async def erase(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:

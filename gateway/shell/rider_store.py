@@ -7,9 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct
 
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
+from gateway.core.wallets import Media
 from gateway.shell import rows
 
 
@@ -40,21 +42,40 @@ async def load_entries_of_taps(
     return [rows.entry_from_row(row) for row in found]
 
 
-async def load_all_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[JournalEntry]:
+class ClaimedCoupon(Struct, frozen=True):
+    """A coupon that was claimed of a campaign."""
+
+    campaign: str
+    promotion_id: str
+    media_token: str
+    activated_at: datetime
+    claimed_at: datetime
+
+
+async def load_media(pool: asyncpg.Pool, wallet_id: UUID) -> list[Media]:
     found = await pool.fetch(
-        """SELECT * FROM journal_entry WHERE wallet_id = $1
-        ORDER BY wallet_version DESC LIMIT $2""",
+        "SELECT * FROM media WHERE wallet_id = $1 ORDER BY media_token", wallet_id
+    )
+    return [rows.media_from_row(row) for row in found]
+
+
+async def load_claimed_coupons(pool: asyncpg.Pool, wallet_id: UUID) -> list[ClaimedCoupon]:
+    found = await pool.fetch(
+        """SELECT account, promotion_id, media_token, activated_at, claimed_at
+        FROM campaign_claim WHERE wallet_id = $1 ORDER BY claimed_at, promotion_id""",
         wallet_id,
-        limit,
     )
-    return [rows.entry_from_row(row) for row in found]
+    return [ClaimedCoupon(*row) for row in found]
 
 
-async def load_media_tokens(pool: asyncpg.Pool, wallet_id: UUID) -> list[str]:
+async def load_registrations(pool: asyncpg.Pool, wallet_id: UUID) -> list[str]:
+    """Campaigns of red envelopes that a wallet registered for."""
     found = await pool.fetch(
-        "SELECT media_token FROM media WHERE wallet_id = $1 ORDER BY media_token", wallet_id
+        """SELECT campaign_id FROM envelope_registration WHERE wallet_id = $1
+        ORDER BY registered_at, campaign_id""",
+        wallet_id,
     )
-    return [row["media_token"] for row in found]
+    return [row["campaign_id"] for row in found]
 
 
 async def erase(pool: asyncpg.Pool, wallet_id: UUID) -> int:

@@ -71,17 +71,56 @@ async def test_old_journeys_are_told_to_nobody(open_door):
         assert len(await ask(door, wallet_id, "journeys")) == 1
 
 
-async def test_an_export_has_everything_and_an_erased_wallet_has_no_card(door):
+async def test_an_export_has_everything_that_is_kept_of_a_wallet(open_door):
+    async with open_door(tariffs_dir=STORIES / "midnight_campaign") as door:
+        wallet_id = await door.open_wallet(fen=1_000)
+        await door.post_taps(door.tap(full_fare=None))
+        path = f"/v1/wallets/{wallet_id}"
+        now = datetime.now(UTC).isoformat()
+        wishes = {
+            f"{path}/media/card-1/coupons": {"promotion_id": "coupon_ride", "activated_at": now},
+            f"{path}/grants": {
+                "grant_id": str(uuid4()),
+                "rule_id": "gift",
+                "funder_id": "icbc",
+                "amount_fen": 250,
+            },
+            "/v1/corrections": {
+                "correction_id": str(uuid4()),
+                "wallet_id": wallet_id,
+                "kind": "goodwill",
+                "reason": "complaint",
+                "note": "left in the rain",
+                "amount_fen": 40,
+                "sponsor_id": "icbc",
+            },
+        }
+        for asked, wish in wishes.items():
+            said = await door.ask("POST", asked, wish)
+            assert said.status == 200, said.body
+        await door.api.pool.execute("INSERT INTO envelope_campaign VALUES ('spring', '', now())")
+        registers = "INSERT INTO envelope_registration VALUES ('spring', $1, now())"
+        await door.api.pool.execute(registers, wallet_id)
+        exported = await ask(door, wallet_id, "export")
+        (media,), (coupon,) = exported["media"], exported["coupons_claimed"]
+        assert (media["media_token"], media["rider_category"]) == ("card-1", "free")
+        assert media["coupons"][0][0] == coupon["promotion_id"] == "coupon_ride"
+        assert coupon["campaign"] == "abc/ferries"
+        assert (len(exported["taps"]), len(exported["entries"])) == (1, 4)
+        assert [grant["amount_fen"] for grant in exported["grants"]] == [250]
+        assert [one["wish"]["note"] for one in exported["corrections"]] == ["left in the rain"]
+        assert exported["registrations"] == ["spring"]
+
+
+async def test_an_erased_wallet_has_no_card(door):
     wallet_id = await door.open_wallet(fen=1_000)
     await door.post_taps(door.tap())
-    exported = await ask(door, wallet_id, "export")
-    assert exported["media"] == ["card-1"]
-    assert (len(exported["taps"]), len(exported["entries"])) == (1, 2)
     said = await door.ask("POST", f"/v1/wallets/{wallet_id}/erase")
     said.check_problem(409, "wallet_open", "Close the wallet first")
     assert (await door.ask("POST", f"/v1/wallets/{wallet_id}/close")).status == 200
     assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 1}
     assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 0}
+    assert (await ask(door, wallet_id, "export"))["media"] == []
     assert (await door.post_taps(door.tap())).message["outcome"] == "unknown_media"
     report = await run_audit(door.api.pool, door.api.book)
     assert report.is_passed, report.lines()

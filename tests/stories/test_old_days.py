@@ -20,6 +20,7 @@ from gateway.core.purse_desk import GrantMoney
 from gateway.core.taps import TapOutcome
 from gateway.core.wallet_wishes import Wish
 from gateway.reconcile_path import run_reconciliation
+from gateway.rider_path import WalletExport, run_export
 from gateway.shell import archive_store, rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
 from gateway.shell.archive_store import DayInUse
@@ -64,6 +65,19 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
         town.close(day - 1)
     yield town
     town.store.close()
+
+
+def test_a_rider_is_given_what_is_kept_whether_or_not_its_days_are_old(town: Town) -> None:
+    wallet_id = uuid5(NAMESPACE_URL, "ann")
+
+    def exported() -> WalletExport:
+        wallet = town.store.wallet(wallet_id)
+        return town.store.run(run_export(town.store.pool, wallet, town.settings.archive_dir))
+
+    before = exported()
+    town.archive(ARCHIVING_DAY)
+    assert exported() == before
+    assert len(before.taps) == sum(one.startswith("ann ") for one in town.taps)
 
 
 def test_what_is_held_for_riders_is_told_as_before(database: str, tmp_path: Path) -> None:
