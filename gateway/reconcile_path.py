@@ -20,6 +20,8 @@ from gateway.core.reconciliation import (
     Row,
     invoice_breaks,
     invoice_paid_fen,
+    invoices_paid_back,
+    is_about,
     payment_breaks,
 )
 from gateway.shell import bank_store as store
@@ -88,14 +90,16 @@ async def run_reconciliation(
     known = {
         payment.end_to_end_id for payment in await store.load_payments_due(pool, date.min, date.max)
     }
+    named = await store.load_invoices_due(pool, since, through, invoices_paid_back(everything))
+    invoices = [one for one in named if since <= one.settlement_day <= through]
     lines = [
         line
         for line in everything
-        if line.end_to_end_id in references or line.end_to_end_id not in known
+        if line.end_to_end_id in references
+        or (line.end_to_end_id not in known and not any(is_about(line, one) for one in named))
     ]
     answers, returned = await store.load_answers(pool), await store.load_returned(pool)
     breaks += payment_breaks(due, lines, answers, returned, today)
-    invoices = await store.load_invoices_due(pool, since, through)
     breaks += invoice_breaks(invoices, everything, today)
     paid_fen: Counter[str] = Counter()
     for payment in due:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.bank_answers import BankFileFault, read_bank_file
+from gateway.core.payment_order import message_id
 from gateway.example_bank import Booking, Order, camt_053, debit, orders, pain_002
 from gateway.reconcile_path import Reconciliation, run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
@@ -137,6 +138,47 @@ async def test_a_payment_that_was_refused_is_made_again_once(town: Town):
         "returned_count"
     ] == 0
     assert await pool.fetchval("SELECT amount_fen FROM payout_return") == town.buses.amount * 100
+
+
+async def test_an_order_that_was_refused_as_a_whole_is_made_again_payment_by_payment(town: Town):
+    """The bank names the message, and none of its payments."""
+    number = await town.door.api.pool.fetchval("SELECT number FROM settlement")
+    refused = (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt><GrpHdr>'
+        "<MsgId>ANSWER-1</MsgId></GrpHdr><OrgnlGrpInfAndSts>"
+        f"<OrgnlMsgId>{message_id(number, town.day)}</OrgnlMsgId><GrpSts>RJCT</GrpSts><StsRsnInf>"
+        "<Rsn><Cd>FF01</Cd></Rsn></StsRsnInf></OrgnlGrpInfAndSts></CstmrPmtStsRpt></Document>"
+    ).encode()
+    assert (await town.take(refused))["returned_count"] == 2
+    assert [await status(town, name) for name in ("buses", "metro")] == ["rejected"] * 2
+    found = await town.reconcile()
+    assert [(str(one.kind), one.is_explained) for one in found.breaks] == [("rejected", True)] * 2
+    assert all("FF01" in one.explanation for one in found.breaks)
+    other = refused.replace(b"SETTLE-", b"OTHERS-")
+    assert (await town.take(other))["answers_count"] == 0
+
+
+async def test_what_is_carried_on_and_booked_all_the_same_is_found(town: Town):
+    """One was refused and paid; of another less came back than went out."""
+    await town.take(pain_002(town.orders, {town.buses.end_to_end_id: "AC01"}))
+    short = Booking(town.metro.amount - 1, "R4", town.metro.end_to_end_id, is_return=True)
+    await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"), short)
+    found = await town.reconcile()
+    assert [(str(one.kind), one.amount_fen, one.is_explained) for one in found.breaks] == [
+        ("amount_differs", int(town.buses.amount * 100), False),
+        ("amount_differs", 100, False),
+    ]
+
+
+async def test_a_payment_booked_in_another_currency_is_found(town: Town):
+    content = camt_053(
+        [debit(town.buses, "R1"), debit(town.metro, "R2")],
+        account="OURS",
+        currency="USD",
+        day=town.day,
+    )
+    await town.take(content)
+    assert await town.kinds() == [("amount_differs", False)] * 2
 
 
 async def test_a_payment_that_came_back_is_told_and_carried(town: Town):
