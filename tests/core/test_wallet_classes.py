@@ -36,7 +36,7 @@ def test_a_day_and_a_year_begin_anew():
 
 
 @pytest.mark.parametrize(
-    ("mine", "childs", "together"),
+    ("mine", "of_child", "together"),
     [
         (None, None, None),
         (SPENT, None, SPENT),
@@ -46,11 +46,11 @@ def test_a_day_and_a_year_begin_anew():
         (Spent(NEW_YEAR, 10, 20), SPENT, Spent(NEW_YEAR, 10, 20)),
     ],
 )
-def test_what_a_child_has_spent_is_its_parents_when_it_leaves(mine, childs, together):
-    assert joined(mine, childs) == together
+def test_what_a_child_has_spent_is_its_parents_when_it_leaves(mine, of_child, together):
+    assert joined(mine, of_child) == together
 
 
-def test_what_a_parent_has_in_use_is_no_childs():
+def test_what_a_parent_has_in_use_is_no_of_child():
     left = Bounds(300, 250, 100, 700)
     assert left.covers(in_use(700, SPENT, NEW_YEAR))
     assert not left.covers(in_use(701, None, NEW_YEAR))
