@@ -31,9 +31,13 @@ async def test_a_journey_is_told_with_who_paid_for_it(open_door):
         )
         assert said.status == 200
         await door.post_taps(door.metro_tap("enter"))
-        await door.post_taps(door.metro_tap("exit", stop_id="futian"))
+        out = (await door.post_taps(door.metro_tap("exit", stop_id="futian"))).message
         # The bus continues the journey, for 0.50 less.
-        await door.post_taps(door.tap(full_fare=None))
+        bus = (await door.post_taps(door.tap(full_fare=None))).message
+        metro = await door.ask("GET", f"/v1/taps/{out['tap_id']}/explanation")
+        assert metro.message["lines"][-1] == f"grant {grant['grant_id']} paid 2.50"
+        own = await door.ask("GET", f"/v1/taps/{bus['tap_id']}/explanation")
+        assert not any("grant" in line for line in own.message["lines"])
         (journey,) = await ask(door, wallet_id, "journeys")
         assert [(tap["action"], tap["fare_fen"]) for tap in journey["taps"]] == [
             ("enter", 0),
