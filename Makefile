@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both need Python 3.11 and make, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test loadtest bench faults check-tariffs lint types docs lock clean
+.PHONY: help run demo test loadtest bench faults hunt check-tariffs lint types docs lock clean
 
 # Arguments for the command or the tests: make run ARGS="--port 9000", make test ARGS="tests/core -n 0".
 ARGS ?=
@@ -38,6 +38,10 @@ bench: .venv/dev.stamp  ## Race the whole gateway against bare pgbench on one Po
 CYCLES ?= 50
 faults: .venv/dev.stamp  ## Kill -9 gateway and PostgreSQL at random under load, and look for what was lost.
 	.venv/bin/python -m loadtest.faults --cycles $(CYCLES) $(ARGS)
+
+EXAMPLES ?= 60
+hunt: .venv/dev.stamp  ## Let riders, gates, desks and banks do anything, EXAMPLES times a tariff; audit each step.
+	EXAMPLES=$(EXAMPLES) .venv/bin/pytest -n 2 tests/properties/test_whole_gateway.py $(ARGS)
 
 check-tariffs: .venv/runtime.stamp  ## Check every tariff and run its examples.
 	.venv/bin/faregate rules check fare_rules/tariffs/*/

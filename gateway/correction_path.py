@@ -61,7 +61,7 @@ async def run_correction(
         if isinstance(booking, CorrectionRefusal):
             return booking
         await work.save_proposal(wish, booking, maker=maker, now=now)
-        if not needs_checker(wish, booking, terms):
+        if not needs_checker(wish, booking, snapshot, terms):
             await work.save_booking(wish.correction_id, booking, snapshot, checker=None)
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,14 +12,17 @@ import asyncpg
 from msgspec import Meta, Struct, structs
 
 from fare_rules import Charge, TariffBook
+from fare_rules.amounts import said
 from fare_rules.ask import Question, asked_taps, question_faults
 from fare_rules.examples import payers
 from fare_rules.explain import explain_charge, refusal_said
 from gateway.core.days import fold_days, with_tap
+from gateway.core.ledger import JournalEntry
 from gateway.core.taps import Fare, Name
 from gateway.core.wallets import Media, Wallet
 from gateway.shell.correction_store import Correction, list_corrections_of_tap
 from gateway.shell.kept_store import load_kept, load_wallet_days
+from gateway.shell.rider_store import load_entries_of_taps
 from gateway.shell.store import load_media, load_wallet
 
 _EVER = datetime.max.replace(tzinfo=UTC)
@@ -83,10 +88,19 @@ async def run_explanation(pool: asyncpg.Pool, tap_id: UUID, book: TariffBook) ->
     for charge in folded.charges.values():
         if charge.tap_id == tap_id:
             lines += explain_charge(charge, book)
+    lines += _granted(await load_entries_of_taps(pool, kept.wallet_id, [tap_id]), book)
     lines += [_corrected(one) for one in await list_corrections_of_tap(pool, tap_id)]
     if not kept.result.outcome.is_let_through:
         lines.append(f"not charged: {kept.result.outcome}")
     return Explanation(tap_id, tuple(lines))
+
+
+def _granted(entries: Iterable[JournalEntry], book: TariffBook) -> list[str]:
+    """What money for a purpose paid of a ride; the rest of the rider's part, the main purse did."""
+    digits, paid_fen = book.tariffs[-1].currency_digits, Counter[UUID]()
+    for entry in entries:
+        paid_fen.subtract(entry.grants_fen)
+    return [f"grant {one} paid {said(fen, digits)}" for one, fen in paid_fen.items() if fen]
 
 
 def _corrected(one: Correction) -> str:

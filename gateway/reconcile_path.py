@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
+from typing import NamedTuple
 
 import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
-from gateway.core.audit import audit_wallet, folded_afresh
+from gateway.core.audit import charge_breaks, folded_afresh
 from gateway.core.bank_answers import BankLine
+from gateway.core.invoices import sponsored_by
 from gateway.core.reconciliation import (
     BreakKind,
     ReconciliationBreak,
     Row,
     invoice_breaks,
     invoice_paid_fen,
+    invoices_paid_back,
+    is_about,
     payment_breaks,
 )
 from gateway.shell import bank_store as store
 from gateway.shell.kept_store import load_books_of
-from gateway.shell.store import reading
+from gateway.shell.store import load_archived_days, reading
 
 _WALLETS_AT_ONCE = 500
+
+
+class _Taps(NamedTuple):
+    """What taps come to, by who is due it and by who bears it; riders bear the rest."""
+
+    operators_fen: Counter[str]
+    sponsors_fen: Counter[str]
 
 
 class Reconciliation(Struct, frozen=True):
@@ -47,19 +59,25 @@ async def run_reconciliation(
     """Reconcile the settlements of some days.
 
     Shape:  taps and ledger are held against each other by service day, ledger and settlement by
-            settlement day, settlement and bank by each payment's reference. Taps of days that are
-            archived are not folded again: `faregate audit` reads them.
+            settlement day, settlement and bank by each payment's reference. Days in the archive are
+            not read again: `faregate audit` does that.
     """
-    taps_fen, breaks = await _fold_taps(pool, book, since, through)
+    taps, breaks = await _fold_taps(pool, book, since, through)
     ledger_fen, late_fen, settles_fen = await store.load_ledger_by_operator(pool, since, through)
     settled_fen = await store.load_settled(pool, since, through)
+    borne_fen = await store.load_ledger_by_sponsor(pool, since, through)
+    breaks += _taps_differ("operator", taps.operators_fen, ledger_fen, through)
+    breaks += _taps_differ("sponsor", taps.sponsors_fen, borne_fen, through)
+    settled = [day.settled_through for day in await load_archived_days(pool)]
+    is_archived = any(day is not None and day >= since for day in settled)
     for operator_id in sorted(settles_fen.keys() | settled_fen.keys()):
         says, is_settled = settles_fen.get(operator_id, 0), settled_fen.get(operator_id, 0)
         if says != is_settled:
             text = f"the ledger has {says} to settle, the settlements have {is_settled}"
+            text += "; some days are in the archive, which an audit reads" if is_archived else ""
             kind, subject = BreakKind.LEDGER_NOT_SETTLED, f"operator {operator_id}"
             breaks.append(
-                ReconciliationBreak(kind, subject, through, says - is_settled, text, False)
+                ReconciliationBreak(kind, subject, through, says - is_settled, text, is_archived)
             )
     for operator_id, amount_fen in sorted(late_fen.items()):
         text = "came after the close; it is in a later settlement and keeps its service day"
@@ -72,45 +90,52 @@ async def run_reconciliation(
     known = {
         payment.end_to_end_id for payment in await store.load_payments_due(pool, date.min, date.max)
     }
+    named = await store.load_invoices_due(pool, since, through, invoices_paid_back(everything))
+    invoices = [one for one in named if since <= one.settlement_day <= through]
     lines = [
         line
         for line in everything
-        if line.end_to_end_id in references or line.end_to_end_id not in known
+        if line.end_to_end_id in references
+        or (line.end_to_end_id not in known and not any(is_about(line, one) for one in named))
     ]
     answers, returned = await store.load_answers(pool), await store.load_returned(pool)
     breaks += payment_breaks(due, lines, answers, returned, today)
-    invoices = await store.load_invoices_due(pool, since, through)
     breaks += invoice_breaks(invoices, everything, today)
     paid_fen: Counter[str] = Counter()
     for payment in due:
         paid_fen[payment.operator_id] -= _booked_fen(everything, payment.end_to_end_id)
-    names = sorted(taps_fen.keys() | ledger_fen.keys() | settled_fen.keys())
+    invoiced_fen, received_fen = Counter[str](), Counter[str]()
+    for one in invoices:
+        invoiced_fen[one.sponsor_id] += one.amount_fen
+        received_fen[one.sponsor_id] += invoice_paid_fen(one, everything)
     return Reconciliation(
         since,
         through,
         today,
-        tuple(
-            Row(
-                name,
-                taps_fen.get(name, 0),
-                ledger_fen.get(name, 0),
-                settled_fen.get(name, 0),
-                paid_fen.get(name, 0),
-            )
-            for name in names
-        ),
-        tuple(
-            Row(
-                one.sponsor_id,
-                one.amount_fen,
-                one.amount_fen,
-                one.amount_fen,
-                invoice_paid_fen(one, everything),
-            )
-            for one in invoices
-        ),
+        _table(taps.operators_fen, ledger_fen, settled_fen, paid_fen),
+        _table(taps.sponsors_fen, borne_fen, invoiced_fen, received_fen),
         tuple(sorted(breaks, key=lambda one: (list(BreakKind).index(one.kind), one.subject))),
     )
+
+
+def _table(*columns: Mapping[str, int]) -> tuple[Row, ...]:
+    names = sorted({name for column in columns for name in column})
+    return tuple(Row(name, *(column.get(name, 0) for column in columns)) for name in names)
+
+
+def _taps_differ(
+    what: str, taps_fen: Mapping[str, int], ledger_fen: Mapping[str, int], through: date
+) -> list[ReconciliationBreak]:
+    """Sums that differ; also by entries of whoever has no tap, whom no fold would name."""
+    return [
+        ReconciliationBreak(
+            BreakKind.CHARGE_DIFFERS, f"{what} {name}", through, says - due, text, False
+        )
+        for name in sorted(taps_fen.keys() | ledger_fen.keys())
+        for due, says in [(taps_fen.get(name, 0), ledger_fen.get(name, 0))]
+        if due != says
+        for text in [f"the taps come to {due}, the ledger has {says}"]
+    ]
 
 
 def _booked_fen(lines: list[BankLine], reference: str | None) -> int:
@@ -121,23 +146,24 @@ def _booked_fen(lines: list[BankLine], reference: str | None) -> int:
 
 async def _fold_taps(
     pool: asyncpg.Pool, book: TariffBook, since: date, through: date
-) -> tuple[dict[str, int], list[ReconciliationBreak]]:
-    """What the taps of some service days come to, by operator; and wallets charged otherwise."""
-    due_fen: Counter[str] = Counter()
-    breaks: list[ReconciliationBreak] = []
+) -> tuple[_Taps, list[ReconciliationBreak]]:
+    """What the taps of some service days come to; and those that were charged otherwise."""
+    taps, breaks = _Taps(Counter(), Counter()), list[ReconciliationBreak]()
     async with reading(pool) as connection:
         ids = [row[0] for row in await store.wallets_that_rode(connection, since, through)]
         for start in range(0, len(ids), _WALLETS_AT_ONCE):
             chunk = ids[start : start + _WALLETS_AT_ONCE]
             for books in await load_books_of(connection, chunk):
-                for charge in folded_afresh(books, book).charges.values():
+                folded = folded_afresh(books, book)
+                for charge in folded.charges.values():
                     if since <= charge.service_day <= through:
-                        due_fen[charge.operator_id] += charge.fare_fen
+                        taps.operators_fen[charge.operator_id] += charge.fare_fen
+                        for account, fen in charge.quote.sponsored.items():
+                            taps.sponsors_fen[sponsored_by(account)[0]] += fen
                 breaks += [
                     ReconciliationBreak(
                         BreakKind.CHARGE_DIFFERS, one.subject, through, 0, one.fault, False
                     )
-                    for one in audit_wallet(books, book)
-                    if one.kind == "charge_differs"
+                    for one in charge_breaks(books, folded, book, since, through)
                 ]
-    return dict(due_fen), breaks
+    return taps, breaks

@@ -6,8 +6,10 @@ that is erased keeps its entries, which say what was paid, but no card leads to 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -18,8 +20,13 @@ from fare_rules.amounts import said
 from fare_rules.progress import CapProgress, cap_progress
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
-from gateway.core.wallets import Wallet
+from gateway.core.purse_desk import KnownGrant
+from gateway.core.wallets import Media, Wallet
 from gateway.shell import rider_store as store
+from gateway.shell.archived_books import ArchivedBooks
+from gateway.shell.correction_store import Correction, list_corrections_of_wallet
+from gateway.shell.kept_store import load_books_of
+from gateway.shell.store import load_archived_days, reading
 
 
 class Payment(Struct, frozen=True):
@@ -58,12 +65,19 @@ class MediaProgress(Struct, frozen=True):
 
 
 class WalletExport(Struct, frozen=True):
-    """All that is kept of one wallet."""
+    """All that is kept of one wallet, archived days included: of days where nobody was, what was
+    paid.
+    """
 
     wallet: Wallet
-    media: tuple[str, ...]
+    media: tuple[Media, ...]
     taps: tuple[KeptTap, ...]
     entries: tuple[JournalEntry, ...]
+    grants: tuple[KnownGrant, ...]
+    corrections: tuple[Correction, ...]
+    coupons_claimed: tuple[store.ClaimedCoupon, ...]
+    # Campaigns of red envelopes that it registered for.
+    registrations: tuple[str, ...]
 
 
 async def run_journeys(
@@ -132,12 +146,25 @@ def _words(cap: CapProgress, digits: int) -> str:
     return f"{cap.rule_id}: {said(cap.left_fen, digits)} left until free travel"
 
 
-async def run_export(pool: asyncpg.Pool, wallet: Wallet, *, limit: int) -> WalletExport:
-    """Everything that is kept of a wallet, for the one it is about."""
-    taps = await store.load_newest_taps(pool, wallet.wallet_id, None, limit)
+async def run_export(pool: asyncpg.Pool, wallet: Wallet, archive: Path) -> WalletExport:
+    """Everything that is kept of a wallet, for the one it is about.
+
+    Raises: ArchiveMissing when days are archived and cannot be read.
+    """
+    wallet_id = wallet.wallet_id
+    async with reading(pool) as connection:
+        days = await load_archived_days(connection)
+        (books,) = await load_books_of(connection, [wallet_id])
+        before = UUID(int=wallet_id.int - 1) if wallet_id.int else None
+        archived = await asyncio.to_thread(ArchivedBooks, archive, days, before, wallet_id)
+        books = await asyncio.to_thread(archived.joined_to, books)
     return WalletExport(
-        wallet,
-        tuple(await store.load_media_tokens(pool, wallet.wallet_id)),
-        tuple(taps),
-        tuple(await store.load_all_entries(pool, wallet.wallet_id, limit)),
+        books.wallet,
+        tuple(await store.load_media(pool, wallet_id)),
+        books.taps,
+        books.entries,
+        tuple(sorted(books.grants.values(), key=lambda grant: grant.granted_at)),
+        tuple(await list_corrections_of_wallet(pool, wallet_id)),
+        tuple(await store.load_claimed_coupons(pool, wallet_id)),
+        tuple(await store.load_registrations(pool, wallet_id)),
     )

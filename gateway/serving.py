@@ -28,7 +28,7 @@ from gateway.purse_path import run_expiry
 from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
-from gateway.shell.campaign_store import Budgets, prepare_campaigns
+from gateway.shell.campaign_store import Budgets, CampaignLowered, prepare_campaigns
 from gateway.shell.delivery_store import load_backlog
 from gateway.shell.files import write_secret
 from gateway.shell.registry_store import RegistryHolder
@@ -76,7 +76,10 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
     _say_what_runs(settings)
     pool = await open_pool(dsn, connections_count_max=settings.pool_connections_count_max)
     try:
-        await prepare_campaigns(pool, book, datetime.now(UTC))
+        try:
+            await prepare_campaigns(pool, book, datetime.now(UTC))
+        except CampaignLowered as lowered:
+            raise CannotRun(str(lowered)) from None
         registry = RegistryHolder(pool)
         await registry.refresh()
         batcher = batcher_of(settings, dsn, registry, book)

@@ -81,7 +81,7 @@ _REMEDIES = {
     WalletRefusal.UNKNOWN_GRANT: "No such grant was made to this wallet.",
     WalletRefusal.TERMS_DIFFER: "The wallet exists with another class, parent or limits.",
     WalletRefusal.CHILD_LIMITS_TOO_HIGH: (
-        "Say each limit that the parent has, within what its other children leave of it."
+        "Say each limit that the parent has, within what it and its other children leave of it."
     ),
     WalletRefusal.WALLET_HAS_CHILDREN: "Close its children first.",
     WalletRefusal.GRANT_ID_REUSED: "This grant_id was used for another grant.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +15,7 @@ from msgspec import Struct
 
 from fare_rules import TariffBook
 from gateway.core.taps import Name
+from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.batcher import Batcher
 from gateway.shell.problems import Problem, not_found
 from gateway.shell.settings import DatabaseUrl, Settings
@@ -83,3 +86,14 @@ def file_in(folder: Path, name: str) -> web.FileResponse:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+@contextlib.contextmanager
+def archive_at_hand() -> Iterator[None]:
+    """What needs archived days is answered 503 where they cannot be read."""
+    try:
+        yield
+    except ArchiveMissing as missing:
+        raise Problem(
+            503, "archive-missing", "The archive cannot be read", str(missing)
+        ) from missing

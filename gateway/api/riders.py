@@ -6,16 +6,16 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.desk import Desk
-from gateway.api.given import now
+from gateway.api.given import archive_at_hand, now
 from gateway.core.wallets import WalletStatus
 from gateway.rider_path import progress_of, run_export, run_journeys
 from gateway.shell import rider_store, store
+from gateway.shell.held_store import load_held
 from gateway.shell.messages import JSON, encode
 from gateway.shell.problems import Problem
 from gateway.shell.web import Caller, answer
 
 _JOURNEY_TAPS_MAX = 400
-_EXPORT_ROWS_MAX = 100_000
 
 
 class Erased(Struct, frozen=True):
@@ -52,7 +52,8 @@ class RiderRequests(Desk):
         view = await self.own_wallet(request, caller)
         wallet = await store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
-        found = await run_export(self._given.pool, wallet, limit=_EXPORT_ROWS_MAX)
+        with archive_at_hand():
+            found = await run_export(self._given.pool, wallet, self._given.settings.archive_dir)
         return answer(encode(found, JSON))
 
     async def erase(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
@@ -65,4 +66,7 @@ class RiderRequests(Desk):
 
     async def get_held(self, _request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
-        return answer(encode(await rider_store.load_held(self._given.pool, now()), JSON))
+        given = self._given
+        with archive_at_hand():
+            found = await load_held(given.pool, now(), given.settings.archive_dir)
+        return answer(encode(found, JSON))

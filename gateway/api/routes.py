@@ -60,9 +60,9 @@ from gateway.shell.batcher import Batcher
 from gateway.shell.campaign_store import CampaignState
 from gateway.shell.correction_store import Correction
 from gateway.shell.disruption_store import Declared
+from gateway.shell.held_store import HeldReport
 from gateway.shell.openapi import openapi_document
 from gateway.shell.payout_store import PayoutHold
-from gateway.shell.rider_store import HeldReport
 from gateway.shell.settings import DatabaseUrl, Settings
 from gateway.shell.settlement_store import Head
 from gateway.shell.web import Door, Route

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +11,11 @@ from uuid import UUID
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from gateway.api.given import Given, day_of, file_in, now, unprocessable, uuid_of
+from gateway.api.given import Given, archive_at_hand, day_of, file_in, now, unprocessable, uuid_of
 from gateway.close_process import CloseBroke, close_apart
 from gateway.core.signed_books import operator_folder
 from gateway.core.taps import Name
 from gateway.settlement_path import CloseRefused, list_settlements, load_settlement_file
-from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.payout_store import PayoutHold, list_holds, load_hold, release_hold, save_hold
 from gateway.shell.problems import Problem, not_found
@@ -39,16 +36,6 @@ class HoldWish(Struct, frozen=True, forbid_unknown_fields=True):
     hold_id: UUID
     operator_id: Name
     reason: Annotated[str, Meta(min_length=3, max_length=200)]
-
-
-@contextlib.contextmanager
-def _archive_at_hand() -> Iterator[None]:
-    try:
-        yield
-    except ArchiveMissing as missing:
-        raise Problem(
-            503, "archive-missing", "The archive cannot be read", str(missing)
-        ) from missing
 
 
 class SettlementRequests:
@@ -79,7 +66,7 @@ class SettlementRequests:
         self, _request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        with _archive_at_hand():
+        with archive_at_hand():
             found = await list_settlements(
                 self._given.pool, self._given.book, self._given.settings.archive_dir
             )
@@ -147,7 +134,7 @@ class SettlementRequests:
     ) -> web.Response:
         caller.check_operator(None)
         name = request.match_info["name"]
-        with _archive_at_hand():
+        with archive_at_hand():
             content = await load_settlement_file(
                 self._given.pool, day_of(request), name, self._given.book, self._given.settings
             )

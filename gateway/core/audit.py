@@ -143,12 +143,18 @@ def _facts(kept: KeptTap) -> RideTap:
 def _audit_charges(books: WalletBooks, book: TariffBook) -> list[Break]:
     """All taps, folded afresh, must cost exactly what has been posted for them."""
     first = books.base.day if books.base else date.min
-    posted = _posted([entry for entry in books.entries if entry.service_day >= first])
-    folded = folded_afresh(books, book)
+    return charge_breaks(books, folded_afresh(books, book), book, first, date.max)
+
+
+def charge_breaks(
+    books: WalletBooks, folded: FoldedDays, book: TariffBook, since: date, through: date
+) -> list[Break]:
+    """The taps of some service days that cost something else than has been posted for them."""
+    posted = _posted([one for one in books.entries if since <= one.service_day <= through])
     due = {
         key: _Posted(charge.fare_fen, charge.rider_fen, 1)
         for key, charge in folded.charges.items()
-        if charge.service_day >= first
+        if since <= charge.service_day <= through
     }
     return [
         Break(

@@ -43,6 +43,14 @@ class PaymentAnswer(Struct, frozen=True):
         return self.status in REJECTED_CODES
 
 
+class RefusedOrder(Struct, frozen=True):
+    """An order that the bank refused as a whole, naming none of its payments."""
+
+    message_id: str
+    status: str
+    reason: str
+
+
 class BankLine(Struct, frozen=True):
     """One booking. Above zero, money that came in; a return is a payment that came back."""
 
@@ -68,6 +76,7 @@ class BankFile(Struct, frozen=True):
     kind: str
     message_id: str
     answers: tuple[PaymentAnswer, ...] = ()
+    refused: tuple[RefusedOrder, ...] = ()
     lines: tuple[BankLine, ...] = ()
     balances: tuple[BankBalance, ...] = ()
 
@@ -91,7 +100,8 @@ def read_bank_file(content: bytes) -> BankFile:
         raise BankFileFault("neither a pain.002 nor a camt.053 nor a camt.054")
     kind, message_id = _ROOTS[root.name], root.one("GrpHdr").text("MsgId")
     if kind == "pain.002":
-        return BankFile(kind, message_id, answers=tuple(_answers(root)))
+        answers = tuple(_answers(root))
+        return BankFile(kind, message_id, answers=answers, refused=tuple(_refused(root)))
     lines: dict[UUID, BankLine] = {}
     balances: list[BankBalance] = []
     for statement in root.all("Stmt" if kind == "camt.053" else "Ntfctn"):
@@ -153,15 +163,28 @@ class _Node:
 
 def _answers(root: _Node) -> Iterator[PaymentAnswer]:
     for payment in root.all("OrgnlPmtInfAndSts", "TxInfAndSts"):
-        reason = payment.maybe("StsRsnInf")
-        said = ""
-        if reason is not None:
-            parts = [
-                reason.said("Rsn", "Cd") or reason.said("Rsn", "Prtry"),
-                reason.said("AddtlInf"),
-            ]
-            said = " ".join(part for part in parts if part)
-        yield PaymentAnswer(payment.text("OrgnlEndToEndId"), payment.text("TxSts"), said)
+        yield PaymentAnswer(
+            payment.text("OrgnlEndToEndId"), payment.text("TxSts"), _reason(payment)
+        )
+
+
+def _refused(root: _Node) -> Iterator[RefusedOrder]:
+    """An order is one group and one payment information; either may be refused without more."""
+    for order, name, status in [
+        *((one, "OrgnlMsgId", "GrpSts") for one in root.all("OrgnlGrpInfAndSts")),
+        *((one, "OrgnlPmtInfId", "PmtInfSts") for one in root.all("OrgnlPmtInfAndSts")),
+    ]:
+        is_told_apart = root.maybe("OrgnlPmtInfAndSts", "TxInfAndSts") is not None
+        if order.said(status) in REJECTED_CODES and not is_told_apart:
+            yield RefusedOrder(order.text(name), order.said(status), _reason(order))
+
+
+def _reason(node: _Node) -> str:
+    found = node.maybe("StsRsnInf")
+    if found is None:
+        return ""
+    parts = [found.said("Rsn", "Cd") or found.said("Rsn", "Prtry"), found.said("AddtlInf")]
+    return " ".join(part for part in parts if part)
 
 
 def _account(statement: _Node) -> str:

@@ -189,9 +189,15 @@ _OTHER_END = {
 _NEEDS_TAP = (CorrectionKind.VOID, CorrectionKind.CLEARANCE, CorrectionKind.REFUND, *_MISSING)
 
 
-def needs_checker(wish: CorrectionWish, booking: Booking, terms: CorrectionTerms) -> bool:
-    """Whether a second person must agree; what riders may do themselves needs none."""
-    return not wish.by_rider and booking.amount_fen > terms.unchecked_fen_max
+def needs_checker(
+    wish: CorrectionWish, booking: Booking, snapshot: CorrectionSnapshot, terms: CorrectionTerms
+) -> bool:
+    """Whether a second person must agree; what riders may do themselves needs none.
+
+    What was refunded of the same ride before counts, too: many small refunds are one large one.
+    """
+    before_fen = snapshot.refunded_fen if wish.kind is CorrectionKind.REFUND else 0
+    return not wish.by_rider and before_fen + booking.amount_fen > terms.unchecked_fen_max
 
 
 def propose(

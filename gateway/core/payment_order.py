@@ -43,6 +43,11 @@ def end_to_end_id(number: int, operator_id: str) -> str:
     return f"{number}-{sha256(operator_id.encode()).hexdigest()[:15]}"
 
 
+def message_id(number: int, service_day: date) -> str:
+    """The reference of a whole order."""
+    return f"SETTLE-{number}-{service_day:%Y%m%d}"
+
+
 def payment_order(
     settlement: Settlement, operators: Mapping[str, Operator], debtor: Debtor
 ) -> bytes:
@@ -54,18 +59,18 @@ def payment_order(
     """
     period, paid = settlement.period, settlement.paid_batches
     assert paid, "an order pays somebody"
-    message_id = f"SETTLE-{period.number}-{period.service_day:%Y%m%d}"
+    order_id = message_id(period.number, period.service_day)
     payment_count = str(len(paid))
     sum_paid = _decimal(sum(batch.paid_fen for batch in paid), period.currency)
     header = iso.GroupHeader85(
-        msg_id=message_id,
+        msg_id=order_id,
         cre_dt_tm=XmlDateTime.from_datetime(period.local(period.closed_at).replace(microsecond=0)),
         nb_of_txs=payment_count,
         ctrl_sum=sum_paid,
         initg_pty=_party(debtor.name),
     )
     payments = iso.PaymentInstruction30(
-        pmt_inf_id=message_id,
+        pmt_inf_id=order_id,
         pmt_mtd=iso.PaymentMethod3Code.TRF,
         nb_of_txs=payment_count,
         ctrl_sum=sum_paid,

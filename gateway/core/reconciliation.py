@@ -6,6 +6,7 @@ mend itself or is somebody's to do; what is not is a fault, and finance looks fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
@@ -29,6 +30,7 @@ class BreakKind(StrEnum):
     NOT_PAID_YET = "not_paid_yet"
     NOT_PAYABLE = "not_payable"
     INVOICE_OPEN = "invoice_open"
+    CREDIT_OPEN = "credit_open"
     LATE = "late"
 
 
@@ -54,6 +56,7 @@ class PaymentDue(Struct, frozen=True):
     end_to_end_id: str | None
     paid_fen: int
     due_fen: int
+    currency: str
     unpaid_reason: str | None = None
 
 
@@ -83,6 +86,9 @@ AGES = ((1, "0-1"), (3, "2-3"), (7, "4-7"))
 
 def age_bucket(days: int) -> str:
     return next((name for most, name in AGES if days <= most), "8+")
+
+
+_REFERENCE = re.compile(r"\bINV-(?P<number>\d{1,18})-")
 
 
 def invoice_reference(number: int, sponsor_id: str) -> str:
@@ -149,6 +155,14 @@ def _payment(
     debits = [line for line in lines if line.amount_fen < 0]
     back = [line for line in lines if line.amount_fen > 0]
     answer = said.get(reference)
+    booked_fen = -sum(line.amount_fen for line in lines)
+    if strange := {line.currency for line in lines} - {payment.currency}:
+        text = f"{reference}: ordered in {payment.currency}, booked in {', '.join(sorted(strange))}"
+        return told(BreakKind.AMOUNT_DIFFERS, booked_fen, text, explained=False)
+    if reference in returned and booked_fen:
+        # Carried on in full, so what did not come back is paid twice, or lost on the way.
+        text = f"{reference}: it is carried on, and of {payment.paid_fen} the bank has {booked_fen}"
+        return told(BreakKind.AMOUNT_DIFFERS, booked_fen, text, explained=False)
     if reference in returned:
         carried = returned[reference]
         into = (
@@ -161,7 +175,6 @@ def _payment(
         )
     if len(debits) - len(back) > 1:
         text = f"{reference} was booked {len(debits)} times"
-        booked_fen = -sum(line.amount_fen for line in debits)
         return told(BreakKind.PAID_TWICE, booked_fen, text, explained=False)
     if not debits:
         days = (today - since).days
@@ -170,7 +183,6 @@ def _payment(
         return told(
             BreakKind.NOT_PAID_YET, payment.paid_fen, text, explained=days <= PAYMENT_DAYS_MAX
         )
-    booked_fen = -sum(line.amount_fen for line in lines)
     if booked_fen != payment.paid_fen:
         text = f"{reference}: ordered {payment.paid_fen}, booked {booked_fen}"
         return told(BreakKind.AMOUNT_DIFFERS, booked_fen - payment.paid_fen, text, explained=False)
@@ -180,7 +192,10 @@ def _payment(
 def invoice_breaks(
     invoices: Sequence[InvoiceDue], lines: Sequence[BankLine], today: date
 ) -> list[ReconciliationBreak]:
-    """Hold what sponsors owe against what they paid under the invoice's reference."""
+    """Hold what sponsors owe against what was paid under the invoice's reference.
+
+    Shape:  an invoice below zero gives back what grants did not need: that is ours to pay.
+    """
     found = []
     for invoice in invoices:
         paid_fen = invoice_paid_fen(invoice, lines)
@@ -188,7 +203,10 @@ def invoice_breaks(
         if not left_fen:
             continue
         days = (today - invoice.settlement_day).days
-        kind = BreakKind.INVOICE_OPEN if left_fen > 0 else BreakKind.INVOICE_OVERPAID
+        is_credit = invoice.amount_fen < 0
+        kind = BreakKind.CREDIT_OPEN if is_credit else BreakKind.INVOICE_OPEN
+        if (left_fen > 0) == is_credit:
+            kind = BreakKind.INVOICE_OVERPAID
         found.append(
             ReconciliationBreak(
                 kind,
@@ -196,19 +214,24 @@ def invoice_breaks(
                 invoice.settlement_day,
                 left_fen,
                 f"invoiced {invoice.amount_fen}, paid {paid_fen}",
-                kind is BreakKind.INVOICE_OPEN and days <= INVOICE_DAYS_MAX,
+                kind is not BreakKind.INVOICE_OVERPAID and days <= INVOICE_DAYS_MAX,
             )
         )
     return found
 
 
 def invoice_paid_fen(invoice: InvoiceDue, lines: Iterable[BankLine]) -> int:
-    """What came in under an invoice's reference, which stands whole in the text."""
-    return sum(
-        line.amount_fen
-        for line in lines
-        if line.amount_fen > 0
-        and (
-            invoice.reference in line.remittance.split() or line.end_to_end_id == invoice.reference
-        )
-    )
+    """What came in, or went out, under an invoice's reference."""
+    return sum(line.amount_fen for line in lines if is_about(line, invoice))
+
+
+def is_about(line: BankLine, invoice: InvoiceDue) -> bool:
+    """Whether a booking names an invoice, whose reference stands whole in the text."""
+    is_named = invoice.reference in line.remittance.split()
+    return is_named or line.end_to_end_id == invoice.reference
+
+
+def invoices_paid_back(lines: Iterable[BankLine]) -> list[int]:
+    """The settlements whose invoices are named by money that went out."""
+    found = [_REFERENCE.finditer(line.remittance) for line in lines if line.amount_fen < 0]
+    return sorted({int(one["number"]) for named in found for one in named})

@@ -57,6 +57,23 @@ class Bounds(Struct, frozen=True, array_like=True, gc=False):
             for mine, theirs in zip(structs.astuple(self), structs.astuple(other), strict=True)
         )
 
+    def covers(self, used: Bounds) -> bool:
+        """Whether so much may be used up; what is not bound may always."""
+        return all(
+            bound is None or (amount or 0) <= bound
+            for bound, amount in zip(structs.astuple(self), structs.astuple(used), strict=True)
+        )
+
+    def still_holds(self, allotted: Bounds, before: Bounds) -> bool:
+        """Whether these may take the place of others, of which children were allotted so much.
+
+        Where there was no bound before, a child need not have been given one.
+        """
+        named = zip(structs.astuple(self)[1:], structs.astuple(before)[1:], strict=True)
+        return all(bound is None or old is not None for bound, old in named) and self.covers(
+            allotted
+        )
+
 
 UNBOUND = Bounds()
 
@@ -158,6 +175,25 @@ def spent_on(spent: Spent | None, day: date) -> tuple[int, int]:
     if spent is None or spent.day.year != day.year:
         return 0, 0
     return (spent.day_fen if spent.day == day else 0), spent.year_fen
+
+
+def in_use(held_fen: int, spent: Spent | None, day: date) -> Bounds:
+    """What a wallet holds, and has spent by now, as parts of its bounds."""
+    day_fen, year_fen = spent_on(spent, day)
+    return Bounds(None, day_fen, year_fen, held_fen)
+
+
+def joined(spent: Spent | None, other: Spent | None) -> Spent | None:
+    """What a parent and a child that leaves it have spent together, on the newest day of both."""
+    if other is None:
+        return spent
+    if spent is None:
+        return structs.replace(other, offline_count=0, online_at=None)
+    day = max(spent.day, other.day)
+    mine, theirs = spent_on(spent, day), spent_on(other, day)
+    return structs.replace(
+        spent, day=day, day_fen=mine[0] + theirs[0], year_fen=mine[1] + theirs[1]
+    )
 
 
 def exceeded(bounds: Bounds, spent: Spent | None, day: date, amount_fen: int) -> str | None:

@@ -32,6 +32,8 @@ from gateway.core.wallet_classes import (
     Spent,
     Terms,
     WalletClasses,
+    in_use,
+    joined,
 )
 from gateway.core.wallet_wishes import (
     ActivateCoupon,
@@ -186,14 +188,17 @@ class _Desk:
             terms = parent.terms or Terms()
             if terms.parent_id is not None:
                 return WalletRefusal.UNKNOWN_PARENT
-            if not self.classes.bounds(terms, today).holds(own):
+            bounds = self.classes.bounds(terms, today)
+            # What the parent holds, and has spent by now, is no child's any more.
+            used = in_use(parent.held_fen, parent.spent, today)
+            if not (bounds.holds(own) and bounds.less(own).covers(used)):
                 return WalletRefusal.CHILD_LIMITS_TOO_HIGH
             self._allot(parent, own, 1)
         elif own != UNBOUND:
             return WalletRefusal.UNKNOWN_PARENT
         return Terms(wish.class_id, wish.parent_id, own)
 
-    def _allot(self, parent: Wallet, own: Bounds, sign: int) -> None:
+    def _allot(self, parent: Wallet, own: Bounds, sign: int, **more: object) -> None:
         terms = parent.terms or Terms()
         self._change(
             parent,
@@ -202,6 +207,7 @@ class _Desk:
                 allotted=terms.allotted.plus(own, sign),
                 children_count=terms.children_count + sign,
             ),
+            **more,
         )
 
     def _change(self, wallet: Wallet, **changes: object) -> None:
@@ -216,7 +222,11 @@ class _Desk:
         if wish.sets_class is not None:
             if self.classes.at(wish.sets_class, today) is None:
                 return WalletRefusal.UNKNOWN_CLASS
+            allotted, before = terms.allotted, self.classes.bounds(terms, today)
             terms = structs.replace(terms, class_id=wish.sets_class)
+            whole = self.classes.bounds(structs.replace(terms, allotted=UNBOUND), today)
+            if terms.children_count and not whole.still_holds(allotted, before):
+                return WalletRefusal.CHILD_LIMITS_TOO_HIGH
             most_fen = self.classes.bounds(terms, today).balance_fen
             if most_fen is not None and wallet.held_fen > most_fen:
                 return WalletRefusal.BALANCE_LIMIT
@@ -384,7 +394,9 @@ class _Desk:
                 return WalletRefusal.WALLET_HAS_CHILDREN
             wallet = self._return_purses(wallet, wallet.purses)
             if terms.parent_id in self.wallets:
-                self._allot(self.wallets[terms.parent_id], terms.own, -1)
+                parent = self.wallets[terms.parent_id]
+                spent = joined(parent.spent, wallet.spent)
+                self._allot(parent, terms.own, -1, spent=spent)
             if wallet.net_fen:
                 cause_id = uuid5(wallet.wallet_id, f"payout {wallet.version}")
                 wallet = self._move(wallet, -wallet.net_fen, "payout", cause_id)

@@ -10,9 +10,9 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer
+from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer, RefusedOrder
 from gateway.core.delivery import DeliveryStatus
-from gateway.core.payment_order import end_to_end_id
+from gateway.core.payment_order import end_to_end_id, message_id
 from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference
 from gateway.shell.delivery_store import add_event
 from gateway.shell.transactions import Connection
@@ -45,7 +45,8 @@ async def import_bank_file(
         )
         if status.endswith(" 0"):
             return Imported(file.kind, file.message_id, True, 0, 0, 0)
-        for answer in file.answers:
+        answers = [*file.answers, *await _answers_of(connection, file.refused)]
+        for answer in answers:
             await connection.execute(
                 """INSERT INTO payment_answer VALUES ($1, $2, $3, $4, $5)
                 ON CONFLICT DO NOTHING""",
@@ -64,9 +65,28 @@ async def import_bank_file(
                 balance.balance_on,
                 balance.amount_fen,
             )
-        returned = await _note_returns(connection, file.answers, new, now)
-        await _tell_deliveries(connection, file.answers, new, now)
-    return Imported(file.kind, file.message_id, False, len(file.answers), len(new), returned)
+        returned = await _note_returns(connection, answers, new, now)
+        await _tell_deliveries(connection, answers, new, now)
+    return Imported(file.kind, file.message_id, False, len(answers), len(new), returned)
+
+
+async def _answers_of(
+    connection: Connection, refused: Sequence[RefusedOrder]
+) -> list[PaymentAnswer]:
+    """Of an order that was refused as a whole, each payment was."""
+    reasons = {order.message_id: order for order in refused}
+    found = await connection.fetch(_READ_ORDERED) if refused else ()
+    return [
+        PaymentAnswer(row["end_to_end_id"], order.status, order.reason)
+        for row in found
+        if (order := reasons.get(message_id(row["number"], row["settlement_day"])))
+    ]
+
+
+_READ_ORDERED = """
+SELECT number, settlement_day, end_to_end_id FROM delivery JOIN settlement USING (settlement_day)
+WHERE end_to_end_id IS NOT NULL AND paid_fen > 0 ORDER BY end_to_end_id
+"""
 
 
 async def _insert_lines(
@@ -139,7 +159,7 @@ async def _tell_deliveries(
 async def load_payments_due(pool: asyncpg.Pool, since: date, through: date) -> list[PaymentDue]:
     """Every payment of the settlements of some days, and those that none was made of."""
     found = await pool.fetch(
-        """SELECT batch.*, settlement.number FROM settlement_batch AS batch
+        """SELECT batch.*, settlement.number, currency FROM settlement_batch AS batch
         JOIN settlement USING (settlement_day)
         WHERE settlement_day BETWEEN $1 AND $2 ORDER BY settlement_day, operator_id""",
         since,
@@ -152,14 +172,17 @@ async def load_payments_due(pool: asyncpg.Pool, since: date, through: date) -> l
             end_to_end_id(row["number"], row["operator_id"]) if row["paid_fen"] else None,
             row["paid_fen"],
             row["carried_out_fen"],
+            row["currency"],
             "nothing to pay, or kept back; see totals.csv",
         )
         for row in found
     ]
 
 
-async def load_invoices_due(pool: asyncpg.Pool, since: date, through: date) -> list[InvoiceDue]:
-    """What each sponsor was invoiced with the settlements of some days."""
+async def load_invoices_due(
+    pool: asyncpg.Pool, since: date, through: date, numbers: Sequence[int] = ()
+) -> list[InvoiceDue]:
+    """What each sponsor was invoiced with the settlements of some days, or of some numbers."""
     found = await pool.fetch(
         """SELECT settlement.settlement_day, settlement.number,
             split_part(share.sponsor, '/', 1) AS sponsor_id, -sum(share.amount_fen)::bigint AS fen
@@ -167,10 +190,12 @@ async def load_invoices_due(pool: asyncpg.Pool, since: date, through: date) -> l
             ON entry.settlement_day <= settlement.settlement_day
             AND (days_after IS NULL OR entry.settlement_day > days_after)
         CROSS JOIN unnest(entry.sponsors, entry.sponsors_fen) AS share (sponsor, amount_fen)
-        WHERE settlement.settlement_day BETWEEN $1 AND $2 AND entry.sponsors IS NOT NULL
+        WHERE (settlement.settlement_day BETWEEN $1 AND $2 OR settlement.number = ANY($3::bigint[]))
+            AND entry.sponsors IS NOT NULL
         GROUP BY 1, 2, 3 ORDER BY 1, 3""",
         since,
         through,
+        numbers,
     )
     return [
         InvoiceDue(
@@ -230,6 +255,19 @@ async def load_ledger_by_operator(
         {row[0]: row[2] for row in found if row[2]},
         {row[0]: row[3] for row in found},
     )
+
+
+async def load_ledger_by_sponsor(pool: asyncpg.Pool, since: date, through: date) -> dict[str, int]:
+    """By service day, what each sponsor was charged of rides."""
+    found = await pool.fetch(
+        """SELECT split_part(share.sponsor, '/', 1), -sum(share.amount_fen)::bigint
+        FROM journal_entry CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+        WHERE service_day BETWEEN $1 AND $2 AND kind IN ('fare', 'correction')
+        GROUP BY 1""",
+        since,
+        through,
+    )
+    return {row[0]: row[1] for row in found}
 
 
 async def load_settled(pool: asyncpg.Pool, since: date, through: date) -> dict[str, int]:

@@ -28,13 +28,16 @@ _GONE_SECONDS = 1.0
 
 
 class CampaignState(Struct, frozen=True):
-    """How one campaign stands."""
+    """How one campaign stands. What is reserved is a part of what is left: drawn by the lanes of
+    running gateways for the taps that come next.
+    """
 
     account: str
     sponsor_id: str
     campaign_id: str
     budget_fen: int
     left_fen: int
+    reserved_fen: int
     spent_fen: int
     reversed_fen: int
     invoiced_fen: int
@@ -189,24 +192,28 @@ async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime)
         account = f"{campaign.sponsor}/{campaign.id}"
         budget_fen = ENDLESS if campaign.budget is None else int(campaign.budget)
         uses = ENDLESS if campaign.uses is None else int(campaign.uses)
-        claims = campaign.claims.count
+        claims = None if campaign.claims.count is None else int(campaign.claims.count)
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 """INSERT INTO campaign (account, budget_fen, uses_max, claims_max, began_at)
                 VALUES ($1, 0, 0, $2, $3) ON CONFLICT DO NOTHING""",
                 account,
-                None if claims is None else int(claims),
+                claims,
                 now,
             )
             row = await connection.fetchrow(
-                "SELECT budget_fen, uses_max FROM campaign WHERE account = $1 FOR UPDATE", account
+                """SELECT budget_fen, uses_max, coalesce(claims_max, $2) AS claims_max
+                FROM campaign WHERE account = $1 FOR UPDATE""",
+                account,
+                ENDLESS,
             )
             assert row is not None
             more_fen, more_uses = budget_fen - row["budget_fen"], uses - row["uses_max"]
-            if more_fen < 0 or more_uses < 0:
+            if more_fen < 0 or more_uses < 0 or (claims or ENDLESS) < row["claims_max"]:
                 raise CampaignLowered(
-                    f"campaigns.yaml lowers the budget of {account}; it was {row['budget_fen']} "
-                    f"and {row['uses_max']} uses. Let the promotion end earlier instead."
+                    f"campaigns.yaml lowers what {account} gives; it was {row['budget_fen']}, "
+                    f"{row['uses_max']} uses and {row['claims_max']} coupons. Let the promotion "
+                    "end earlier instead."
                 )
             if more_fen or more_uses:
                 await connection.execute(
@@ -226,10 +233,12 @@ async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime)
                     uses,
                 )
             await connection.execute(
-                "UPDATE campaign SET budget_fen = $2, uses_max = $3 WHERE account = $1",
+                """UPDATE campaign SET budget_fen = $2, uses_max = $3, claims_max = $4
+                WHERE account = $1""",
                 account,
                 budget_fen,
                 uses,
+                claims,
             )
 
 
@@ -246,6 +255,7 @@ async def list_campaigns(pool: asyncpg.Pool, account: str | None = None) -> list
             campaign_id=row["account"].partition("/")[2],
             budget_fen=row["budget_fen"],
             left_fen=row["left_fen"],
+            reserved_fen=row["reserved_fen"],
             spent_fen=row["spent_fen"],
             reversed_fen=row["reversed_fen"],
             invoiced_fen=row["invoiced_fen"],
@@ -352,7 +362,8 @@ _PAID = """
 """
 _READ_CAMPAIGNS = f"""
 WITH slots AS (
-    SELECT account, sum(left_fen)::bigint AS left_fen, sum(left_uses)::bigint AS left_uses
+    SELECT account, sum(left_fen)::bigint AS left_fen, sum(left_uses)::bigint AS left_uses,
+        coalesce(sum(left_fen) FILTER (WHERE slot <> {POOL}), 0)::bigint AS reserved_fen
     FROM campaign_slot GROUP BY account
 ), paid AS (
     SELECT
@@ -360,7 +371,8 @@ WITH slots AS (
         sum(invoiced_fen)::bigint AS invoiced_fen
     FROM ({_PAID}) AS day GROUP BY account
 )
-SELECT campaign.*, slots.left_fen, slots.left_uses, coalesce(spent_fen, 0) AS spent_fen,
+SELECT campaign.*, slots.left_fen, slots.left_uses, slots.reserved_fen,
+    coalesce(spent_fen, 0) AS spent_fen,
     coalesce(reversed_fen, 0) AS reversed_fen, coalesce(invoiced_fen, 0) AS invoiced_fen
 FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
 WHERE $1::text IS NULL OR account = $1 ORDER BY account

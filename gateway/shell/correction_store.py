@@ -216,6 +216,13 @@ async def list_corrections_of_tap(pool: asyncpg.Pool, tap_id: UUID) -> list[Corr
     return [_correction(row) for row in found]
 
 
+async def list_corrections_of_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> list[Correction]:
+    found = await pool.fetch(
+        f"{_READ} WHERE wallet_id = $1 ORDER BY proposed_at, correction_id", wallet_id
+    )
+    return [_correction(row) for row in found]
+
+
 async def load_correction_entries(pool: asyncpg.Pool, wish: CorrectionWish) -> list[JournalEntry]:
     found = await pool.fetch(
         """SELECT * FROM journal_entry WHERE wallet_id = $1 AND cause_id = $2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
+from gateway.core.wallets import Media
 from gateway.shell import rows
 
 
@@ -41,21 +42,40 @@ async def load_entries_of_taps(
     return [rows.entry_from_row(row) for row in found]
 
 
-async def load_all_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[JournalEntry]:
+class ClaimedCoupon(Struct, frozen=True):
+    """A coupon that was claimed of a campaign."""
+
+    campaign: str
+    promotion_id: str
+    media_token: str
+    activated_at: datetime
+    claimed_at: datetime
+
+
+async def load_media(pool: asyncpg.Pool, wallet_id: UUID) -> list[Media]:
     found = await pool.fetch(
-        """SELECT * FROM journal_entry WHERE wallet_id = $1
-        ORDER BY wallet_version DESC LIMIT $2""",
+        "SELECT * FROM media WHERE wallet_id = $1 ORDER BY media_token", wallet_id
+    )
+    return [rows.media_from_row(row) for row in found]
+
+
+async def load_claimed_coupons(pool: asyncpg.Pool, wallet_id: UUID) -> list[ClaimedCoupon]:
+    found = await pool.fetch(
+        """SELECT account, promotion_id, media_token, activated_at, claimed_at
+        FROM campaign_claim WHERE wallet_id = $1 ORDER BY claimed_at, promotion_id""",
         wallet_id,
-        limit,
     )
-    return [rows.entry_from_row(row) for row in found]
+    return [ClaimedCoupon(*row) for row in found]
 
 
-async def load_media_tokens(pool: asyncpg.Pool, wallet_id: UUID) -> list[str]:
+async def load_registrations(pool: asyncpg.Pool, wallet_id: UUID) -> list[str]:
+    """Campaigns of red envelopes that a wallet registered for."""
     found = await pool.fetch(
-        "SELECT media_token FROM media WHERE wallet_id = $1 ORDER BY media_token", wallet_id
+        """SELECT campaign_id FROM envelope_registration WHERE wallet_id = $1
+        ORDER BY registered_at, campaign_id""",
+        wallet_id,
     )
-    return [row["media_token"] for row in found]
+    return [row["campaign_id"] for row in found]
 
 
 async def erase(pool: asyncpg.Pool, wallet_id: UUID) -> int:
@@ -65,87 +85,3 @@ async def erase(pool: asyncpg.Pool, wallet_id: UUID) -> int:
             "UPDATE media SET wallet_id = NULL, coupons = '' WHERE wallet_id = $1", wallet_id
         )
     return int(status.rsplit(" ", 1)[1])
-
-
-class Held(Struct, frozen=True):
-    """Money that is held for riders, of one kind: how much, for how many, and how old."""
-
-    what: str
-    wallets_count: int
-    amount_fen: int
-    under_30_days_fen: int
-    under_365_days_fen: int
-    older_fen: int
-
-
-class HeldReport(Struct, frozen=True):
-    """What is held, whose the matching money is, and what the bank last said."""
-
-    held: tuple[Held, ...]
-    owed_by_riders_fen: int
-    ledger_bank_fen: int
-    statement_fen: int | None
-    statement_on: date | None
-
-
-async def load_held(pool: asyncpg.Pool, now: datetime) -> HeldReport:
-    """What is held for riders in main purses and grants, by how long ago it was paid in.
-
-    Shape:  of a main purse the newest money is what is left: the oldest was spent first.
-    """
-    main = await pool.fetchrow(_READ_MAIN, now)
-    grants = await pool.fetch(_READ_GRANTS, now)
-    statement = await pool.fetchrow(
-        """SELECT amount_fen, balance_on FROM bank_balance ORDER BY balance_on DESC LIMIT 1"""
-    )
-    sums = await pool.fetchrow(
-        """SELECT (SELECT coalesce(sum(owed_fen), 0)::bigint FROM wallet),
-            (SELECT coalesce(sum(bank_fen), 0)::bigint FROM journal_entry)"""
-    )
-    assert main is not None
-    assert sums is not None
-    return HeldReport(
-        (Held("main purses", *main), *(Held(*row) for row in grants)),
-        sums[0],
-        -sums[1],
-        statement["amount_fen"] if statement else None,
-        statement["balance_on"] if statement else None,
-    )
-
-
-_READ_MAIN = """
-WITH paid_in AS (
-    SELECT wallet.wallet_id, wallet.balance_fen, top_up.amount_fen, top_up.recorded_at,
-        coalesce(sum(top_up.amount_fen) OVER (
-            PARTITION BY wallet.wallet_id ORDER BY top_up.recorded_at DESC, top_up.top_up_id
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ), 0) AS newer_fen
-    FROM wallet LEFT JOIN top_up USING (wallet_id) WHERE wallet.balance_fen > 0
-), left_of AS (
-    SELECT recorded_at,
-        least(coalesce(amount_fen, balance_fen), greatest(balance_fen - newer_fen, 0)) AS fen
-    FROM paid_in
-)
-SELECT (SELECT count(*) FROM wallet WHERE balance_fen > 0),
-    (SELECT coalesce(sum(balance_fen), 0)::bigint FROM wallet WHERE balance_fen > 0),
-    coalesce(sum(fen) FILTER (WHERE recorded_at > $1::timestamptz - interval '30 days'), 0)::bigint,
-    coalesce(sum(fen) FILTER (WHERE recorded_at <= $1::timestamptz - interval '30 days'
-        AND recorded_at > $1::timestamptz - interval '365 days'), 0)::bigint,
-    coalesce(sum(fen) FILTER (WHERE recorded_at IS NULL
-        OR recorded_at <= $1::timestamptz - interval '365 days'), 0)::bigint
-FROM left_of
-"""
-_READ_GRANTS = """
-WITH held AS (
-    SELECT share.grant_id, sum(share.fen)::bigint AS fen
-    FROM journal_entry CROSS JOIN unnest(purses, purses_fen) AS share (grant_id, fen)
-    WHERE purses IS NOT NULL GROUP BY share.grant_id HAVING sum(share.fen) <> 0
-)
-SELECT rule_id || ' of ' || coalesce(funder_id, 'the riders themselves'),
-    count(DISTINCT wallet_id), sum(fen)::bigint,
-    coalesce(sum(fen) FILTER (WHERE granted_at > $1::timestamptz - interval '30 days'), 0)::bigint,
-    coalesce(sum(fen) FILTER (WHERE granted_at <= $1::timestamptz - interval '30 days'
-        AND granted_at > $1::timestamptz - interval '365 days'), 0)::bigint,
-    coalesce(sum(fen) FILTER (WHERE granted_at <= $1::timestamptz - interval '365 days'), 0)::bigint
-FROM held JOIN purse_grant USING (grant_id) GROUP BY 1 ORDER BY 1
-"""

@@ -30,7 +30,7 @@ NOON = datetime(2018, 9, 1, 4, tzinfo=UTC)
 MANY_COUPONS = tuple(
     ("coupon_ride", NOON - timedelta(days=days)) for days in range(1, COUPONS_MAX + 1)
 )
-PARENT, CHILD, FULL = (UUID(int=number) for number in (11, 12, 13))
+PARENT, CHILD, FULL, BOUNDLESS = (UUID(int=number) for number in (11, 12, 13, 14))
 MOVED_ID = UUID(int=60)
 GRANTED = KnownGrant(UUID(int=40), ALICE, "gift", "icbc", 200, NOON, None, NOON)
 SNAPSHOT = WalletSnapshot(
@@ -47,6 +47,7 @@ SNAPSHOT = WalletSnapshot(
             balance_fen=700,
             terms=Terms("small", allotted=Bounds(None, 500, 0, 100), children_count=1),
         ),
+        BOUNDLESS: Wallet(BOUNDLESS, terms=Terms(children_count=1)),
         CHILD: Wallet(CHILD, terms=Terms(None, PARENT, Bounds(1000, 500, 0, 100))),
         FULL: Wallet(
             FULL,
@@ -72,6 +73,7 @@ CLASSES = WalletClasses.of(
             balance=Money(800),
         ),
         WalletClass(id="tiny", reference="", balance=Money(499)),
+        WalletClass(id="day", reference="", day=Money(499)),
     ]
 )  # fmt: skip
 
@@ -122,6 +124,8 @@ REFUSALS = [
     ("terms_differ", opens(ALICE, issuer_id="metro", class_id="small")),
     ("child_limits_too_high", opens(parent_id=PARENT, limits=ChildLimits(1000, 1600, 9000, 100))),
     ("child_limits_too_high", opens(parent_id=PARENT, limits=ChildLimits(1000, None, 9000, 100))),
+    ("child_limits_too_high", Wish(PARENT, sets_class="day")),
+    ("child_limits_too_high", Wish(BOUNDLESS, sets_class="tiny")),
     ("wallet_has_children", Wish(PARENT, status=WalletStatus.CLOSED)),
     ("unknown_purse_rule", granted(100, rule_id="nothing")),
     ("unknown_funder", granted(100, funder_id="nobody")),

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 import aiohttp
 import msgspec
 import pytest
-from _stack import Gateway
+from _stack import Gateway, run_faregate
 
 from gateway.example_city import CityClient
 
@@ -133,3 +133,28 @@ async def test_no_ride_and_no_coupon_too_many(gateways: list[Gateway]) -> None:
         assert october["spent_fen"] == USES * 299
     audited = await asyncio.to_thread(gateways[0].audit)
     assert audited.returncode == 0, audited.stdout
+
+
+def test_a_gateway_that_would_give_less_than_was_promised_does_not_start(
+    folder: Path, database: str
+) -> None:
+    less = folder / "less"
+    less.mkdir()
+    for path in FOLDER.iterdir():
+        text = path.read_text("utf-8").replace("count: 20", "count: 19")
+        (less / path.name).write_text(text, "utf-8")
+    for tariffs, starts in ((FOLDER, True), (less, False)):
+        gateway = Gateway(
+            folder,
+            database,
+            FAREGATE_TARIFFS_DIR=str(tariffs),
+            FAREGATE_TAP_AGE_DAYS_MAX="0",
+            FAREGATE_RETENTION_DAYS="400",
+        )
+        if starts:
+            gateway.start()
+            assert gateway.stop() == 0
+        else:
+            said = run_faregate("serve", **gateway.variables)
+            assert said.returncode == 3
+            assert "cannot run: campaigns.yaml lowers what abc/ferries gives" in said.stderr

@@ -12,13 +12,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from _stores import LIMITS, REGISTRY, PostgresStore
+from msgspec import structs
 
 from fare_rules import load_book
 from gateway.audit_path import run_audit
 from gateway.core.campaigns import Usage
 from gateway.core.taps import Action, Tap, TapResult
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
-from gateway.shell.campaign_store import Budgets, draw, list_campaigns, prepare_campaigns, spend
+from gateway.shell.campaign_store import (
+    Budgets,
+    CampaignLowered,
+    draw,
+    list_campaigns,
+    prepare_campaigns,
+    spend,
+)
 from gateway.shell.store import RACES, connect
 from gateway.tap_path import run_tap_batch
 
@@ -29,6 +37,8 @@ NOW = MORNING + timedelta(hours=6)
 RIDERS = [f"rider {number}" for number in range(24)]
 # The metro is 3.00 of which the bank pays 2.99; its budget is 50.00, for fifteen rides.
 BANK_PAYS_FEN, USES, BUDGET_FEN = 299, 15, 5_000
+# A sixteenth of what is in the pool, each time.
+DRAWN_FEN = (BUDGET_FEN // 16, (BUDGET_FEN - BUDGET_FEN // 16) // 16)
 
 
 @pytest.fixture
@@ -143,6 +153,8 @@ def test_what_a_cheaper_ride_gives_back_is_there_for_the_next_rider(
     store.run(take_over_lanes(store, database, [first, second], 1))
     before = store.run(list_campaigns(store.pool))[1]
     assert (before.spent_fen, before.left_uses) == (2 * BANK_PAYS_FEN, USES - 2)
+    # What the lane drew beforehand nobody else has promised: it is reserved, and not spent.
+    assert before.reserved_fen == sum(DRAWN_FEN) - before.spent_fen
     store.run(take_over_lanes(store, database, [late], 1))
     after = store.run(list_campaigns(store.pool))[1]
     assert after.spent_fen - after.reversed_fen == 2 * BANK_PAYS_FEN
@@ -165,10 +177,13 @@ def test_a_budget_that_is_raised_pays_on_and_one_that_is_lowered_is_refused(
 ):
     for path in FOLDER.iterdir():
         text = path.read_text("utf-8").replace("budget: 50.00, uses: 15", "budget: 80.00, uses: 20")
-        (tmp_path / path.name).write_text(text, "utf-8")
+        (tmp_path / path.name).write_text(text.replace("count: 20", "count: 30"), "utf-8")
     raised = load_book(tmp_path)
     store.run(prepare_campaigns(store.pool, raised, NOW + timedelta(hours=1)))
-    found = store.run(list_campaigns(store.pool))[1]
+    ferries, found = store.run(list_campaigns(store.pool))
     assert (found.budget_fen, found.left_fen, found.left_uses) == (8_000, 8_000, 20)
-    with pytest.raises(Exception, match="lowers the budget of icbc/october"):
-        store.run(prepare_campaigns(store.pool, BOOK, NOW + timedelta(hours=2)))
+    assert ferries.claims_max == 30
+    for lowered in ("october", "ferries"):
+        less = [one for one in BOOK.campaigns if one.id == lowered]
+        with pytest.raises(CampaignLowered, match=f"/{lowered} gives"):
+            store.run(prepare_campaigns(store.pool, structs.replace(BOOK, campaigns=less), NOW))

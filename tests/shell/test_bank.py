@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.bank_answers import BankFileFault, read_bank_file
+from gateway.core.payment_order import message_id
 from gateway.example_bank import Booking, Order, camt_053, debit, orders, pain_002
 from gateway.reconcile_path import Reconciliation, run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
@@ -139,6 +140,47 @@ async def test_a_payment_that_was_refused_is_made_again_once(town: Town):
     assert await pool.fetchval("SELECT amount_fen FROM payout_return") == town.buses.amount * 100
 
 
+async def test_an_order_that_was_refused_as_a_whole_is_made_again_payment_by_payment(town: Town):
+    """The bank names the message, and none of its payments."""
+    number = await town.door.api.pool.fetchval("SELECT number FROM settlement")
+    refused = (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt><GrpHdr>'
+        "<MsgId>ANSWER-1</MsgId></GrpHdr><OrgnlGrpInfAndSts>"
+        f"<OrgnlMsgId>{message_id(number, town.day)}</OrgnlMsgId><GrpSts>RJCT</GrpSts><StsRsnInf>"
+        "<Rsn><Cd>FF01</Cd></Rsn></StsRsnInf></OrgnlGrpInfAndSts></CstmrPmtStsRpt></Document>"
+    ).encode()
+    assert (await town.take(refused))["returned_count"] == 2
+    assert [await status(town, name) for name in ("buses", "metro")] == ["rejected"] * 2
+    found = await town.reconcile()
+    assert [(str(one.kind), one.is_explained) for one in found.breaks] == [("rejected", True)] * 2
+    assert all("FF01" in one.explanation for one in found.breaks)
+    other = refused.replace(b"SETTLE-", b"OTHERS-")
+    assert (await town.take(other))["answers_count"] == 0
+
+
+async def test_what_is_carried_on_and_booked_all_the_same_is_found(town: Town):
+    """One was refused and paid; of another less came back than went out."""
+    await town.take(pain_002(town.orders, {town.buses.end_to_end_id: "AC01"}))
+    short = Booking(town.metro.amount - 1, "R4", town.metro.end_to_end_id, is_return=True)
+    await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"), short)
+    found = await town.reconcile()
+    assert [(str(one.kind), one.amount_fen, one.is_explained) for one in found.breaks] == [
+        ("amount_differs", int(town.buses.amount * 100), False),
+        ("amount_differs", 100, False),
+    ]
+
+
+async def test_a_payment_booked_in_another_currency_is_found(town: Town):
+    content = camt_053(
+        [debit(town.buses, "R1"), debit(town.metro, "R2")],
+        account="OURS",
+        currency="USD",
+        day=town.day,
+    )
+    await town.take(content)
+    assert await town.kinds() == [("amount_differs", False)] * 2
+
+
 async def test_a_payment_that_came_back_is_told_and_carried(town: Town):
     await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"))
     back = Booking(town.buses.amount, "R4", town.buses.end_to_end_id, is_return=True)
@@ -161,7 +203,33 @@ async def test_a_charge_that_the_taps_do_not_come_to_is_found(town: Town):
     assert wallet_id is not None
     found = await town.reconcile()
     kinds = [one.kind for one in found.breaks]
-    assert kinds[:2] == ["charge_differs", "ledger_not_settled"]
+    assert kinds[:3] == ["charge_differs", "charge_differs", "ledger_not_settled"]
+    assert found.breaks[0].subject == "operator buses"
+    assert found.breaks[0].amount_fen == 7
+    assert not found.is_explained
+
+
+async def test_a_fare_of_somebody_who_never_tapped_is_found(town: Town):
+    """And one that a sponsor bears, though no tariff says so."""
+    stranger = await town.door.open_wallet("card-9", fen=1_000)
+    pool = town.door.api.pool
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            """INSERT INTO journal_entry (wallet_id, wallet_version, effective_at, recorded_at,
+                service_day, settlement_day, purse_fen, operator_fen, sponsors, sponsors_fen,
+                ride_count, cause_id, tap_id, kind, operator_id, product_id)
+            SELECT $1, 999, effective_at, recorded_at, service_day, settlement_day, -5, 12,
+                ARRAY['icbc/october'], ARRAY[-7], 1, gen_random_uuid(), gen_random_uuid(), kind,
+                operator_id, product_id
+            FROM journal_entry WHERE kind = 'fare' AND operator_id = 'buses' LIMIT 1""",
+            stranger,
+        )
+    found = await town.reconcile()
+    differing = [one for one in found.breaks if one.kind == "charge_differs"]
+    assert [(one.subject, one.amount_fen) for one in differing] == [
+        ("operator buses", 12),
+        ("sponsor icbc", 7),
+    ]
     assert not found.is_explained
 
 

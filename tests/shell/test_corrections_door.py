@@ -207,6 +207,18 @@ async def test_much_money_needs_a_second_person(open_door):
         assert (await audited(door))[-1] == "audit passed"
 
 
+async def test_a_refund_in_parts_needs_a_second_person_as_a_whole_one_does(open_door):
+    async with open_door(tariffs_dir=HARBOUR, correction_unchecked_fen_max=100) as door:
+        wallet_id = await door.open_wallet()
+        tap = (await door.post_taps(door.tap())).message
+        part = {"tap_id": tap["tap_id"], "reason": "complaint"}
+        states = []
+        for fen in (60, 40, 1):
+            said = await correct(door, wallet_id, "refund", **part, amount_fen=fen)
+            states.append(said.message["state"])
+        assert states == ["booked", "booked", "proposed"]
+
+
 async def test_no_more_is_refunded_than_was_paid(desk):
     wallet_id = await desk.open_wallet()
     tap = (await desk.post_taps(desk.tap(tapped_at=at(0)))).message

@@ -212,6 +212,29 @@ async def test_a_child_spends_within_limits_cut_out_of_its_parents(harbour):
     assert (await harbour.ask("POST", f"/v1/wallets/{parent}/close")).status == 200
 
 
+async def test_a_family_never_has_more_than_its_parents_class(harbour):
+    """What the parent holds and has spent already is not cut out for a child, and what a child has
+    spent is not the parent's to spend when the child leaves."""
+    parent = await harbour.open_wallet("hers", class_id="small", fen=9_000)
+    assert (await ride(harbour, media_token="hers", full_fare=500))["outcome"] == "ride_charged"
+    limits = {"single_fen": 300, "day_fen": 300, "year_fen": 10_000, "balance_fen": 1_500}
+
+    async def opened(**changes: int) -> tuple[str, Any]:
+        wish = {"wallet_id": str(uuid4()), "parent_id": parent, "limits": {**limits, **changes}}
+        wish["media"] = [{"media_token": "his"}]
+        return wish["wallet_id"], await harbour.ask("POST", "/v1/wallets", [wish])
+
+    for too_high in ({"balance_fen": 1_501}, {"day_fen": 301}, {"year_fen": 89_501}):
+        (await opened(**too_high))[1].check_problem(409, "child_limits_too_high")
+    child, said = await opened()
+    assert said.status == 200, said.body
+    moves = {"transfer_id": str(uuid4()), "to_wallet_id": child, "amount_fen": 300}
+    assert (await harbour.ask("POST", f"/v1/wallets/{parent}/transfers", moves)).status == 200
+    assert (await ride(harbour, media_token="his", full_fare=300))["outcome"] == "ride_charged"
+    assert (await harbour.ask("POST", f"/v1/wallets/{child}/close")).status == 200
+    assert (await ride(harbour, media_token="hers", full_fare=1))["outcome"] == "limit_reached"
+
+
 async def test_a_wallet_tops_itself_up_once_a_day(harbour):
     wallet_id = await harbour.open_wallet(class_id="large", fen=150)
     rule = {"below_fen": 200, "amount_fen": 1_000}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 from msgspec import structs
 
 from gateway.audit_path import run_audit
+from gateway.example_bank import camt_053
 
 STORIES = Path(__file__).parents[1] / "stories"
 
@@ -29,9 +31,13 @@ async def test_a_journey_is_told_with_who_paid_for_it(open_door):
         )
         assert said.status == 200
         await door.post_taps(door.metro_tap("enter"))
-        await door.post_taps(door.metro_tap("exit", stop_id="futian"))
+        out = (await door.post_taps(door.metro_tap("exit", stop_id="futian"))).message
         # The bus continues the journey, for 0.50 less.
-        await door.post_taps(door.tap(full_fare=None))
+        bus = (await door.post_taps(door.tap(full_fare=None))).message
+        metro = await door.ask("GET", f"/v1/taps/{out['tap_id']}/explanation")
+        assert metro.message["lines"][-1] == f"grant {grant['grant_id']} paid 2.50"
+        own = await door.ask("GET", f"/v1/taps/{bus['tap_id']}/explanation")
+        assert not any("grant" in line for line in own.message["lines"])
         (journey,) = await ask(door, wallet_id, "journeys")
         assert [(tap["action"], tap["fare_fen"]) for tap in journey["taps"]] == [
             ("enter", 0),
@@ -69,34 +75,107 @@ async def test_old_journeys_are_told_to_nobody(open_door):
         assert len(await ask(door, wallet_id, "journeys")) == 1
 
 
-async def test_an_export_has_everything_and_an_erased_wallet_has_no_card(door):
+async def test_an_export_has_everything_that_is_kept_of_a_wallet(open_door):
+    async with open_door(tariffs_dir=STORIES / "midnight_campaign") as door:
+        wallet_id = await door.open_wallet(fen=1_000)
+        await door.post_taps(door.tap(full_fare=None))
+        path = f"/v1/wallets/{wallet_id}"
+        now = datetime.now(UTC).isoformat()
+        wishes = {
+            f"{path}/media/card-1/coupons": {"promotion_id": "coupon_ride", "activated_at": now},
+            f"{path}/grants": {
+                "grant_id": str(uuid4()),
+                "rule_id": "gift",
+                "funder_id": "icbc",
+                "amount_fen": 250,
+            },
+            "/v1/corrections": {
+                "correction_id": str(uuid4()),
+                "wallet_id": wallet_id,
+                "kind": "goodwill",
+                "reason": "complaint",
+                "note": "left in the rain",
+                "amount_fen": 40,
+                "sponsor_id": "icbc",
+            },
+        }
+        for asked, wish in wishes.items():
+            said = await door.ask("POST", asked, wish)
+            assert said.status == 200, said.body
+        await door.api.pool.execute("INSERT INTO envelope_campaign VALUES ('spring', '', now())")
+        registers = "INSERT INTO envelope_registration VALUES ('spring', $1, now())"
+        await door.api.pool.execute(registers, wallet_id)
+        exported = await ask(door, wallet_id, "export")
+        (media,), (coupon,) = exported["media"], exported["coupons_claimed"]
+        assert (media["media_token"], media["rider_category"]) == ("card-1", "free")
+        assert media["coupons"][0][0] == coupon["promotion_id"] == "coupon_ride"
+        assert coupon["campaign"] == "abc/ferries"
+        assert (len(exported["taps"]), len(exported["entries"])) == (1, 4)
+        assert [grant["amount_fen"] for grant in exported["grants"]] == [250]
+        assert [one["wish"]["note"] for one in exported["corrections"]] == ["left in the rain"]
+        assert exported["registrations"] == ["spring"]
+
+
+async def test_an_erased_wallet_has_no_card(door):
     wallet_id = await door.open_wallet(fen=1_000)
     await door.post_taps(door.tap())
-    exported = await ask(door, wallet_id, "export")
-    assert exported["media"] == ["card-1"]
-    assert (len(exported["taps"]), len(exported["entries"])) == (1, 2)
     said = await door.ask("POST", f"/v1/wallets/{wallet_id}/erase")
     said.check_problem(409, "wallet_open", "Close the wallet first")
     assert (await door.ask("POST", f"/v1/wallets/{wallet_id}/close")).status == 200
     assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 1}
     assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 0}
+    assert (await ask(door, wallet_id, "export"))["media"] == []
     assert (await door.post_taps(door.tap())).message["outcome"] == "unknown_media"
     report = await run_audit(door.api.pool, door.api.book)
     assert report.is_passed, report.lines()
 
 
 async def test_what_is_held_equals_what_riders_have(open_door):
+    """For whom, how old, and where the money lies: money of a parent's, too, has its age."""
     async with open_door(tariffs_dir=STORIES / "harbour") as door:
-        first = await door.open_wallet("card-1", fen=1_000)
-        await door.open_wallet("card-2", fen=300)
+        first = await door.open_wallet("card-1", fen=1_000, class_id="large")
+        child = str(uuid4())
+        limits = {"balance_fen": 500}
+        opened = {"wallet_id": child, "parent_id": first, "limits": limits}
+        await door.ask("POST", "/v1/wallets", [opened])
+        await door.open_wallet("card-2", fen=300, issuer_id="metro")
         grant = {"grant_id": str(uuid4()), "rule_id": "gift", "funder_id": "icbc"}
         await door.ask("POST", f"/v1/wallets/{first}/grants", {**grant, "amount_fen": 250})
         await door.post_taps(door.tap())
-        await door.api.pool.execute("UPDATE wallet SET opened_at = opened_at - interval '40 days'")
-        held = (await door.ask("GET", "/v1/held")).message
-        main, gifts = held["held"]
-        assert (main["wallets_count"], main["amount_fen"]) == (2, 1_300)
-        assert main["under_30_days_fen"] == 1_300
-        assert (gifts["what"], gifts["amount_fen"]) == ("gift of icbc", 50)
-        assert held["ledger_bank_fen"] == 1_300
-        assert held["statement_fen"] is None
+        moves = {"transfer_id": str(uuid4()), "to_wallet_id": child, "amount_fen": 400}
+        await door.ask("POST", f"/v1/wallets/{first}/transfers", moves)
+        report = (await door.ask("GET", "/v1/held")).message
+        for held in report["held"]:
+            ages = ("under_30_days_fen", "under_365_days_fen", "older_fen")
+            assert [held[age] for age in ages] == [held["amount_fen"], 0, 0]
+        named = ("what", "issuer_id", "funder_id", "wallets_count", "amount_fen")
+        assert [tuple(map(held.get, named)) for held in report["held"]] == [
+            ("main purse", None, None, 2, 1_000),
+            ("main purse", "metro", None, 1, 300),
+            ("gift", None, "icbc", 1, 50),
+        ]
+        assert report["ledger_bank_fen"] == 1_300
+        assert report["statements"] == []
+
+
+async def test_what_the_bank_last_said_of_each_account_stands_beside_what_is_held(door):
+    for account, day, fen in (("A", 1, 100), ("A", 2, 250), ("B", 1, 40)):
+        said = await door.ask(
+            "POST",
+            "/v1/bank-files",
+            camt_053(
+                [],
+                account=account,
+                currency="CNY",
+                day=date(2026, 3, day),
+                opening=Decimal(fen) / 100,
+            ),
+        )
+        assert said.status == 200, said.body
+    report = (await door.ask("GET", "/v1/held")).message
+    assert [
+        (one["account"], one["balance_on"], one["amount_fen"]) for one in report["statements"]
+    ] == [
+        ("A", "2026-03-02", 250),
+        ("B", "2026-03-01", 40),
+    ]

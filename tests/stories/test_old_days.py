@@ -9,18 +9,23 @@ from uuid import NAMESPACE_URL, uuid5
 
 import duckdb
 import pytest
-from _stores import MIDNIGHT
+from _stores import HARBOUR, MIDNIGHT
 from _town import RETENTION_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
 from gateway.archive_path import ArchiveRefused
 from gateway.core.decide import KeptTap
+from gateway.core.purse_desk import GrantMoney
 from gateway.core.taps import TapOutcome
+from gateway.core.wallet_wishes import Wish
+from gateway.reconcile_path import run_reconciliation
+from gateway.rider_path import WalletExport, run_export
 from gateway.shell import archive_store, rows
 from gateway.shell.archive_files import ArchiveDiffers, read_entries, read_taps
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.campaign_store import list_campaign_days, list_campaigns, prepare_campaigns
+from gateway.shell.held_store import load_held
 from gateway.shell.kept_store import read_days
 
 BOOK = load_book(MIDNIGHT)
@@ -59,6 +64,64 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
         town.tap("ann", "board", "bus M506", day, "08:20")
         town.close(day - 1)
     yield town
+    town.store.close()
+
+
+def test_a_rider_is_given_what_is_kept_whether_or_not_its_days_are_old(town: Town) -> None:
+    wallet_id = uuid5(NAMESPACE_URL, "ann")
+
+    def exported() -> WalletExport:
+        wallet = town.store.wallet(wallet_id)
+        return town.store.run(run_export(town.store.pool, wallet, town.settings.archive_dir))
+
+    before = exported()
+    town.archive(ARCHIVING_DAY)
+    assert exported() == before
+    assert len(before.taps) == sum(one.startswith("ann ") for one in town.taps)
+
+
+def test_what_is_held_for_riders_is_told_as_before(database: str, tmp_path: Path) -> None:
+    """Money was granted, spent and paid in on days that nobody but the archive remembers."""
+    town = Town(load_book(HARBOUR), database, tmp_path)
+    town.rider("ann")
+    wallet_id = uuid5(NAMESPACE_URL, "ann")
+    gift = GrantMoney(uuid5(wallet_id, "gift"), "gift", 700, "icbc")
+    town.store.take_wishes([Wish(wallet_id, grants=gift)], moment(0, "06:00"))
+    for day in (0, 1, RECENT_DAY):
+        town.tap("ann", "board", "bus M390", day, "08:00")
+        town.close(day - 1)
+    now = moment(ARCHIVING_DAY, "12:00")
+
+    def held():
+        return town.store.run(load_held(town.store.pool, now, town.settings.archive_dir))
+
+    before = held()
+    assert [(one.what, one.amount_fen) for one in before.held] == [
+        ("main purse", 100_000),
+        ("gift", 100),
+    ]
+    assert len(town.archive(ARCHIVING_DAY)) == 2
+    assert held() == before
+    town.store.close()
+
+
+def test_a_ride_that_began_on_an_old_day_is_no_break_of_a_later_one(
+    database: str, tmp_path: Path
+) -> None:
+    """Its exit is still in the log, its entry is not; nobody asks for that day any more."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann")
+    town.tap("ann", "enter", "metro luohu", 0, "23:50")
+    town.tap("ann", "exit", "metro laojie", 1, "00:10")
+    town.close(1)
+    town.tap("ann", "board", "bus M390", RECENT_DAY, "08:00")
+    town.close(RECENT_DAY)
+    assert len(town.archive(RETENTION_DAYS + 1)) == 1
+    day = day_of(RECENT_DAY)
+    found = town.store.run(
+        run_reconciliation(town.store.pool, BOOK, since=day, through=day, today=day)
+    )
+    assert {str(one.kind) for one in found.breaks} == {"not_payable"}
     town.store.close()
 
 

@@ -7,21 +7,29 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from _stores import MIDNIGHT
 from _town import RETENTION_DAYS, Town, day_of, moment
+from msgspec import structs
 
 from fare_rules import load_book
+from gateway.core.bank_answers import read_bank_file
 from gateway.core.purse_desk import GrantMoney
 from gateway.core.wallet_desk import WalletPlan
 from gateway.core.wallet_wishes import Wish
+from gateway.example_bank import Booking, camt_053
 from gateway.purse_path import run_expiry
+from gateway.reconcile_path import Reconciliation, run_reconciliation
+from gateway.shell.bank_store import import_bank_file
 
 RIDERS = [f"rider {number}" for number in range(5)]
 ARCHIVING_DAY = RETENTION_DAYS + 4
+# Of a gift of 8.00 the rides took 5.02.
+BACK_FEN = 298
 
 
 @pytest.fixture
@@ -99,6 +107,60 @@ def test_the_invoices_of_all_settlements_come_to_what_sponsors_paid(town: Town) 
     # The gift was over on the tenth day; what was not ridden with went back, on the last invoice.
     assert invoiced["abc"] == 1 + 1 + 300 + 200
     assert invoiced["icbc"] == 10 * 299
+
+
+def test_taps_ledger_and_invoice_of_a_sponsor_are_held_against_each_other(town: Town) -> None:
+    """What ABC granted is on its invoice, and comes of no tap."""
+
+    def reconciled(since: int, through: int) -> Reconciliation:
+        days = {"since": day_of(since), "through": day_of(through), "today": day_of(through + 1)}
+        return town.store.run(run_reconciliation(town.store.pool, town.book, **days))
+
+    found = reconciled(0, 1)
+    assert [structs.astuple(row) for row in found.sponsors] == [
+        ("abc", 0, 0, 800, 0),
+        ("icbc", 2_990, 2_990, 2_990, 0),
+    ]
+    assert {str(one.kind) for one in found.breaks if "icbc" in one.subject} == {"invoice_open"}
+    newest = reconciled(ARCHIVING_DAY - 1, ARCHIVING_DAY - 1)
+    town.archive(ARCHIVING_DAY)
+    assert reconciled(ARCHIVING_DAY - 1, ARCHIVING_DAY - 1) == newest
+    assert all(
+        one.is_explained for one in reconciled(0, 1).breaks if one.kind == "ledger_not_settled"
+    )
+
+
+def test_what_a_gift_did_not_need_is_paid_back_under_its_invoice(town: Town) -> None:
+    """ABC paid the whole gift; when it was over, the rest of it is ABC's again."""
+    day = day_of(ARCHIVING_DAY - 1)
+
+    def about_abc() -> list[tuple[str, int, bool]]:
+        days = {"since": day, "through": day, "today": day}
+        found = town.store.run(run_reconciliation(town.store.pool, town.book, **days))
+        return [
+            (str(one.kind), one.amount_fen, one.is_explained)
+            for one in found.breaks
+            if one.kind not in ("not_payable", "not_paid_yet")
+        ]
+
+    assert about_abc() == [("credit_open", -BACK_FEN, True)]
+    number = len(town.settlements())
+    for reference, paid, left in (
+        ("R1", BACK_FEN - 1, [("credit_open", -1, True)]),
+        ("R2", 1, []),
+        ("R3", 1, [("invoice_overpaid", 1, False)]),
+    ):
+        booking = Booking(Decimal(-paid) / 100, reference, text=f"back INV-{number}-abc")
+        content = camt_053([booking], account="OURS", currency="CNY", day=day, message_id=reference)
+        file = read_bank_file(content)
+        town.store.run(
+            import_bank_file(town.store.pool, file, content, "bank", moment(ARCHIVING_DAY, "12:00"))
+        )
+        assert about_abc() == left
+    first = day_of(0)
+    days = {"since": first, "through": day_of(1), "today": day_of(2)}
+    found = town.store.run(run_reconciliation(town.store.pool, town.book, **days))
+    assert "unmatched_bank_line" not in {one.kind for one in found.breaks}
 
 
 def test_wallets_of_an_institution_paid_what_their_riders_lost(town: Town) -> None:

@@ -353,7 +353,7 @@ def test_a_rider_is_told_of_no_place_of_an_unlinked_day(town: Town) -> None:
     run, pool, now = town.store.run, town.store.pool, moment(LAST_UNLINKING, "13:00")
     for name in ("ann", "bob", "cai", "dan", "eve", "fay", "gus", "hal"):
         wallet = town.store.wallet(uuid5(NAMESPACE_URL, name))
-        told = encode(run(run_export(pool, wallet, limit=100)), JSON)
+        told = encode(run(run_export(pool, wallet, town.settings.archive_dir)), JSON)
         told += encode(
             run(run_journeys(pool, wallet.wallet_id, now=now, history_days=400, limit=100)), JSON
         )
