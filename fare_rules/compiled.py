@@ -174,6 +174,7 @@ class CompiledTariff:
                 found = self.offers.get(promotion.either_or, ())
                 self.offers[promotion.either_or] = (*found, promotion.id)
         self.lookback = timedelta(minutes=_lookback_minutes(tariff))
+        self.has_holds = any(network.hold_fen for network in self.networks.values())
 
     def service_day_of(self, instant: datetime) -> date:
         return service_day_of(instant, self.timezone, self.service_day_starts)

@@ -31,6 +31,7 @@ class NetworkRules:
         self.reference = network.reference
         self.minimum_balance_fen = int(network.minimum_balance)
         self.no_minimum_balance = frozenset(network.no_minimum_balance)
+        self.hold_fen = int(network.hold_at_entry)
         self.pass_back = timedelta(seconds=network.pass_back_seconds)
         self.journey_time = network.journey_time
         self.same_stop_exit = network.same_stop_exit

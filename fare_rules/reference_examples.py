@@ -36,6 +36,7 @@ _EXAMPLES = {
     "route_stops": "route_stops.csv",
     "minimum_balance": "2.00",
     "no_minimum_balance": "[day_ticket]",
+    "hold_at_entry": "14.00",
     "pass_back_seconds": "5",
     "journey_time": "{minutes: 180}",
     "same_stop_exit": "[{up_to_minutes: 20, charge: free}, {charge: ride}]",

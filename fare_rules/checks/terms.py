@@ -100,7 +100,7 @@ def times_allowed(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
 def never_out(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """What is said of exits is said where there are some."""
     for index, network in enumerate(tariff.networks):
-        for key in ("same_stop_exit", "completion", "journey_time"):
+        for key in ("same_stop_exit", "completion", "journey_time", "hold_at_entry"):
             if network.taps == "board" and getattr(network, key):
                 message = f"Nobody taps out of '{network.id}'"
                 remedy = "Take it out, or write taps: board_alight"

@@ -230,6 +230,13 @@ class Network(Named, frozen=True, kw_only=True):
     no_minimum_balance: Annotated[
         Ids, Meta(description="Fare media that need no money to begin: passes, free travel.")
     ] = ()
+    hold_at_entry: Annotated[
+        Money,
+        Meta(
+            description="What is kept of a purse from the entry to the exit, such as the dearest "
+            "fare: other rides and transfers cannot spend it. For each rider of the leg."
+        ),
+    ] = no_money()
     pass_back_seconds: Annotated[
         int,
         Meta(

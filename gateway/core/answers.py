@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from fare_rules import NetworkRules, RideTap, TariffBook
+from fare_rules import CompiledTariff, NetworkRules, RideTap, TariffBook
 from fare_rules.amounts import said
+from gateway.core.holds import held_for_rides_fen
 from gateway.core.rides import Ride
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallet_classes import WalletClasses, exceeded
@@ -33,11 +34,15 @@ def verdict(
     if may_refuse:
         if debt_block_fen and wallet.owed_fen >= debt_block_fen:
             return TapOutcome.DEBT_TOO_HIGH
-        network = _network(book, ride.tap)
+        tariff, network = _tariff_and_network(book, ride.tap)
         is_exempt = ride.tap.fare_media in network.no_minimum_balance
         needed_fen = wallet.floor_fen if is_exempt else network.minimum_balance_fen
-        has_fen = wallet.net_fen + (_may_help_fen(wallet, ride.tap, book) if wallet.purses else 0)
+        has_fen = _may_spend_fen(wallet, ride.tap, tariff)
         cannot_begin = has_fen < max(needed_fen, wallet.floor_fen)
+        if tariff.has_holds and not is_exempt:
+            held_fen = held_for_rides_fen(ride.wallet.riders, tariff, ride.tap.tapped_at)
+            left_fen = _may_spend_fen(ride.wallet, ride.tap, tariff)
+            cannot_begin |= left_fen < wallet.floor_fen + held_fen
         if cannot_begin or ride.wallet.owed_fen:
             return TapOutcome.BALANCE_TOO_LOW
     if wallet.terms and (limited := _limited(tap, wallet, ride, book, classes)):
@@ -47,11 +52,13 @@ def verdict(
     return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED
 
 
-def _may_help_fen(wallet: Wallet, tap: RideTap, book: TariffBook) -> int:
-    """What purses hold that may pay on the network of a tap; where the ride ends, nobody knows."""
-    tariff = book.tariff_at(tap.tapped_at)
-    assert tariff is not None
-    return sum(
+def _may_spend_fen(wallet: Wallet, tap: RideTap, tariff: CompiledTariff) -> int:
+    """What is in the main purse, and in others that may pay on the network of a tap; where the ride
+    ends, nobody knows.
+    """
+    if not wallet.purses:
+        return wallet.net_fen
+    return wallet.net_fen + sum(
         purse.held_fen
         for purse in wallet.purses
         if purse.is_valid_at(tap.tapped_at)
@@ -87,12 +94,12 @@ def _limited(
     return TapOutcome.LIMIT_REACHED if is_over else None
 
 
-def _network(book: TariffBook, tap: RideTap) -> NetworkRules:
+def _tariff_and_network(book: TariffBook, tap: RideTap) -> tuple[CompiledTariff, NetworkRules]:
     tariff = book.tariff_at(tap.tapped_at)
     assert tariff is not None
     network = tariff.network(tap.network)
     assert network is not None
-    return network
+    return tariff, network
 
 
 def ride_result(tap: Tap, outcome: TapOutcome, ride: Ride) -> TapResult:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff
+from gateway.core.holds import held_for_rides_fen
 from gateway.core.ledger import BANK, JournalEntry, Posting
 from gateway.core.purse_desk import (
     Books,
@@ -310,7 +311,7 @@ class _Desk:
             return WalletRefusal.NOT_OF_ONE_FAMILY
         if WalletStatus.CLOSED in (wallet.status, taker.status):
             return WalletRefusal.WALLET_CLOSED
-        if wallet.net_fen < wish.amount_fen:
+        if wallet.net_fen - self._held_for_rides_fen(wallet) < wish.amount_fen:
             return WalletRefusal.BALANCE_TOO_LOW
         given, taken, entries = transfer(wallet, taker, wish, self.books)
         if self._is_over(taken):
@@ -392,6 +393,8 @@ class _Desk:
                 return WalletRefusal.WALLET_OWES
             if terms.children_count:
                 return WalletRefusal.WALLET_HAS_CHILDREN
+            if self._held_for_rides_fen(wallet):
+                return WalletRefusal.WALLET_RIDES
             wallet = self._return_purses(wallet, wallet.purses)
             if terms.parent_id in self.wallets:
                 parent = self.wallets[terms.parent_id]
@@ -402,6 +405,9 @@ class _Desk:
                 wallet = self._move(wallet, -wallet.net_fen, "payout", cause_id)
         self._change(wallet, status=status)
         return None
+
+    def _held_for_rides_fen(self, wallet: Wallet) -> int:
+        return held_for_rides_fen(wallet.riders, self.tariff, self.snapshot.now)
 
     def _move(self, wallet: Wallet, amount_fen: int, kind: str, cause_id: UUID) -> Wallet:
         moved = wallet.moved(amount_fen)

@@ -36,6 +36,7 @@ class WalletRefusal(StrEnum):
     WALLET_CLOSED = "wallet_closed"
     WALLET_OWES = "wallet_owes"
     WALLET_HAS_CHILDREN = "wallet_has_children"
+    WALLET_RIDES = "wallet_rides"
     MEDIA_BOUND_ELSEWHERE = "media_bound_elsewhere"
     TOO_MANY_COUPONS = "too_many_coupons"
     NO_COUPON_LEFT = "no_coupon_left"

@@ -7,10 +7,13 @@ from uuid import UUID
 
 import pytest
 
+from fare_rules import RiderState, RideTap
 from fare_rules.language.scalars import Money
 from fare_rules.language.wallets import WalletClass
+from gateway.core.days import RiderToday
 from gateway.core.purse_desk import GrantMoney, KnownGrant, Transfer
 from gateway.core.purses import PURSES_MAX, Purse
+from gateway.core.taps import Action
 from gateway.core.wallet_classes import Bounds, Terms, WalletClasses
 from gateway.core.wallet_desk import COUPONS_MAX, WalletPlan, WalletSnapshot, grant
 from gateway.core.wallet_wishes import (
@@ -30,9 +33,16 @@ NOON = datetime(2018, 9, 1, 4, tzinfo=UTC)
 MANY_COUPONS = tuple(
     ("coupon_ride", NOON - timedelta(days=days)) for days in range(1, COUPONS_MAX + 1)
 )
-PARENT, CHILD, FULL, BOUNDLESS = (UUID(int=number) for number in (11, 12, 13, 14))
+PARENT, CHILD, FULL, BOUNDLESS, RIDING = (UUID(int=number) for number in (11, 12, 13, 14, 15))
 MOVED_ID = UUID(int=60)
 GRANTED = KnownGrant(UUID(int=40), ALICE, "gift", "icbc", 200, NOON, None, NOON)
+# On a ferry, for which 4.00 are held.
+ON_BOARD = RiderToday(
+    RiderState(
+        RideTap(UUID(int=90), "east", 1, NOON, "r", Action.BOARD, "ferry", "ferry", "adult", "card")
+    ),
+    open_until=NOON + timedelta(hours=1),
+)
 SNAPSHOT = WalletSnapshot(
     now=NOON,
     today=date(2018, 9, 1),
@@ -49,6 +59,12 @@ SNAPSHOT = WalletSnapshot(
         ),
         BOUNDLESS: Wallet(BOUNDLESS, terms=Terms(children_count=1)),
         CHILD: Wallet(CHILD, terms=Terms(None, PARENT, Bounds(1000, 500, 0, 100))),
+        RIDING: Wallet(
+            RIDING,
+            balance_fen=500,
+            riders={"r": ON_BOARD},
+            terms=Terms(None, BOUNDLESS),
+        ),
         FULL: Wallet(
             FULL,
             purses=tuple(
@@ -127,6 +143,7 @@ REFUSALS = [
     ("child_limits_too_high", Wish(PARENT, sets_class="day")),
     ("child_limits_too_high", Wish(BOUNDLESS, sets_class="tiny")),
     ("wallet_has_children", Wish(PARENT, status=WalletStatus.CLOSED)),
+    ("wallet_rides", Wish(RIDING, status=WalletStatus.CLOSED)),
     ("unknown_purse_rule", granted(100, rule_id="nothing")),
     ("unknown_funder", granted(100, funder_id="nobody")),
     ("wallet_closed", granted(100, CLOSED)),
@@ -143,6 +160,7 @@ REFUSALS = [
     ("unknown_wallet", Wish(ALICE, transfers=Transfer(UUID(int=6), NEW, 1))),
     ("not_of_one_family", Wish(ALICE, transfers=Transfer(UUID(int=6), OWES, 1))),
     ("balance_too_low", Wish(CHILD, transfers=Transfer(UUID(int=6), PARENT, 1))),
+    ("balance_too_low", Wish(RIDING, transfers=Transfer(UUID(int=6), BOUNDLESS, 101))),
     ("balance_limit", Wish(PARENT, transfers=Transfer(UUID(int=6), CHILD, 101))),
     ("transfer_id_reused", Wish(PARENT, transfers=Transfer(MOVED_ID, CHILD, 2))),
 ]
@@ -151,6 +169,11 @@ REFUSALS = [
 @pytest.mark.parametrize(("refusal", "wish"), REFUSALS)
 def test_each_refusal_has_its_situation(midnight, refusal, wish):
     assert asked(midnight, wish) == refusal
+
+
+def test_money_that_no_ride_holds_may_be_moved(midnight):
+    plan = asked(midnight, Wish(RIDING, transfers=Transfer(UUID(int=6), BOUNDLESS, 100)))
+    assert {one.wallet_id: one.balance_fen for one in plan.changed} == {RIDING: 400, BOUNDLESS: 100}
 
 
 def test_every_refusal_is_in_the_table():

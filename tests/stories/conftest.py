@@ -80,6 +80,11 @@ class Story:
         self._opening |= {top_up.top_up_id} if top_up else set()
         return self._wish(Wish(wallet_id, opens=opens))
 
+    def card(self, token: str, *, of: str, media: str = "card") -> Story:
+        """One more card that pays from a rider's wallet."""
+        bind = BindMedia(token, None, media)
+        return self._wish(Wish(uuid5(NAMESPACE_URL, of), binds=bind))
+
     def top_up(self, name: str, amount_fen: int) -> Story:
         wallet_id = uuid5(NAMESPACE_URL, name)
         top_up = TopUp(uuid5(wallet_id, str(next(self._numbers))), amount_fen)
@@ -106,6 +111,11 @@ class Story:
 
     def close(self, name: str) -> Story:
         return self._wish(Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.CLOSED))
+
+    def refused_close(self, name: str, clock: str) -> str:
+        """Why the desk does not close a wallet at a moment."""
+        wish = Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.CLOSED)
+        return str(self.store.take_wishes([wish], at(clock)))
 
     def block(self, name: str) -> Story:
         return self._wish(Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.BLOCKED))

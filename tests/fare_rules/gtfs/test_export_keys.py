@@ -83,6 +83,7 @@ SAMPLES = {
     **{"less": Money(10), "legs_max": 3, "times_max": 3, "journey_minutes_max": 90},
     **{"begins": "2026-01-05 06:00", "ends": "2026-01-05 07:00"},
     **{"distance_max_km": Kilometres(9), "no_minimum_balance": ("card",)},
+    **{"hold_at_entry": Money(14)},
     **{"pass_back_seconds": 7, "journey_time": JourneyTime(minutes=90)},
     **{"same_stop_exit": (SameStopExit(charge="free"),), "completion": Completion(legs_min=3)},
     **{"first_day": date(2026, 6, 1), "last_day": date(2026, 9, 1)},
