@@ -11,13 +11,13 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from loadtest.bench.campaign_race import TARIFFS
 from loadtest.bench.engine_race import RUNNER, WARM_SECONDS
-from loadtest.bench.faregate_command import PROGRAM, environment, faregate
+from loadtest.bench.faregate_command import faregate, start_close
 from loadtest.bench.history import copy_day, count_entries, count_taps, forget
 from loadtest.bench.processes import Runner
 from loadtest.bench.stage import Stage
@@ -67,52 +67,50 @@ async def race_close(
         copies = range(number + 1, number + 1 + max(1, round(size / made)))
         await copy_day(city.dsn, first.date(), dict.fromkeys(copies, day))
         number = copies[-1]
-    # Riders who never came out are charged by the first close, whatever its day.
-    await _close(city, tariffs, days[0] - timedelta(days=1))
+    # As it was before anybody of these days could have been lost.
+    closes = Closes(city, tariffs, first)
     starts_at = city.next_day().isoformat()
     async with Runner(
         RUNNER, **city.city_facts(starts_at=starts_at, tariffs_dir=tariffs)
     ) as engine:
         await engine.order(seconds=WARM_SECONDS)
         for quiet, busy in zip(days[::2], days[1::2], strict=True):
-            yield (await _close(city, tariffs, quiet)).text()
-            yield (await _close_at_work(city, tariffs, busy, engine, seconds)).text()
+            yield (await closes.close(quiet)).text()
+            yield (await closes.close_at_work(busy, engine, seconds)).text()
     await forget(city.dsn, days)
     said, is_passed = await faregate(city, "audit", tariffs_dir=tariffs)
     assert is_passed, said
 
 
-async def _close_at_work(
-    stage: Stage, tariffs: str, day: date, engine: Runner, seconds: float
-) -> Closed:
-    """Close while the engine decides as many taps as it can."""
-    closing = asyncio.create_task(_close(stage, tariffs, day))
-    rates = []
-    while not closing.done():
-        rates.append((await engine.order(seconds=seconds))["taps_per_second"])
-    return (await closing)._replace(taps_per_second=sum(rates) / len(rates))
+class Closes(NamedTuple):
+    """Closes of one city's days, all at one instant of its clock."""
 
+    stage: Stage
+    tariffs: str
+    now: datetime
 
-async def _close(stage: Stage, tariffs: str, day: date) -> Closed:
-    started_at = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *("settle", "close", "--service-day", str(day)),
-        env=environment(stage, tariffs_dir=tariffs),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    saying = asyncio.create_task(process.communicate())
-    peak_bytes = 0
-    while not saying.done():
-        peak_bytes = max(peak_bytes, _peak_bytes(process.pid))
-        await asyncio.wait([saying], timeout=0.2)
-    took = time.monotonic() - started_at
-    said, _ = await saying
-    assert process.returncode == 0, said.decode()
-    return Closed(
-        await count_taps(stage.dsn, day), await count_entries(stage.dsn, day), took, peak_bytes
-    )
+    async def close_at_work(self, day: date, engine: Runner, seconds: float) -> Closed:
+        """Close while the engine decides as many taps as it can."""
+        closing = asyncio.create_task(self.close(day))
+        rates = []
+        while not closing.done():
+            rates.append((await engine.order(seconds=seconds))["taps_per_second"])
+        return (await closing)._replace(taps_per_second=sum(rates) / len(rates))
+
+    async def close(self, day: date) -> Closed:
+        started_at = time.monotonic()
+        process = await start_close(self.stage, day, self.now, tariffs_dir=self.tariffs)
+        saying = asyncio.create_task(process.communicate())
+        peak_bytes = 0
+        while not saying.done():
+            peak_bytes = max(peak_bytes, _peak_bytes(process.pid))
+            await asyncio.wait([saying], timeout=0.2)
+        took = time.monotonic() - started_at
+        said, _ = await saying
+        assert process.returncode == 0, said.decode()
+        dsn = self.stage.dsn
+        counts = await count_taps(dsn, day), await count_entries(dsn, day)
+        return Closed(*counts, took, peak_bytes)
 
 
 def _write_tariffs(folder: Path) -> str:

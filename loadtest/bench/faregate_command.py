@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import sysconfig
+from datetime import date, datetime
 from pathlib import Path
 
 from loadtest.bench.processes import own_environment
@@ -25,6 +27,19 @@ def environment(stage: Stage, **settings: object) -> dict[str, str]:
         "FAREGATE_RETENTION_DAYS": "40000",
         **{f"FAREGATE_{name.upper()}": str(value) for name, value in settings.items()},
     }
+
+
+async def start_close(
+    stage: Stage, service_day: date, now: datetime, **settings: object
+) -> asyncio.subprocess.Process:
+    """Begin to close a day by the race's clock."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "loadtest.bench.inside.close"),
+        *(str(service_day), now.isoformat()),
+        env=environment(stage, **settings),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
 
 
 async def faregate(stage: Stage, *arguments: str, **settings: object) -> tuple[str, bool]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from loadtest.bench.engine_race import RUNNER, WARM_SECONDS, cost_lines, engine_turn
-from loadtest.bench.faregate_command import faregate
+from loadtest.bench.faregate_command import faregate, start_close
 from loadtest.bench.history import copy_day, count_taps, forget
 from loadtest.bench.processes import Runner
 from loadtest.bench.rounds import Run, race, ratios
@@ -29,10 +29,10 @@ async def race_history(
     await copy_day(full.dsn, first.date(), dict(enumerate(reversed(days), 1)))
     copied = await count_taps(full.dsn, first.date()) * HISTORY_DAYS
     yield f"    {copied:,} taps of history, copied in {time.monotonic() - started_at:.0f} s"
-    day = full.next_day().isoformat()
+    today = full.next_day()
     async with (
-        Runner(RUNNER, **empty.city_facts(starts_at=day)) as without,
-        Runner(RUNNER, **full.city_facts(starts_at=day)) as engine,
+        Runner(RUNNER, **empty.city_facts(starts_at=today.isoformat())) as without,
+        Runner(RUNNER, **full.city_facts(starts_at=today.isoformat())) as engine,
     ):
         for runner in (without, engine):
             await runner.order(seconds=WARM_SECONDS)
@@ -46,7 +46,7 @@ async def race_history(
         for line in cost_lines(rounds):
             yield line
         yield Measured("P8", 1, ratios(rounds, "history", "empty"))
-        closes = Closes(full, engine, seconds, days)
+        closes = Closes(full, engine, seconds, days, today)
         closed = await race(
             {"quiet": engine_turn(full, engine, seconds), "closing": closes.turn}, rounds_count
         )
@@ -63,7 +63,10 @@ async def race_history(
 class Closes:
     """Turns of the engine in which a settlement closes; each closes the next days of history."""
 
-    def __init__(self, stage: Stage, engine: Runner, seconds: float, days: list[date]) -> None:
+    def __init__(
+        self, stage: Stage, engine: Runner, seconds: float, days: list[date], now: datetime
+    ) -> None:
+        self._now = now
         self._stage = stage
         self._engine = engine
         self._seconds = seconds
@@ -75,10 +78,9 @@ class Closes:
         await self._engine.order(prepares=True, seconds=self._seconds)
         running = asyncio.create_task(engine_turn(self._stage, self._engine, self._seconds)())
         started_at = time.monotonic()
-        said, is_closed = await faregate(
-            self._stage, "settle", "close", "--service-day", str(next(self._days))
-        )
-        assert is_closed, said
+        closing = await start_close(self._stage, next(self._days), self._now)
+        said, _ = await closing.communicate()
+        assert closing.returncode == 0, said.decode()
         took = time.monotonic() - started_at
         self.longest_seconds = max(self.longest_seconds, took)
         run = await running
