@@ -64,6 +64,7 @@ async def reconcile(
             since=since,
             through=through,
             today=datetime.now(book.timezone).date(),
+            archive=settings.archive_dir,
         )
     finally:
         await pool.close()

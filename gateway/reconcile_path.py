@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
@@ -26,7 +27,8 @@ from gateway.core.reconciliation import (
 )
 from gateway.shell import bank_store as store
 from gateway.shell.kept_store import load_books_of
-from gateway.shell.store import load_archived_days, reading
+from gateway.shell.store import reading
+from gateway.shell.transactions import Connection
 
 _WALLETS_AT_ONCE = 500
 
@@ -54,43 +56,52 @@ class Reconciliation(Struct, frozen=True):
 
 
 async def run_reconciliation(
-    pool: asyncpg.Pool, book: TariffBook, *, since: date, through: date, today: date
+    pool: asyncpg.Pool,
+    book: TariffBook,
+    *,
+    since: date,
+    through: date,
+    today: date,
+    archive: Path | None = None,
 ) -> Reconciliation:
     """Reconcile the settlements of some days.
 
     Shape:  taps and ledger are held against each other by service day, ledger and settlement by
-            settlement day, settlement and bank by each payment's reference. Days in the archive are
-            not read again: `faregate audit` does that.
+            settlement day, settlement and bank by each payment's reference. Taps of days in the
+            archive are not priced again: `faregate audit` does that.
+    Raises: ArchiveMissing when some of what was settled is archived, and cannot be read.
     """
-    taps, breaks = await _fold_taps(pool, book, since, through)
-    ledger_fen, late_fen, settles_fen = await store.load_ledger_by_operator(pool, since, through)
+    everything = await store.load_bank_lines(pool)
+    async with reading(pool) as connection:
+        taps, breaks = await _fold_taps(connection, book, since, through)
+        closes = await store.list_closes(connection, since, through, invoices_paid_back(everything))
+        archived = await store.load_archived_sums(connection, archive, since, through, closes)
+        ledger_fen, late_fen, settles_fen = await store.load_ledger_by_operator(
+            connection, since, through, archived
+        )
+        borne_fen = await store.load_ledger_by_sponsor(connection, since, through)
+        named = await store.load_invoices_due(connection, closes, archived)
     settled_fen = await store.load_settled(pool, since, through)
-    borne_fen = await store.load_ledger_by_sponsor(pool, since, through)
     breaks += _taps_differ("operator", taps.operators_fen, ledger_fen, through)
     breaks += _taps_differ("sponsor", taps.sponsors_fen, borne_fen, through)
-    settled = [day.settled_through for day in await load_archived_days(pool)]
-    is_archived = any(day is not None and day >= since for day in settled)
     for operator_id in sorted(settles_fen.keys() | settled_fen.keys()):
         says, is_settled = settles_fen.get(operator_id, 0), settled_fen.get(operator_id, 0)
         if says != is_settled:
             text = f"the ledger has {says} to settle, the settlements have {is_settled}"
-            text += "; some days are in the archive, which an audit reads" if is_archived else ""
             kind, subject = BreakKind.LEDGER_NOT_SETTLED, f"operator {operator_id}"
             breaks.append(
-                ReconciliationBreak(kind, subject, through, says - is_settled, text, is_archived)
+                ReconciliationBreak(kind, subject, through, says - is_settled, text, False)
             )
     for operator_id, amount_fen in sorted(late_fen.items()):
         text = "came after the close; it is in a later settlement and keeps its service day"
         subject = f"operator {operator_id}"
         breaks.append(ReconciliationBreak(BreakKind.LATE, subject, through, amount_fen, text, True))
     due = await store.load_payments_due(pool, since, through)
-    everything = await store.load_bank_lines(pool)
     references = {payment.end_to_end_id for payment in due} - {None}
     # Money out that belongs to no settlement at all is told with every day until it is explained.
     known = {
         payment.end_to_end_id for payment in await store.load_payments_due(pool, date.min, date.max)
     }
-    named = await store.load_invoices_due(pool, since, through, invoices_paid_back(everything))
     invoices = [one for one in named if since <= one.settlement_day <= through]
     lines = [
         line
@@ -145,25 +156,24 @@ def _booked_fen(lines: list[BankLine], reference: str | None) -> int:
 
 
 async def _fold_taps(
-    pool: asyncpg.Pool, book: TariffBook, since: date, through: date
+    connection: Connection, book: TariffBook, since: date, through: date
 ) -> tuple[_Taps, list[ReconciliationBreak]]:
     """What the taps of some service days come to; and those that were charged otherwise."""
     taps, breaks = _Taps(Counter(), Counter()), list[ReconciliationBreak]()
-    async with reading(pool) as connection:
-        ids = [row[0] for row in await store.wallets_that_rode(connection, since, through)]
-        for start in range(0, len(ids), _WALLETS_AT_ONCE):
-            chunk = ids[start : start + _WALLETS_AT_ONCE]
-            for books in await load_books_of(connection, chunk):
-                folded = folded_afresh(books, book)
-                for charge in folded.charges.values():
-                    if since <= charge.service_day <= through:
-                        taps.operators_fen[charge.operator_id] += charge.fare_fen
-                        for account, fen in charge.quote.sponsored.items():
-                            taps.sponsors_fen[sponsored_by(account)[0]] += fen
-                breaks += [
-                    ReconciliationBreak(
-                        BreakKind.CHARGE_DIFFERS, one.subject, through, 0, one.fault, False
-                    )
-                    for one in charge_breaks(books, folded, book, since, through)
-                ]
+    ids = [row[0] for row in await store.wallets_that_rode(connection, since, through)]
+    for start in range(0, len(ids), _WALLETS_AT_ONCE):
+        chunk = ids[start : start + _WALLETS_AT_ONCE]
+        for books in await load_books_of(connection, chunk):
+            folded = folded_afresh(books, book)
+            for charge in folded.charges.values():
+                if since <= charge.service_day <= through:
+                    taps.operators_fen[charge.operator_id] += charge.fare_fen
+                    for account, fen in charge.quote.sponsored.items():
+                        taps.sponsors_fen[sponsored_by(account)[0]] += fen
+            breaks += [
+                ReconciliationBreak(
+                    BreakKind.CHARGE_DIFFERS, one.subject, through, 0, one.fault, False
+                )
+                for one in charge_breaks(books, folded, book, since, through)
+            ]
     return taps, breaks

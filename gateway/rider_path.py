@@ -1,7 +1,8 @@
 """What a rider is told: journeys, how far it is to free travel, and all that is kept of a wallet.
 
 And what is forgotten: journeys older than FAREGATE_HISTORY_DAYS are told to nobody, and a wallet
-that is erased keeps its entries, which say what was paid, but no card leads to it any more.
+that is erased keeps its entries, which say what was paid, but no card leads to it any more, and
+nobody is told of its journeys.
 """
 
 from __future__ import annotations

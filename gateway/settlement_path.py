@@ -88,8 +88,9 @@ async def run_settlement_close(
             # Files first: what is saved is delivered, and no later close looks at it again.
             await check_kept(pool, service_day=row.settlement_day, manifest=files[MANIFEST])
             paths = await asyncio.to_thread(
-                _write, folder / str(row.settlement_day), settlement, files, signer
-            )
+                _write, folder / str(row.settlement_day), settlement, files, signer,
+                parties_of(row).tells_fees,
+            )  # fmt: skip
             await save_settlement(pool, settlement, files[MANIFEST])
         if row.settlement_day == service_day:
             break
@@ -98,9 +99,14 @@ async def run_settlement_close(
 
 
 def _write(
-    folder: Path, settlement: Settlement, files: dict[str, bytes], signer: Signer | None
+    folder: Path,
+    settlement: Settlement,
+    files: dict[str, bytes],
+    signer: Signer | None,
+    tells_fees: bool,
 ) -> list[Path]:
-    paths = write_settlement(folder, files, operator_files(settlement, files))
+    own = operator_files(settlement, files, tells_fees=tells_fees)
+    paths = write_settlement(folder, files, own)
     if signer is not None:
         signer.publish(folder.parent)
         paths += sign_settlement(folder, signer)

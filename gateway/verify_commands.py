@@ -110,11 +110,18 @@ def _link(manifest: Manifest | OperatorManifest, name: str, content: bytes) -> L
 
 def _summary(manifest: Manifest | OperatorManifest) -> str:
     from gateway.core.signed_books import OperatorManifest
+    from gateway.core.verification import fees_name
 
     period = manifest.period
     if isinstance(manifest, OperatorManifest):
         batch = manifest.batch
-        what = f"{batch.ride_count} rides, {batch.paid_fen} fen paid to {manifest.operator_id}"
+        what = (
+            f"{batch.ride_count} rides earned {batch.gross_fen} fen, agreements bring "
+            f"{batch.shared_fen}, fees {batch.fees_fen}; {batch.paid_fen} fen paid to "
+            f"{manifest.operator_id}"
+        )
+        if batch.fees_fen and not fees_name(batch, {file.name for file in manifest.files}):
+            what += " (no file shows the fees)"
     else:
         what = f"{manifest.totals.ride_count} rides, {manifest.totals.paid_fen} fen paid"
     return f"settlement {period.number} of {period.service_day} is right: {what}"
@@ -138,12 +145,12 @@ def _faults(
             whole.add(file.name)
 
     batches = (manifest.batch,) if isinstance(manifest, OperatorManifest) else manifest.batches
+    named = {file.name for file in manifest.files}
     for batch in batches:
-        named = {file.name for file in manifest.files}
         # Of a file that is not as it was, nothing more is worth saying.
         if named - whole:
             continue
-        for fault in verification.batch_faults(batch, manifest.period, opened):
+        for fault in verification.batch_faults(batch, manifest.period, named, opened):
             yield f"{folder}/{fault}"
     if not isinstance(manifest, OperatorManifest):
         for fault in verification.total_faults(manifest):
@@ -152,9 +159,7 @@ def _faults(
             payments, totals = _payments(folder / PAYMENT_ORDER)
             for fault in verification.order_faults(payments, totals, batches, manifest.period):
                 yield f"{folder}/{fault}"
-        elif any(batch.paid_fen for batch in batches) and PAYMENT_ORDER not in {
-            file.name for file in manifest.files
-        }:
+        elif any(batch.paid_fen for batch in batches) and PAYMENT_ORDER not in named:
             yield f"{folder}: somebody is paid, but there is no {PAYMENT_ORDER}"
 
 

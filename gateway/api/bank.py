@@ -6,7 +6,7 @@ from datetime import date
 
 from aiohttp import web
 
-from gateway.api.given import Given, day_of, now
+from gateway.api.given import Given, archive_at_hand, day_of, now
 from gateway.core.bank_answers import BankFileFault, read_bank_file
 from gateway.reconcile_path import run_reconciliation
 from gateway.shell.bank_store import first_day, import_bank_file
@@ -41,5 +41,13 @@ class BankRequests:
         after = row.days_after
         since = date.fromordinal(after.toordinal() + 1) if after else await first_day(pool)
         today = now().astimezone(book.timezone).date()
-        found = await run_reconciliation(pool, book, since=since, through=day, today=today)
+        with archive_at_hand():
+            found = await run_reconciliation(
+                pool,
+                book,
+                since=since,
+                through=day,
+                today=today,
+                archive=self._given.settings.archive_dir,
+            )
         return answer(encode(found, JSON))

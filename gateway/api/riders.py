@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from gateway.api.desk import Desk
 from gateway.api.given import archive_at_hand, now
+from gateway.core.wallet_wishes import WalletView
 from gateway.core.wallets import WalletStatus
 from gateway.rider_path import progress_of, run_export, run_journeys
 from gateway.shell import rider_store, store
@@ -19,7 +20,7 @@ _JOURNEY_TAPS_MAX = 400
 
 
 class Erased(Struct, frozen=True):
-    """How many cards no longer lead to the wallet."""
+    """How many cards were forgotten."""
 
     media_count: int
 
@@ -30,7 +31,7 @@ class RiderRequests(Desk):
     async def get_journeys(
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
-        wallet = await self.own_wallet(request, caller)
+        wallet = await self._told_wallet(request, caller)
         found = await run_journeys(
             self._given.pool,
             wallet.wallet_id,
@@ -43,25 +44,35 @@ class RiderRequests(Desk):
     async def get_progress(
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
-        view = await self.own_wallet(request, caller)
+        view = await self._told_wallet(request, caller)
         wallet = await store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
         return answer(encode(progress_of(wallet, self._given.book, now()), JSON))
 
     async def export(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
-        view = await self.own_wallet(request, caller)
+        view = await self._told_wallet(request, caller)
         wallet = await store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
         with archive_at_hand():
             found = await run_export(self._given.pool, wallet, self._given.settings.archive_dir)
         return answer(encode(found, JSON))
 
+    async def _told_wallet(self, request: web.Request, caller: Caller) -> WalletView:
+        """The wallet of a rider that may be told of it."""
+        view = await self.own_wallet(request, caller)
+        if await rider_store.is_erased(self._given.pool, view.wallet_id):
+            detail = "Its rider asked to be forgotten; what is kept of it is for the books alone."
+            raise Problem(410, "wallet_erased", "The wallet was erased", detail)
+        return view
+
     async def erase(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         view = await self.own_wallet(request, caller)
         if view.status is not WalletStatus.CLOSED:
             detail = "Close the wallet first, which pays its balance out. Nothing was done."
             raise Problem(409, "wallet_open", "The wallet is open", detail)
-        count = await rider_store.erase(self._given.pool, view.wallet_id)
+        count = await rider_store.erase(
+            self._given.pool, view.wallet_id, caller.token_id or "", now()
+        )
         return answer(encode(Erased(count), JSON))
 
     async def get_held(self, _request: web.Request, _body: bytes, caller: Caller) -> web.Response:

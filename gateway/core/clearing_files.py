@@ -1,7 +1,8 @@
 """The files that say who shares what with whom, what clearing costs, and what sponsors owe.
 
 clearing_<operator>.csv   what agreements moved to the operator, or from it, journey by journey
-fees.csv                  what each operator pays of each fee, and to whom
+fees.csv                  what each operator pays of each fee, and to whom; in an operator's folder,
+                          as fees_<operator>.csv, only what it pays or is paid itself
 invoice_<sponsor>.csv     every entry that a sponsor pays, with its tap
 invoices.csv              what each sponsor owes, by campaign and service day
 institutions.csv          what each institution's wallets have paid, by operator
@@ -9,13 +10,14 @@ institutions.csv          what each institution's wallets have paid, by operator
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, structs
 
 from gateway.core.clearing import FeeLine, Moved
-from gateway.core.csv_tables import csv_table
+from gateway.core.csv_tables import csv_table, text_of
 from gateway.core.invoices import InstitutionTotal, SponsoredLine, SponsorInvoice
 from gateway.core.reconciliation import invoice_reference
 from gateway.core.settlement import SettlementPeriod
@@ -76,3 +78,18 @@ def clearing_files(
         yield INVOICES, csv_table(header, rows, zone)
     if any(total.issuer_id for total in cleared.institutions):
         yield INSTITUTIONS, table(InstitutionTotal, cleared.institutions)
+
+
+def own_fees(table: bytes, operator_id: str) -> bytes | None:
+    """The lines of fees.csv that one operator pays or is paid, under the same header; None if none.
+
+    What others pay to others is nobody's else to see.
+    """
+    # A name holds no line ends, so a row is a line.
+    header, *lines = table.decode().removesuffix("\r\n").split("\r\n")
+    own = [
+        line
+        for line, row in zip(lines, csv.DictReader(lines, header.split(",")), strict=True)
+        if operator_id in (text_of(row["operator_id"]), text_of(row["paid_to"]))
+    ]
+    return "".join(f"{line}\r\n" for line in (header, *own)).encode() if own else None

@@ -140,6 +140,8 @@ class CorrectionSnapshot(Struct, frozen=True):
     operator_id: str | None = None
     # What was given back of the same tap or top-up, or is proposed to be.
     refunded_fen: int = 0
+    # What the wallet was given as goodwill within the window, or is to be.
+    goodwill_fen: int = 0
     is_corrected: bool = False
     top_up: tuple[UUID, int] | None = None
     reversed: Amendment | None = None
@@ -164,6 +166,8 @@ class Booking(Struct, frozen=True):
         return abs(sum(entry.rider_fen for entry in self.entries))
 
 
+# How far back goodwill to one wallet is taken together.
+GOODWILL_WINDOW = timedelta(days=30)
 # What stands for a product in the entries that give money of a ride back.
 REFUND = "refund"
 _FIELDS: dict[CorrectionKind, frozenset[str]] = {
@@ -194,9 +198,13 @@ def needs_checker(
 ) -> bool:
     """Whether a second person must agree; what riders may do themselves needs none.
 
-    What was refunded of the same ride before counts, too: many small refunds are one large one.
+    What was refunded of the same ride before counts, too, and the wallet's newest goodwill: much in
+    small parts is much.
     """
-    before_fen = snapshot.refunded_fen if wish.kind is CorrectionKind.REFUND else 0
+    before_fen = {
+        CorrectionKind.REFUND: snapshot.refunded_fen,
+        CorrectionKind.GOODWILL: snapshot.goodwill_fen,
+    }.get(wish.kind, 0)
     return not wish.by_rider and before_fen + booking.amount_fen > terms.unchecked_fen_max
 
 

@@ -17,6 +17,11 @@ def csv_table(header: Iterable[str], rows: Iterable[Iterable[object]], zone: tzi
     return "".join(csv_lines(chain([header], rows), zone)).encode()
 
 
+def text_of(cell: str) -> str:
+    """The text that was written as a cell."""
+    return cell.removeprefix("'")
+
+
 def csv_lines(rows: Iterable[Iterable[object]], zone: tzinfo) -> Iterator[str]:
     """Each row as the line of a table, its end included."""
     writer = csv.writer(_Echo(), lineterminator="\r\n")

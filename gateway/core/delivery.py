@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -42,14 +43,18 @@ Channel = Sftp | Webhook
 
 
 class DeliveryStatus(StrEnum):
-    """How a delivery, or the payment that it tells of, stands."""
+    """How a delivery, or the payment that it tells of, stands: the furthest it has come.
+
+    A failed attempt may be followed by one that is not; money that was paid may still come back,
+    and then it is in the next settlement, whatever is said afterwards.
+    """
 
     PENDING = "pending"
+    FAILED = "failed"
     SENT = "sent"
     ACKNOWLEDGED = "acknowledged"
     PAID = "paid"
     REJECTED = "rejected"
-    FAILED = "failed"
 
 
 class DeliveryEvent(Struct, frozen=True):
@@ -71,6 +76,11 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     attempts_count: int = 0
     is_dead: bool = False
     end_to_end_id: str | None = None
+
+
+def status_of(events: Iterable[DeliveryEvent]) -> DeliveryStatus:
+    """How a delivery stands, by all that became of it, in whatever order it was heard of."""
+    return max((event.status for event in events), key=list(DeliveryStatus).index)
 
 
 def delivery_id_of(manifest_sha256: str, operator_id: str) -> UUID:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct, structs
 
+from gateway.core.clearing_files import FEES, own_fees
 from gateway.core.settlement import Settlement, SettlementBatch, SettlementPeriod
 from gateway.core.settlement_files import (
     MANIFEST,
@@ -60,10 +61,13 @@ def operator_folder(operator_id: str) -> str:
     return f"{OPERATORS}/{name}"
 
 
-def operator_files(settlement: Settlement, files: dict[str, bytes]) -> dict[str, bytes]:
+def operator_files(
+    settlement: Settlement, files: dict[str, bytes], *, tells_fees: bool = True
+) -> dict[str, bytes]:
     """Each operator's own copy of its files, and its manifest, by their names in the settlement.
 
-    Shape:  `files` are the settlement's, its manifest among them.
+    Shape:  `files` are the settlement's, its manifest among them; of its fees an operator has those
+            that it pays or is paid, where it `tells_fees`.
     """
     whole = files[MANIFEST]
     previous = msgspec.json.decode(whole)["previous_manifest_sha256"]
@@ -73,6 +77,9 @@ def operator_files(settlement: Settlement, files: dict[str, bytes]) -> dict[str,
         folder = operator_folder(batch.operator_id)
         names = [operator_file_name(batch.operator_id), file_name("clearing", batch.operator_id)]
         own = {name: files[name] for name in names if name in files}
+        if tells_fees and FEES in files:
+            fees = own_fees(files[FEES], batch.operator_id)
+            own |= {file_name("fees", batch.operator_id): fees} if fees else {}
         manifest = OperatorManifest(
             operator_id=batch.operator_id,
             period=structs.replace(period, closed_at=period.local(period.closed_at)),

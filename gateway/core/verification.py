@@ -7,7 +7,7 @@ there is one, what is said and what is found. None needs the gateway's database.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -15,6 +15,8 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from gateway.core.clearing_files import FEES
+from gateway.core.csv_tables import text_of
 from gateway.core.payment_order import MINOR_DIGITS, end_to_end_id
 from gateway.core.settlement import SettlementBatch, SettlementPeriod
 from gateway.core.settlement_files import (
@@ -39,15 +41,21 @@ class Link(Struct, frozen=True):
     previous_sha256: str | None
 
 
-def batch_faults(batch: SettlementBatch, period: SettlementPeriod, opened: Open) -> Iterator[str]:
-    """Hold an operator's lines against its batch."""
+def batch_faults(
+    batch: SettlementBatch, period: SettlementPeriod, names: Container[str], opened: Open
+) -> Iterator[str]:
+    """Hold what an operator's files come to against its batch, which itself adds up.
+
+    Shape:  `names` are the files that there are. Where none tells of fees, what they come to is
+            taken as said: operators were given none in the beginning.
+    """
     name = operator_file_name(batch.operator_id)
     amount_fen = ride_count = 0
     for line, row in _rows(name, opened):
         place = f"{name}:{line}"
         try:
             day, amount = date.fromisoformat(row["settlement_day"]), int(row["amount_fen"])
-            rides, operator_id = int(row["ride_count"]), row["operator_id"].removeprefix("'")
+            rides, operator_id = int(row["ride_count"]), text_of(row["operator_id"])
         except (KeyError, ValueError, TypeError) as fault:
             yield f"{place}: not a line of a settlement ({fault})"
             continue
@@ -58,10 +66,33 @@ def batch_faults(batch: SettlementBatch, period: SettlementPeriod, opened: Open)
         amount_fen, ride_count = amount_fen + amount, ride_count + rides
     yield from _differs(name, "the sum of amount_fen", batch.gross_fen, amount_fen)
     yield from _differs(name, "the sum of ride_count", batch.ride_count, ride_count)
-    if batch.shared_fen:
-        name = file_name("clearing", batch.operator_id)
+    shared_fen, name = 0, file_name("clearing", batch.operator_id)
+    if name in names:
         shared_fen = sum(int(row["amount_fen"]) for _, row in _rows(name, opened))
-        yield from _differs(name, "the sum of amount_fen", batch.shared_fen, shared_fen)
+    yield from _differs(name, "the sum of amount_fen", batch.shared_fen, shared_fen)
+    if fees := fees_name(batch, names):
+        yield from _fee_faults(batch, fees, opened)
+
+
+def fees_name(batch: SettlementBatch, names: Container[str]) -> str | None:
+    """The file that tells of an operator's fees; None if there is none."""
+    own = file_name("fees", batch.operator_id)
+    return own if own in names else FEES if FEES in names else None
+
+
+def _fee_faults(batch: SettlementBatch, name: str, opened: Open) -> Iterator[str]:
+    fees_fen = 0
+    for line, row in _rows(name, opened):
+        try:
+            pays, is_paid = text_of(row["operator_id"]), text_of(row["paid_to"])
+            amount_fen = int(row["amount_fen"])
+        except (KeyError, ValueError, TypeError, AttributeError) as fault:
+            yield f"{name}:{line}: not a line of fees ({fault})"
+            continue
+        if name != FEES and batch.operator_id not in (pays, is_paid):
+            yield f"{name}:{line}: is {pays}'s to {is_paid}, in the file of {batch.operator_id}"
+        fees_fen += amount_fen * ((is_paid == batch.operator_id) - (pays == batch.operator_id))
+    yield from _differs(name, "what fees bring", batch.fees_fen, fees_fen)
 
 
 def trip_faults(resource: TripResource, opened: Open) -> Iterator[str]:
@@ -131,6 +162,8 @@ def total_faults(manifest: Manifest) -> Iterator[str]:
         yield from _differs("manifest.json", f"totals.{name}", getattr(totals, name), summed)
     yield from _differs("manifest.json", "what is shared", 0, sum(b.shared_fen for b in batches))
     yield from _differs("manifest.json", "what fees move", 0, sum(b.fees_fen for b in batches))
+    if any(b.fees_fen for b in batches) and FEES not in {file.name for file in manifest.files}:
+        yield f"manifest.json: fees are taken, but there is no {FEES}"
 
 
 def chain_faults(links: Iterable[Link]) -> Iterator[str]:

@@ -279,6 +279,29 @@ def read_settled_entries(
     return [msgspec.convert(row, JournalEntry) for row in found]
 
 
+class SettledSum(Struct, frozen=True):
+    """What the entries of a day come to for one operator or sponsor, of one settlement day."""
+
+    account: str
+    service_day: date
+    settlement_day: date
+    amount_fen: int
+
+
+def read_settled_sums(paths: Sequence[Path]) -> list[SettledSum]:
+    """What the entries of some days come to for operators and sponsors, added up as they are read.
+
+    Raises: ArchiveMissing when they cannot be read.
+    """
+    found = _rows(
+        "SELECT side.account, service_day, settlement_day, sum(side.amount_fen)::BIGINT "
+        "FROM (SELECT service_day, settlement_day, unnest(postings) AS side "
+        f"FROM {_parquet(paths)}) WHERE side.account ~ '^(operator|sponsor):.*' "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return [SettledSum(*row) for row in found]
+
+
 def paths_of(archive: Path | None, days: Iterable[ArchivedDay], name: str) -> list[Path]:
     """A file of each day. Raises: ArchiveMissing when one is not there."""
     if archive is None:
@@ -404,22 +427,27 @@ def _read(
     # Instants come as microseconds: DuckDB wants another library to make datetimes of them.
     instants = [column for column, kind in columns.items() if kind == "TIMESTAMPTZ"]
     said = ", ".join(f"epoch_us({c}) AS {c}" if c in instants else f'"{c}"' for c in columns)
+    statement = f"SELECT {said} FROM {_parquet(paths)} WHERE {condition} ORDER BY {order}"
+    for values in _rows(statement, given):
+        row = dict(zip(columns, values, strict=True))
+        for column in instants:
+            if row[column] is not None:
+                row[column] = _EPOCH + timedelta(microseconds=row[column])
+        yield row
+
+
+def _parquet(paths: Iterable[Path]) -> str:
+    return f"read_parquet([{', '.join(map(quoted, paths))}])"
+
+
+def _rows(statement: str, given: dict[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
     session = duckdb_session(":memory:")
     from duckdb import Error
 
     try:
-        session.execute(
-            f"SELECT {said} FROM read_parquet([{', '.join(map(quoted, paths))}]) "
-            f"WHERE {condition} ORDER BY {order}",
-            given,
-        )
+        session.execute(statement, given)
         while found := session.fetchmany(_ROWS_AT_ONCE):
-            for values in found:
-                row = dict(zip(columns, values, strict=True))
-                for column in instants:
-                    if row[column] is not None:
-                        row[column] = _EPOCH + timedelta(microseconds=row[column])
-                yield row
+            yield from found
     except Error as error:
         raise ArchiveMissing(f"The archive cannot be read: {error}") from error
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -12,9 +15,12 @@ from msgspec import Struct
 
 from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer, RefusedOrder
 from gateway.core.delivery import DeliveryStatus
+from gateway.core.invoices import sponsored_by
 from gateway.core.payment_order import end_to_end_id, message_id
 from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference
+from gateway.shell.archive_files import ENTRIES, SettledSum, paths_of, read_settled_sums
 from gateway.shell.delivery_store import add_event
+from gateway.shell.store import load_archived_days
 from gateway.shell.transactions import Connection
 
 
@@ -180,32 +186,88 @@ async def load_payments_due(pool: asyncpg.Pool, since: date, through: date) -> l
 
 
 async def load_invoices_due(
-    pool: asyncpg.Pool, since: date, through: date, numbers: Sequence[int] = ()
+    connection: Connection, closes: Sequence[Close], archived: Sequence[SettledSum]
 ) -> list[InvoiceDue]:
-    """What each sponsor was invoiced with the settlements of some days, or of some numbers."""
-    found = await pool.fetch(
+    """What each sponsor was invoiced with some settlements."""
+    found = await connection.fetch(
         """SELECT settlement.settlement_day, settlement.number,
-            split_part(share.sponsor, '/', 1) AS sponsor_id, -sum(share.amount_fen)::bigint AS fen
+            split_part(share.sponsor, '/', 1), -sum(share.amount_fen)::bigint
         FROM settlement JOIN journal_entry AS entry
             ON entry.settlement_day <= settlement.settlement_day
             AND (days_after IS NULL OR entry.settlement_day > days_after)
         CROSS JOIN unnest(entry.sponsors, entry.sponsors_fen) AS share (sponsor, amount_fen)
-        WHERE (settlement.settlement_day BETWEEN $1 AND $2 OR settlement.number = ANY($3::bigint[]))
-            AND entry.sponsors IS NOT NULL
-        GROUP BY 1, 2, 3 ORDER BY 1, 3""",
+        WHERE settlement.number = ANY($1::bigint[]) AND entry.sponsors IS NOT NULL
+        GROUP BY 1, 2, 3""",
+        [close.number for close in closes],
+    )
+    owed: Counter[tuple[date, int, str]] = Counter()
+    for day, number, sponsor_id, amount_fen in found:
+        owed[day, number, sponsor_id] += amount_fen
+    for close in closes:
+        for one in archived:
+            kind, _, account = one.account.partition(":")
+            if kind == "sponsor" and close.holds(one.settlement_day):
+                sponsor_id = sponsored_by(account)[0]
+                owed[close.settlement_day, close.number, sponsor_id] -= one.amount_fen
+    return [
+        InvoiceDue(sponsor_id, day, invoice_reference(number, sponsor_id), owed[key])
+        for key in sorted(owed)
+        for day, number, sponsor_id in [key]
+    ]
+
+
+class Close(Struct, frozen=True):
+    """Which settlement days a settlement is of: those after one, or all, up to its own."""
+
+    number: int
+    days_after: date | None
+    settlement_day: date
+
+    def holds(self, settlement_day: date) -> bool:
+        is_after = self.days_after is None or self.days_after < settlement_day
+        return is_after and settlement_day <= self.settlement_day
+
+
+async def list_closes(
+    connection: Connection, since: date, through: date, numbers: Sequence[int]
+) -> list[Close]:
+    """The settlements of some days, and those of some numbers."""
+    found = await connection.fetch(
+        """SELECT number, days_after, settlement_day FROM settlement
+        WHERE settlement_day BETWEEN $1 AND $2 OR number = ANY($3::bigint[]) ORDER BY number""",
         since,
         through,
         numbers,
     )
-    return [
-        InvoiceDue(
-            row["sponsor_id"],
-            row["settlement_day"],
-            invoice_reference(row["number"], row["sponsor_id"]),
-            row["fen"],
+    return [Close(*row) for row in found]
+
+
+async def load_archived_sums(
+    connection: Connection, archive: Path | None, since: date, through: date, closes: list[Close]
+) -> list[SettledSum]:
+    """What archived days come to of which something was settled on some days, or by some closes.
+
+    Raises: ArchiveMissing when there are such days, and the archive cannot be read.
+    """
+    spans = [(since, through)]
+    spans += [
+        (
+            close.days_after + timedelta(days=1) if close.days_after else date.min,
+            close.settlement_day,
         )
-        for row in found
+        for close in closes
     ]
+    days = [
+        day
+        for day in await load_archived_days(connection)
+        if day.settled_through is not None
+        and any(
+            day.service_day <= through and day.settled_through >= since for since, through in spans
+        )
+    ]
+    if not days:
+        return []
+    return await asyncio.to_thread(read_settled_sums, paths_of(archive, days, ENTRIES))
 
 
 async def load_bank_lines(pool: asyncpg.Pool) -> list[BankLine]:
@@ -232,11 +294,14 @@ async def load_returned(pool: asyncpg.Pool) -> dict[str, date | None]:
 
 
 async def load_ledger_by_operator(
-    pool: asyncpg.Pool, since: date, through: date
+    connection: Connection, since: date, through: date, archived: Sequence[SettledSum]
 ) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """By service day, what each operator's riders were charged, and what of it settled later; and
-    by settlement day, what the ledger says was settled."""
-    found = await pool.fetch(
+    by settlement day, what the ledger says was settled.
+
+    Shape:  the first is without archived days, whose taps are not there to hold against it.
+    """
+    found = await connection.fetch(
         """SELECT operator_id,
             coalesce(sum(operator_fen) FILTER (WHERE service_day BETWEEN $1 AND $2
                 AND kind IN ('fare', 'correction')), 0)::bigint,
@@ -250,16 +315,25 @@ async def load_ledger_by_operator(
         since,
         through,
     )
+    late_fen, settles_fen = (Counter({row[0]: row[n] for row in found}) for n in (2, 3))
+    for one in archived:
+        kind, _, operator_id = one.account.partition(":")
+        if kind == "operator" and since <= one.settlement_day <= through:
+            settles_fen[operator_id] += one.amount_fen
+        elif kind == "operator" and since <= one.service_day <= through < one.settlement_day:
+            late_fen[operator_id] += one.amount_fen
     return (
         {row[0]: row[1] for row in found},
-        {row[0]: row[2] for row in found if row[2]},
-        {row[0]: row[3] for row in found},
+        {name: amount_fen for name, amount_fen in late_fen.items() if amount_fen},
+        settles_fen,
     )
 
 
-async def load_ledger_by_sponsor(pool: asyncpg.Pool, since: date, through: date) -> dict[str, int]:
-    """By service day, what each sponsor was charged of rides."""
-    found = await pool.fetch(
+async def load_ledger_by_sponsor(
+    connection: Connection, since: date, through: date
+) -> dict[str, int]:
+    """By service day, what each sponsor was charged of rides; without archived days, as above."""
+    found = await connection.fetch(
         """SELECT split_part(share.sponsor, '/', 1), -sum(share.amount_fen)::bigint
         FROM journal_entry CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
         WHERE service_day BETWEEN $1 AND $2 AND kind IN ('fare', 'correction')

@@ -15,6 +15,7 @@ from fare_rules import TariffBook
 from gateway.core.amendments import Amendment
 from gateway.core.campaigns import usage_of
 from gateway.core.corrections import (
+    GOODWILL_WINDOW,
     Booking,
     CorrectionKind,
     CorrectionSnapshot,
@@ -98,6 +99,11 @@ class CorrectionWork:
             charged_fen=charged_fen,
             operator_id=operator_id,
             refunded_fen=known["refunded_fen"],
+            goodwill_fen=await connection.fetchval(
+                _SUM_GOODWILL, wallet_id, now - GOODWILL_WINDOW, wish.correction_id
+            )
+            if wish.kind is CorrectionKind.GOODWILL
+            else 0,
             is_corrected=known["is_corrected"],
             top_up=top_up,
             reversed=undone,
@@ -271,6 +277,12 @@ AND NOT EXISTS (
 _COUNT_SELF = """
 SELECT count(*) FROM correction
 WHERE wallet_id = $1 AND by_rider AND proposed_at > $2 AND correction_id <> $3
+"""
+_SUM_GOODWILL = """
+SELECT coalesce(sum(amount_fen), 0)::bigint
+FROM correction LEFT JOIN correction_decision USING (correction_id)
+WHERE wallet_id = $1 AND kind = 'goodwill' AND proposed_at > $2 AND correction_id <> $3
+    AND state IS DISTINCT FROM 'rejected'
 """
 # What the main purse paid: nothing that was given for a purpose becomes money for any.
 _READ_CHARGED = """

@@ -17,6 +17,7 @@ from gateway.core.delivery import (
     DeliveryStatus,
     delivery_id_of,
     delivery_name,
+    status_of,
 )
 from gateway.core.payment_order import end_to_end_id
 from gateway.core.settlement import Settlement
@@ -180,7 +181,7 @@ async def list_deliveries(
             row["operator_id"],
             row["name"],
             row["paid_fen"],
-            events[row["delivery_id"]][-1].status,
+            status_of(events[row["delivery_id"]]),
             tuple(events[row["delivery_id"]]),
             row["attempts_count"] or 0,
             bool(row["is_dead"]),

@@ -78,10 +78,24 @@ async def load_registrations(pool: asyncpg.Pool, wallet_id: UUID) -> list[str]:
     return [row["campaign_id"] for row in found]
 
 
-async def erase(pool: asyncpg.Pool, wallet_id: UUID) -> int:
-    """Unbind every card of a closed wallet and forget what it remembers; how many cards."""
+async def erase(pool: asyncpg.Pool, wallet_id: UUID, by: str, now: datetime) -> int:
+    """Forget every card of a closed wallet; how many.
+
+    What was claimed with them stays claimed, under names that nothing leads to or from.
+    """
     async with pool.acquire() as connection, connection.transaction():
-        status = await connection.execute(
-            "UPDATE media SET wallet_id = NULL, coupons = '' WHERE wallet_id = $1", wallet_id
+        await connection.execute(
+            "INSERT INTO erasure VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", wallet_id, by, now
+        )
+        # Cards first: whoever is claiming with one of them is waited for, and nobody else can.
+        status = await connection.execute("DELETE FROM media WHERE wallet_id = $1", wallet_id)
+        await connection.execute(
+            """UPDATE campaign_claim SET media_token = 'erased ' || gen_random_uuid()
+            WHERE wallet_id = $1 AND media_token NOT LIKE 'erased %'""",
+            wallet_id,
         )
     return int(status.rsplit(" ", 1)[1])
+
+
+async def is_erased(pool: asyncpg.Pool, wallet_id: UUID) -> bool:
+    return bool(await pool.fetchval("SELECT true FROM erasure WHERE wallet_id = $1", wallet_id))

@@ -256,7 +256,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     correction_unchecked_fen_max: Annotated[
         int,
         _says(
-            "What one person at the desk may put right; more needs a second.", ge=0, le=10_000_000
+            "What one person at the desk may put right, refunds of one ride taken together and "
+            "goodwill to one wallet within 30 days; more needs a second.",
+            ge=0,
+            le=10_000_000,
         ),
     ] = 1000
     correction_self_count_max: Annotated[

@@ -41,6 +41,8 @@ class Parties(Struct, frozen=True):
     operators: tuple[Operator, ...]
     clearing: Clearing = NO_CLEARING
     held: tuple[str, ...] = ()
+    # Whether each operator's folder has its fees. Earlier closes had none, and are made again so.
+    tells_fees: bool = False
 
 
 class SettlementDiffers(Exception):
@@ -89,6 +91,7 @@ class CloseWork:
             tuple(Operator(**row) for row in found),
             clearing,
             tuple(row["operator_id"] for row in held),
+            tells_fees=True,
         )
         await self._connection.execute(
             """INSERT INTO settlement

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from gateway.core.bank_answers import BankFileFault, read_bank_file
+from gateway.core.delivery import DeliveryStatus
 from gateway.core.payment_order import message_id
 from gateway.example_bank import Booking, Order, camt_053, debit, orders, pain_002
 from gateway.reconcile_path import Reconciliation, run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
+from gateway.shell.delivery_store import add_event, list_deliveries
 
 
 class Town:
@@ -85,6 +87,26 @@ async def test_what_was_ordered_and_booked_leaves_no_break(town: Town):
     for row in reconciled.operators:
         assert row.taps_fen == row.ledger_fen == row.settled_fen == row.bank_fen > 0
     assert await status(town, "buses") == "paid"
+
+
+async def test_files_that_arrive_after_the_money_leave_it_paid(town: Town):
+    await town.statement(debit(town.buses, "R1"))
+    pool = town.door.api.pool
+    (delivery,) = await list_deliveries(pool, operator_id="buses")
+    heard = datetime.now(UTC)
+    for said in (DeliveryStatus.FAILED, DeliveryStatus.SENT):
+        await add_event(pool, delivery.delivery_id, said, "", heard)
+        assert await status(town, "buses") == "paid"
+    path = f"/v1/deliveries/{delivery.delivery_id}/acknowledgements"
+    assert (await town.door.ask("POST", path, {})).status == 200
+    (delivery,) = await list_deliveries(pool, operator_id="buses")
+    assert [event.status for event in delivery.events] == [
+        "pending", "paid", "failed", "sent", "acknowledged",
+    ]  # fmt: skip
+    assert delivery.status == "paid"
+    await town.take(pain_002(town.orders, {town.buses.end_to_end_id: "AC01"}))
+    await town.statement(debit(town.buses, "R7"), message_id="S2")
+    assert await status(town, "buses") == "rejected"
 
 
 async def test_a_statement_or_a_line_that_comes_twice_counts_once(town: Town):

@@ -79,7 +79,13 @@ async def test_a_change_is_borne_by_the_leg_before_and_fees_are_netted(
         ] == [("metro", "buses", "150"), ("metro", "metro", "300")]
         folder = door.api.settings.settlement_dir
         keys = str(folder / "keys.json")
-        assert verify(folder / day, folder / day / "operators" / "buses", key=keys) == 0
+        own = folder / day / "operators"
+        assert verify(folder / day, *own.iterdir(), key=keys) == 0
+        fees = await fetched(door, day, "fees.csv")
+        assert [(row["operator_id"], row["amount_fen"]) for row in fees] == [("metro", "3")]
+        for name in ("metro", "icbc"):
+            assert rows((own / name / f"fees_{name}.csv").read_bytes()) == fees
+        assert not (own / "buses" / "fees_buses.csv").exists()
         own = f"/v1/settlements/{day}/operators/buses/files/manifest.json"
         assert (await door.ask("GET", own, who="finance")).status == 200
         head = (await door.ask("GET", "/v1/settlements/head")).message

@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
 
 from gateway import audit_path, correction_commands
+from gateway.core.corrections import CorrectionKind, CorrectionWish, Reason
+from gateway.correction_path import correction_terms, run_correction
 from gateway.disruption_path import run_disruptions
 from gateway.settlement_path import debtor_of, run_settlement_close, sweep_late_legs
+from gateway.shell.correction_store import Correction
 
 HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
 # Of the last service day that is over: days start at 04:00.
@@ -217,6 +220,43 @@ async def test_a_refund_in_parts_needs_a_second_person_as_a_whole_one_does(open_
             said = await correct(door, wallet_id, "refund", **part, amount_fen=fen)
             states.append(said.message["state"])
         assert states == ["booked", "booked", "proposed"]
+
+
+async def test_goodwill_in_parts_needs_a_second_person_for_a_month(open_door):
+    async with open_door(tariffs_dir=HARBOUR, correction_unchecked_fen_max=100) as door:
+        wallet_id, other_id = await door.open_wallet(), await door.open_wallet("card-2")
+        part = {"reason": "complaint", "sponsor_id": "icbc"}
+
+        async def given(wallet_id: str, fen: int) -> Any:
+            said = await correct(door, wallet_id, "goodwill", **part, amount_fen=fen)
+            return said.message
+
+        assert [(await given(wallet_id, fen))["state"] for fen in (60, 30)] == ["booked"] * 2
+        more = await given(wallet_id, 20)
+        assert more["state"] == "proposed"
+        assert (await given(other_id, 100))["state"] == "booked"
+        # What is only proposed counts, what was rejected no longer does; nor what is a month old.
+        registry, book = door.api.door.registry.current, door.api.book
+        terms, later = correction_terms(door.api.settings), timedelta(days=30, hours=1)
+
+        async def given_later(fen: int, age: timedelta) -> str:
+            wish = CorrectionWish(
+                uuid4(), UUID(wallet_id), CorrectionKind.GOODWILL, Reason.COMPLAINT,
+                amount_fen=fen, sponsor_id="icbc",
+            )  # fmt: skip
+            found = await run_correction(
+                door.api.pool, wish, maker="carla", registry=registry, book=book, terms=terms,
+                now=datetime.now(UTC) + age,
+            )  # fmt: skip
+            assert isinstance(found, Correction)
+            return found.state
+
+        assert await given_later(5, timedelta(days=29)) == "proposed"
+        path = f"/v1/corrections/{more['wish']['correction_id']}/reject"
+        assert (await door.ask("POST", path, who="checker")).status == 200
+        assert await given_later(5, timedelta(days=29)) == "booked"
+        assert await given_later(90, later) == "booked"
+        assert await given_later(1, later) == "proposed"
 
 
 async def test_no_more_is_refunded_than_was_paid(desk):

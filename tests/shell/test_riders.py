@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+import pytest
 from msgspec import structs
 
 from gateway.audit_path import run_audit
 from gateway.example_bank import camt_053
+from gateway.shell.campaign_store import list_campaigns
 
 STORIES = Path(__file__).parents[1] / "stories"
 
@@ -124,10 +127,65 @@ async def test_an_erased_wallet_has_no_card(door):
     assert (await door.ask("POST", f"/v1/wallets/{wallet_id}/close")).status == 200
     assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 1}
     assert await ask(door, wallet_id, "erase", "POST") == {"media_count": 0}
-    assert (await ask(door, wallet_id, "export"))["media"] == []
+    assert await door.api.pool.fetchval("SELECT count(*) FROM media") == 0
+    for what in ("journeys", "progress", "export"):
+        told = await door.ask("GET", f"/v1/wallets/{wallet_id}/{what}")
+        told.check_problem(410, "wallet_erased", "asked to be forgotten")
+    assert (await ask(door, wallet_id, "entries"))["entries"][0]["kind"] == "payout"
     assert (await door.post_taps(door.tap())).message["outcome"] == "unknown_media"
     report = await run_audit(door.api.pool, door.api.book)
     assert report.is_passed, report.lines()
+
+
+async def test_what_an_erased_card_has_claimed_counts_on_under_nobodys_name(open_door):
+    async with open_door(tariffs_dir=STORIES / "midnight_campaign") as door:
+        pool, now = door.api.pool, datetime.now(UTC)
+        coupon = {"promotion_id": "coupon_ride", "activated_at": now.isoformat()}
+
+        async def claim(wallet_id: str, token: str) -> None:
+            path = f"/v1/wallets/{wallet_id}/media/{token}/coupons"
+            said = await door.ask("POST", path, coupon)
+            assert said.status == 200, said.body
+
+        gone = await door.open_wallet(fen=1_000, media_token="card-1")
+        stays = await door.open_wallet(fen=1_000, media_token="card-2")
+        for wallet_id, token in ((gone, "card-1"), (stays, "card-2")):
+            await claim(wallet_id, token)
+        await door.post_taps(door.tap(full_fare=None))
+        claims_of = "SELECT count(*) FROM campaign_claim WHERE wallet_id = $1"
+        state = await list_campaigns(pool)
+        assert state[0].claims_count == 2
+        assert (await door.ask("POST", f"/v1/wallets/{gone}/close")).status == 200
+        await ask(door, gone, "erase", "POST")
+        assert await pool.fetchval(claims_of, gone) == 1
+        tokens = {row[0] for row in await pool.fetch("SELECT media_token FROM campaign_claim")}
+        assert "card-2" in tokens
+        assert not any("card-1" in token for token in tokens)
+        assert await list_campaigns(pool) == state
+        # Whoever has the card next is another rider, with a claim of its own that counts.
+        heir = await door.open_wallet(fen=1_000, media_token="card-1")
+        await claim(heir, "card-1")
+        assert (await list_campaigns(pool))[0].claims_count == 3
+        report = await run_audit(pool, door.api.book)
+        assert report.is_passed, report.lines()
+
+
+async def test_of_a_claim_nothing_but_the_card_can_be_forgotten(open_door):
+    async with open_door(tariffs_dir=STORIES / "midnight_campaign") as door:
+        wallet_id, pool = await door.open_wallet(), door.api.pool
+        path = f"/v1/wallets/{wallet_id}/media/card-1/coupons"
+        coupon = {"promotion_id": "coupon_ride", "activated_at": datetime.now(UTC).isoformat()}
+        assert (await door.ask("POST", path, coupon)).status == 200
+        for edit in (
+            "UPDATE campaign_claim SET media_token = 'card-2'",
+            "UPDATE campaign_claim SET media_token = 'erased 1', claimed_at = now()",
+            "DELETE FROM campaign_claim",
+            "UPDATE erasure SET erased_by = 'nobody'",
+        ):
+            with pytest.raises(
+                (asyncpg.RestrictViolationError, asyncpg.InsufficientPrivilegeError)
+            ):
+                await pool.execute(edit)
 
 
 async def test_what_is_held_equals_what_riders_have(open_door):

@@ -17,7 +17,7 @@ from gateway.core.signed_books import operator_files
 from gateway.verify_commands import verify
 
 ROOT = Path(__file__).parents[2]
-DAYS_COUNT = 80
+DAYS_COUNT = 90
 SIGNED = {"manifest.sig"}
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from _killed_close import SHARED
 from _town import RETENTION_DAYS, Town, day_of
 
 from fare_rules import load_book
+from gateway.verify_commands import verify
 
 ARCHIVING_DAY = RETENTION_DAYS + 4
 
@@ -48,3 +51,36 @@ def test_what_was_shared_comes_out_the_same_from_the_archive(town: Town) -> None
     assert town.settlement_files() == files
     assert town.settlements() == settlements
     town.check_audit()
+
+
+def test_a_day_closed_before_operators_were_told_of_fees_comes_out_as_it_was(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, folder = town.settlement_files(), town.folder / "settlement"
+    own = folder / str(day_of(0)) / "operators" / "metro"
+    assert (own / "fees_metro.csv").exists()
+    town.store.run(_as_before_fees_were_told(town.dsn))
+    shutil.rmtree(folder)
+    town.close(0)
+    assert town.settlement_files() == files
+    assert sorted(path.name for path in own.iterdir()) == ["manifest.json", "operator_metro.csv"]
+    # What lies there is not taken for edited, and what it cannot show is said.
+    town.close(0)
+    assert verify(own, own.parents[1]) == 0
+    assert "fees -3; " in (said := capsys.readouterr().out)
+    assert "no file shows the fees" in said
+
+
+async def _as_before_fees_were_told(dsn: str) -> None:
+    owner = await asyncpg.connect(dsn)
+    try:
+        async with owner.transaction():
+            await owner.execute("SET LOCAL session_replication_role = replica")
+            parties = await owner.fetchval("SELECT parties FROM settlement WHERE number = 1")
+            assert b',"tells_fees":true' in parties
+            await owner.execute(
+                "UPDATE settlement SET parties = $1 WHERE number = 1",
+                parties.replace(b',"tells_fees":true', b""),
+            )
+    finally:
+        await owner.close()

@@ -11,9 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
+import asyncpg
 import pytest
 from _stores import MIDNIGHT
-from _town import RETENTION_DAYS, Town, day_of, moment
+from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
@@ -24,6 +25,7 @@ from gateway.core.wallet_wishes import Wish
 from gateway.example_bank import Booking, camt_053
 from gateway.purse_path import run_expiry
 from gateway.reconcile_path import Reconciliation, run_reconciliation
+from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.bank_store import import_bank_file
 
 RIDERS = [f"rider {number}" for number in range(5)]
@@ -51,8 +53,8 @@ def town(database: str, tmp_path: Path) -> Iterator[Town]:
             town.tap(name, "exit", "metro laojie", 0, clock[:3] + "20")
     town.tap(RIDERS[0], "board", "bus M390", 0, "20:00")
     town.tap(RIDERS[1], "enter", "metro luohu", 1, "08:00")
-    town.tap(RIDERS[1], "exit", "metro laojie", 1, "08:20", arrives=3)
     town.close(1)
+    town.tap(RIDERS[1], "exit", "metro laojie", 1, "08:20", arrives=3)
     town.close(3)
     town.tap(RIDERS[0], "board", "bus M390", ARCHIVING_DAY - 1, "08:00")
     town.store.run(run_expiry(town.store.pool, town.book, moment(ARCHIVING_DAY - 1, "09:00")))
@@ -112,22 +114,83 @@ def test_the_invoices_of_all_settlements_come_to_what_sponsors_paid(town: Town) 
 def test_taps_ledger_and_invoice_of_a_sponsor_are_held_against_each_other(town: Town) -> None:
     """What ABC granted is on its invoice, and comes of no tap."""
 
-    def reconciled(since: int, through: int) -> Reconciliation:
-        days = {"since": day_of(since), "through": day_of(through), "today": day_of(through + 1)}
-        return town.store.run(run_reconciliation(town.store.pool, town.book, **days))
-
-    found = reconciled(0, 1)
+    found = reconciled(town, 0, 1)
     assert [structs.astuple(row) for row in found.sponsors] == [
         ("abc", 0, 0, 800, 0),
         ("icbc", 2_990, 2_990, 2_990, 0),
     ]
     assert {str(one.kind) for one in found.breaks if "icbc" in one.subject} == {"invoice_open"}
-    newest = reconciled(ARCHIVING_DAY - 1, ARCHIVING_DAY - 1)
+
+
+SETTLED = [(0, 1), (2, 3), (4, ARCHIVING_DAY - 1)]
+
+
+@pytest.mark.parametrize("is_unlinked", [False, True])
+def test_what_was_settled_is_reconciled_the_same_from_the_archive(
+    town: Town, is_unlinked: bool
+) -> None:
+    before = [reconciled(town, *days) for days in SETTLED]
+    assert "late" in {one.kind for one in before[0].breaks}
     town.archive(ARCHIVING_DAY)
-    assert reconciled(ARCHIVING_DAY - 1, ARCHIVING_DAY - 1) == newest
-    assert all(
-        one.is_explained for one in reconciled(0, 1).breaks if one.kind == "ledger_not_settled"
+    assert {day_of(0), day_of(1)} <= set(town.archived_days())
+    if is_unlinked:
+        assert town.unlink(UNLINK_DAYS + 4)
+    after = [reconciled(town, *days) for days in SETTLED]
+    for was, found in zip(before, after, strict=True):
+        assert found.breaks == was.breaks
+        for old, new in ((was.operators, found.operators), (was.sponsors, found.sponsors)):
+            assert [(row.name, row.settled_fen) for row in new] == [
+                (row.name, row.settled_fen) for row in old
+            ]
+
+
+def test_money_that_no_settlement_has_is_a_break_also_where_its_day_is_archived(
+    town: Town,
+) -> None:
+    """Somebody with the owner's password made a settled sum smaller."""
+    town.archive(ARCHIVING_DAY)
+    town.store.run(_settle_less(town.dsn, "metro", 7))
+    (found,) = (one for one in reconciled(town, 0, 1).breaks if one.kind == "ledger_not_settled")
+    assert (found.subject, found.amount_fen, found.is_explained) == ("operator metro", 7, False)
+
+
+def test_a_missing_archive_is_said_and_not_taken_for_money_lost(town: Town) -> None:
+    town.archive(ARCHIVING_DAY)
+    town.settings.archive_dir.rename(town.folder / "elsewhere")
+    with pytest.raises(ArchiveMissing):
+        reconciled(town, 0, 1)
+    newest = (ARCHIVING_DAY - 1, ARCHIVING_DAY - 1)
+    assert reconciled(town, *newest).since == day_of(ARCHIVING_DAY - 1)
+
+
+def reconciled(town: Town, since: int, through: int) -> Reconciliation:
+    return town.store.run(
+        run_reconciliation(
+            town.store.pool,
+            town.book,
+            since=day_of(since),
+            through=day_of(through),
+            today=day_of(through + 1),
+            archive=town.settings.archive_dir,
+        )
     )
+
+
+async def _settle_less(dsn: str, operator_id: str, fen: int) -> None:
+    owner = await asyncpg.connect(dsn)
+    try:
+        async with owner.transaction():
+            await owner.execute("SET LOCAL session_replication_role = replica")
+            await owner.execute(
+                """UPDATE settlement_batch SET
+                gross_fen = gross_fen - $2, carried_out_fen = carried_out_fen - $2
+                WHERE settlement_day = $3 AND operator_id = $1""",
+                operator_id,
+                fen,
+                day_of(1),
+            )
+    finally:
+        await owner.close()
 
 
 def test_what_a_gift_did_not_need_is_paid_back_under_its_invoice(town: Town) -> None:
@@ -135,8 +198,7 @@ def test_what_a_gift_did_not_need_is_paid_back_under_its_invoice(town: Town) -> 
     day = day_of(ARCHIVING_DAY - 1)
 
     def about_abc() -> list[tuple[str, int, bool]]:
-        days = {"since": day, "through": day, "today": day}
-        found = town.store.run(run_reconciliation(town.store.pool, town.book, **days))
+        found = reconciled(town, ARCHIVING_DAY - 1, ARCHIVING_DAY - 1)
         return [
             (str(one.kind), one.amount_fen, one.is_explained)
             for one in found.breaks
@@ -157,10 +219,9 @@ def test_what_a_gift_did_not_need_is_paid_back_under_its_invoice(town: Town) -> 
             import_bank_file(town.store.pool, file, content, "bank", moment(ARCHIVING_DAY, "12:00"))
         )
         assert about_abc() == left
-    first = day_of(0)
-    days = {"since": first, "through": day_of(1), "today": day_of(2)}
-    found = town.store.run(run_reconciliation(town.store.pool, town.book, **days))
-    assert "unmatched_bank_line" not in {one.kind for one in found.breaks}
+    for settled in SETTLED:
+        kinds = {one.kind for one in reconciled(town, *settled).breaks}
+        assert "unmatched_bank_line" not in kinds
 
 
 def test_wallets_of_an_institution_paid_what_their_riders_lost(town: Town) -> None:
