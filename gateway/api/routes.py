@@ -42,7 +42,7 @@ from gateway.api.wallets import (
     TopUpReceipt,
     WalletRequests,
 )
-from gateway.core.corrections import CorrectionWish
+from gateway.core.correction_wishes import CorrectionWish
 from gateway.core.delivery import Channel, Delivery
 from gateway.core.disruptions import DisruptionWish
 from gateway.core.envelopes import Draw, EnvelopeCampaign
