@@ -162,6 +162,22 @@ async def test_of_two_identical_wishes_at_once_one_ride_comes(open_door):
         await check_audit(door)
 
 
+async def test_the_operator_that_carried_the_rider_may_look_it_up_and_no_other(open_door):
+    async with open_door(tariffs_dir=STORIES / "harbour") as door:
+        wallet_id = await door.open_wallet()
+        bus = {"gate_id": "bus-1", "route_id": "M486", "full_fare_fen": 150}
+        bus |= dict.fromkeys(("stop_id", "exit_stop_id", "until"))
+        for told, status in (({}, 404), (bus, 200)):
+            said = await missing(door, wallet_id, 60 if told else 0, **told)
+            assert said.message["state"] == "booked", said.body
+            path = f"/v1/corrections/{said.message['wish']['correction_id']}"
+            shown = (await door.ask("GET", path, who="auditor")).message
+            tap = f"/v1/taps/{shown['entries'][-1]['tap_id']}"
+            assert (await door.ask("GET", tap, who="buses_gate_operator")).status == status
+            assert (await door.ask("GET", tap, who="gate_operator")).status == 200
+        await check_audit(door)
+
+
 async def test_a_campaign_pays_for_it_as_long_as_it_has_the_money(open_door):
     """15 rides are paid for, of which 14 are gone."""
     async with open_door(tariffs_dir=STORIES / "midnight_campaign") as door:

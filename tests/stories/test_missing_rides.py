@@ -144,6 +144,20 @@ def test_the_only_ride_of_a_day_and_the_first_of_a_card_can_be_missing(town: Tow
     assert paid_fen(town) == paid_fen(town, "twin")
 
 
+def test_the_day_before_still_begins_with_what_the_week_had_cost_by_then(town: Town) -> None:
+    """The ride is newer than all that gates saw; then a tap of the day before comes in late."""
+    for name in ("ann", "twin"):
+        for clock in ("08:00", "10:00", "12:00", "14:00"):
+            town.tap(name, "board", "bus M390", 0, clock)
+        town.tap(name, "board", "bus M390", 1, "08:00")
+    missing(town, bus(2, "08:00"))
+    town.tap("twin", "board", "bus M390", 2, "08:00")
+    for name in ("ann", "twin"):
+        town.tap(name, "board", "bus M506", 1, "18:00", arrives=HEARD)
+    # The week's cap.
+    assert paid_fen(town) == paid_fen(town, "twin") == 700
+
+
 def test_undone_it_never_was_and_the_receipt_tells_all_of_it(town: Town) -> None:
     seen_by_gates(town, but="bus 1")
     before = paid_fen(town)
