@@ -41,6 +41,7 @@ from gateway.demo.monday import run_monday
 from gateway.envelope_commands import envelopes_app
 from gateway.export_commands import export_trips
 from gateway.fare_speed import measure_speed
+from gateway.gate_commands import tell_gates
 from gateway.registry_path import run_token_issue, run_token_revocation
 from gateway.rules_commands import rules_app
 from gateway.serving import (
@@ -315,6 +316,17 @@ def token_revoke(name: str) -> int:
         is_known = _with_pool(dsn, lambda pool: run_token_revocation(pool, name))
     _out.print("revoked" if is_known else f"there is no token named {name}")
     return OK if is_known else PROBLEMS_FOUND
+
+
+@app.command
+def gates(
+    *,
+    operator: Annotated[str | None, Parameter(help="Only this operator's.")] = None,
+    day: Annotated[date | None, Parameter(help="A service day; else today.")] = None,
+) -> int:
+    """List the gates: what each sent on a day, and which numbers of its taps were not seen yet."""
+    with _database() as (settings, dsn):
+        return _run(tell_gates(settings, dsn, operator, day))
 
 
 @app.command

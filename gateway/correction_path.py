@@ -13,13 +13,8 @@ from uuid import UUID
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.corrections import (
-    CorrectionRefusal,
-    CorrectionTerms,
-    CorrectionWish,
-    needs_checker,
-    propose,
-)
+from gateway.core.correction_wishes import CorrectionRefusal, CorrectionTerms, CorrectionWish
+from gateway.core.corrections import needs_checker, propose
 from gateway.core.registry import Registry
 from gateway.shell.correction_store import Correction, CorrectionWork, correction_work
 from gateway.shell.settings import Settings
@@ -55,7 +50,7 @@ async def run_correction(
         if known is not None:
             return None if known.wish == wish else CorrectionRefusal.CORRECTION_ID_REUSED
         snapshot = await work.load_snapshot(
-            wish, now=now, stops=registry.stops, book=book, terms=terms
+            wish, now=now, registry=registry, book=book, terms=terms
         )
         booking = propose(wish, snapshot, book, terms)
         if isinstance(booking, CorrectionRefusal):
@@ -95,7 +90,7 @@ async def run_decision(
         if known.maker == checker:
             return CorrectionRefusal.SAME_PERSON
         snapshot = await work.load_snapshot(
-            known.wish, now=now, stops=registry.stops, book=book, terms=terms
+            known.wish, now=now, registry=registry, book=book, terms=terms
         )
         booking = propose(known.wish, snapshot, book, terms)
         if isinstance(booking, CorrectionRefusal):

@@ -8,7 +8,7 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
-from gateway.core.corrections import CorrectionRefusal, CorrectionTerms
+from gateway.core.correction_wishes import CorrectionRefusal, CorrectionTerms
 from gateway.core.disruptions import affected
 from gateway.core.registry import Registry
 from gateway.correction_path import run_correction

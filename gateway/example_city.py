@@ -210,12 +210,15 @@ class CityClient:
 async def simulate(client: CityClient, taps_per_second: float, stop: asyncio.Event) -> None:
     """Let riders go to work for ever, at a gentle rate and at the present time."""
     seed = int(time.time())
+    # Gates count up by one; after a restart they go on higher than they ever were.
+    first, counted = time.time_ns() // 1_000_000, Counter[str]()
     while not stop.is_set():
         for tap in morning(datetime.now(ZONE).date(), seed):
             if stop.is_set():
                 return
             now = datetime.now(ZONE)
-            sequence = time.time_ns() // 1_000_000
+            sequence = first + counted[tap["gate_id"]]
+            counted[tap["gate_id"]] += 1
             tap_id = str(uuid5(NAMESPACE_URL, f"{tap['tap_id']} {sequence}"))
             await client.tap(
                 {**tap, "tap_id": tap_id, "sequence": sequence, "tapped_at": now.isoformat()}

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gateway.api.desk import Desk, EntryView, entry_view
 from gateway.api.given import Given, as_uuid, now, uuid_of
-from gateway.core.corrections import CorrectionRefusal, CorrectionWish
+from gateway.core.correction_wishes import CorrectionRefusal, CorrectionWish
 from gateway.correction_path import correction_terms, run_correction, run_decision
 from gateway.shell.correction_store import (
     Correction,
@@ -46,7 +46,10 @@ _STATUS = {
     CorrectionRefusal.UNKNOWN_TOP_UP: 404,
     CorrectionRefusal.FIELDS_DIFFER: 422,
     CorrectionRefusal.CARD_NUMBER: 422,
+    CorrectionRefusal.UNKNOWN_GATE: 422,
+    CorrectionRefusal.UNKNOWN_MEDIA: 422,
     CorrectionRefusal.UNKNOWN_STOP: 422,
+    CorrectionRefusal.UNKNOWN_ROUTE: 422,
     CorrectionRefusal.UNKNOWN_RIDER_CATEGORY: 422,
     CorrectionRefusal.UNKNOWN_SPONSOR: 422,
     CorrectionRefusal.SAME_PERSON: 403,
@@ -58,7 +61,10 @@ _REMEDIES = {
     ),
     CorrectionRefusal.ALREADY_DECIDED: "It was booked or rejected already; propose another.",
     CorrectionRefusal.SAME_PERSON: "Let another person agree than the one who proposed it.",
-    CorrectionRefusal.FIELDS_DIFFER: "Send exactly the fields that this kind of correction has.",
+    CorrectionRefusal.FIELDS_DIFFER: (
+        "Send exactly the fields that this kind of correction has; of a ride both ends where "
+        "riders tap out, and one elsewhere."
+    ),
     CorrectionRefusal.CARD_NUMBER: "Write a note without card numbers.",
     CorrectionRefusal.NOT_SELF_SERVICE: "Riders may name a missing end; the rest is the desk's.",
     CorrectionRefusal.UNKNOWN_WALLET: "Open the wallet first.",
@@ -67,7 +73,10 @@ _REMEDIES = {
         "This wallet let no such tap through, or its day is archived: then give goodwill."
     ),
     CorrectionRefusal.UNKNOWN_TOP_UP: "No such top-up was paid into this wallet.",
+    CorrectionRefusal.UNKNOWN_GATE: "Name the registered gate that did not see the ride.",
+    CorrectionRefusal.UNKNOWN_MEDIA: "Name a card of this wallet.",
     CorrectionRefusal.UNKNOWN_STOP: "Register the stop first.",
+    CorrectionRefusal.UNKNOWN_ROUTE: "Register the route first.",
     CorrectionRefusal.UNKNOWN_RIDER_CATEGORY: "Use one of the tariff's rider categories.",
     CorrectionRefusal.UNKNOWN_SPONSOR: "Use one of the tariff's sponsors.",
     CorrectionRefusal.TOO_OLD: "It is longer ago than rides are priced again; refund money.",

@@ -67,8 +67,12 @@ def media_token_of(request: web.Request) -> str:
 
 
 def day_of(request: web.Request) -> date:
+    return as_day(request.match_info["service_day"])
+
+
+def as_day(text: str) -> date:
     try:
-        return date.fromisoformat(request.match_info["service_day"])
+        return date.fromisoformat(text)
     except ValueError:
         raise Problem(
             422, "invalid-day", "The day is not a date", "Write it as 2026-01-31."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -25,6 +27,7 @@ from gateway.api.envelopes import (
     Registrations,
 )
 from gateway.api.fares import FareRequests, Tariffs
+from gateway.api.gates import GateRequests, Gates
 from gateway.api.given import Done, Given
 from gateway.api.grants import GrantRequests, GrantTrace, ReturnWish, WalletGrant
 from gateway.api.riders import Erased, RiderRequests
@@ -39,7 +42,7 @@ from gateway.api.wallets import (
     TopUpReceipt,
     WalletRequests,
 )
-from gateway.core.corrections import CorrectionWish
+from gateway.core.correction_wishes import CorrectionWish
 from gateway.core.delivery import Channel, Delivery
 from gateway.core.disruptions import DisruptionWish
 from gateway.core.envelopes import Draw, EnvelopeCampaign
@@ -47,7 +50,7 @@ from gateway.core.purse_desk import GrantMoney, Transfer
 from gateway.core.registry import Role
 from gateway.core.settlement import Settlement
 from gateway.core.signed_books import PublicKey
-from gateway.core.taps import Tap, TapResult
+from gateway.core.taps import Name, Tap, TapResult
 from gateway.core.wallet_wishes import ActivateCoupon, BindMedia, OpenWallet, TopUp, WalletView
 from gateway.envelope_path import EnvelopeReport
 from gateway.fares_path import Explanation, Quotation, QuoteWish
@@ -97,6 +100,7 @@ class Api:
 
 def _routes(given: Given, service: ServiceRequests) -> list[Route]:
     taps, fares, city = TapRequests(given), FareRequests(given), CityRequests(given)
+    fleet = GateRequests(given)
     wallets, settlements = WalletRequests(given), SettlementRequests(given)
     campaigns, riders = CampaignRequests(given), RiderRequests(given)
     deliveries, bank = DeliveryRequests(given), BankRequests(given)
@@ -139,7 +143,7 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               {200: TapResult}, money_readers | gates, is_signed=True),
         route("GET", "/v1/taps", taps.list_taps,
               "List the taps that a person must look at: incomplete or without a price.",
-              {200: TapsForAPerson}, money_readers | gates, query=("after",)),
+              {200: TapsForAPerson}, money_readers | gates, query={"after": UUID}),
         route("GET", "/v1/taps/{tap_id}/explanation", taps.explain_tap,
               "Tell step by step what a tap costs.", {200: Explanation}, money_readers | gates),
         route("POST", "/v1/quotes", fares.quote, "Price a journey before travel.",
@@ -148,6 +152,10 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               {200: Charges}, money_readers, body=ChargesWish),
         route("POST", "/v1/registry", city.accept_city,
               "Register operators, stops, routes and gates.", {200: Done}, gates, body=City),
+        route("GET", "/v1/gates", fleet.list_gates,
+              "Show of each gate what it sent on a service day, and what seems to be missing.",
+              {200: Gates}, gates | {Role.AUDITOR},
+              query={"day": date, "operator": Name, "after": Name}),
         route("POST", "/v1/gate-keys", city.accept_gate_keys, "Issue a signing key to each gate.",
               {201: IssuedKeys}, gates, body=KeyWish),
         route("DELETE", "/v1/gate-keys/{key_id}", city.revoke_gate_key, "Revoke a gate's key.",
@@ -213,7 +221,7 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               "Put a ride or money right; much of it waits for a second person.",
               {200: Correction}, makers, body=CorrectionWish),
         route("GET", "/v1/corrections", corrections.list_corrections, "List the corrections.",
-              {200: Corrections}, makers | checkers | money_readers, query=("after",)),
+              {200: Corrections}, makers | checkers | money_readers, query={"after": UUID}),
         route("GET", correction, corrections.get_correction, "Show a correction and its entries.",
               {200: CorrectionView}, makers | checkers | money_readers),
         route("POST", correction + "/approve", corrections.approve_correction,

@@ -20,6 +20,7 @@ class AmendmentKind(StrEnum):
     VOID = "void"
     MISSING_EXIT = "missing_exit"
     MISSING_ENTRY = "missing_entry"
+    MISSING_RIDE = "missing_ride"
     RECLASS = "reclass"
     CLEARANCE = "clearance"
     REVERSAL = "reversal"
@@ -40,6 +41,8 @@ class Amendment(Struct, frozen=True, gc=False, omit_defaults=True):
     rider_category: str | None = None
     # The correction that is undone.
     reverses: UUID | None = None
+    # The taps of the log that a person made of a ride; they count until this is undone.
+    ride: tuple[UUID, ...] = ()
 
 
 def amended(taps: Sequence[RideTap], amendments: Sequence[Amendment]) -> Sequence[RideTap]:
@@ -53,6 +56,7 @@ def amended(taps: Sequence[RideTap], amendments: Sequence[Amendment]) -> Sequenc
     undone = {one.reverses for one in amendments}
     active = [one for one in amendments if one.correction_id not in undone]
     voided = {one.tap_id for one in active if one.kind is AmendmentKind.VOID}
+    voided |= {i for one in amendments if one.correction_id in undone for i in one.ride}
     found = sorted((tap for tap in taps if tap.tap_id not in voided), key=lambda tap: tap.order)
     cleared: set[UUID] = set()
     for one in active:

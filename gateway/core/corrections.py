@@ -7,147 +7,27 @@ that is no ride is an entry of its own.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
-from typing import Annotated
-from uuid import UUID
+from datetime import UTC, date, timedelta
 
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from fare_rules import Action, RideTap, TariffBook
 from gateway.core.amendments import Amendment, AmendmentKind, amended, next_tap, previous_tap
+from gateway.core.correction_wishes import (
+    CorrectionKind,
+    CorrectionRefusal,
+    CorrectionSnapshot,
+    CorrectionTerms,
+    CorrectionWish,
+)
 from gateway.core.days import LoadedDays, Moved, open_until, refold_amended
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings
+from gateway.core.missing_rides import take_missing_ride, tells_its_ends
 from gateway.core.posting import post, settlement_day
-from gateway.core.purse_desk import Amount
 from gateway.core.purses import Paid
-from gateway.core.taps import Name, looks_like_card_number
+from gateway.core.taps import looks_like_card_number
 from gateway.core.wallets import Wallet, WalletStatus
-
-
-class CorrectionKind(StrEnum):
-    """The first ones are facts about taps, the last ones money alone."""
-
-    VOID = "void"
-    MISSING_EXIT = "missing_exit"
-    MISSING_ENTRY = "missing_entry"
-    RECLASS = "reclass"
-    CLEARANCE = "clearance"
-    REVERSAL = "reversal"
-    REFUND = "refund"
-    GOODWILL = "goodwill"
-    TOP_UP_VOID = "top_up_void"
-
-
-class Reason(StrEnum):
-    DUPLICATE = "duplicate"
-    GATE_FAULT = "gate_fault"
-    FORGOTTEN_TAP = "forgotten_tap"
-    WRONG_CLASS = "wrong_class"
-    NOT_TRAVELLED = "not_travelled"
-    DISRUPTION = "disruption"
-    STAFF_ERROR = "staff_error"
-    PAID_BY_MISTAKE = "paid_by_mistake"
-    COMPLAINT = "complaint"
-
-
-class CorrectionRefusal(StrEnum):
-    """Why a correction is refused. Ordered by precedence; it then has no effect."""
-
-    CORRECTION_ID_REUSED = "correction_id_reused"
-    UNKNOWN_CORRECTION = "unknown_correction"
-    ALREADY_DECIDED = "already_decided"
-    SAME_PERSON = "same_person"
-    FIELDS_DIFFER = "fields_differ"
-    CARD_NUMBER = "card_number"
-    NOT_SELF_SERVICE = "not_self_service"
-    UNKNOWN_WALLET = "unknown_wallet"
-    WALLET_CLOSED = "wallet_closed"
-    UNKNOWN_TAP = "unknown_tap"
-    UNKNOWN_TOP_UP = "unknown_top_up"
-    UNKNOWN_STOP = "unknown_stop"
-    UNKNOWN_RIDER_CATEGORY = "unknown_rider_category"
-    UNKNOWN_SPONSOR = "unknown_sponsor"
-    TOO_OLD = "too_old"
-    NOT_YET = "not_yet"
-    ALREADY_CORRECTED = "already_corrected"
-    WRONG_ACTION = "wrong_action"
-    NOT_INCOMPLETE = "not_incomplete"
-    WRONG_TIME = "wrong_time"
-    MORE_THAN_CHARGED = "more_than_charged"
-    NO_FARE = "no_fare"
-    TOO_MANY_SELF_SERVICE = "too_many_self_service"
-
-
-class CorrectionWish(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Something to put right. The caller chooses the id, so sending twice is asking once.
-
-    void, clearance: tap_id. missing_exit, missing_entry: tap_id is the end that is known; stop_id
-    and at are the other's. reclass: media_token, rider_category, since, until. reversal: reverses.
-    refund: tap_id, amount_fen, and sponsor_id unless the operator bears it. goodwill: amount_fen,
-    sponsor_id. top_up_void: top_up_id.
-    """
-
-    correction_id: UUID
-    wallet_id: UUID
-    kind: CorrectionKind
-    reason: Reason
-    note: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
-        | None,
-        Meta(description="in words; nothing that names a person"),
-    ] = None
-    by_rider: Annotated[bool, Meta(description="the rider asked for it, without a person")] = False
-    tap_id: UUID | None = None
-    stop_id: Name | None = None
-    at: Annotated[datetime, Meta(tz=True)] | None = None
-    media_token: Name | None = None
-    rider_category: Name | None = None
-    since: Annotated[datetime, Meta(tz=True)] | None = None
-    until: Annotated[datetime, Meta(tz=True, description="included")] | None = None
-    reverses: UUID | None = None
-    amount_fen: Amount | None = None
-    sponsor_id: Name | None = None
-    top_up_id: UUID | None = None
-
-    @property
-    def subject(self) -> UUID | None:
-        return self.tap_id or self.top_up_id or self.reverses
-
-
-class CorrectionTerms(Struct, frozen=True):
-    """How far the desk may go."""
-
-    unchecked_fen_max: int
-    self_count_max: int
-    self_window: timedelta
-    self_age: timedelta
-    clearance: timedelta
-
-
-class CorrectionSnapshot(Struct, frozen=True):
-    """All that was loaded for one correction."""
-
-    now: datetime
-    closed_through: date | None
-    stops: frozenset[str]
-    wallet: Wallet | None = None
-    tap: KeptTap | None = None
-    days: LoadedDays | None = None
-    # What the tap has cost the rider by now; and the operator that was paid.
-    charged_fen: int = 0
-    operator_id: str | None = None
-    # What was given back of the same tap or top-up, or is proposed to be.
-    refunded_fen: int = 0
-    # What the wallet was given as goodwill within the window, or is to be.
-    goodwill_fen: int = 0
-    is_corrected: bool = False
-    top_up: tuple[UUID, int] | None = None
-    reversed: Amendment | None = None
-    self_count: int = 0
-    # The taps of this day, and of all before it, are in the archive, where no fold sees them.
-    archived_through: date | None = None
 
 
 class Booking(Struct, frozen=True):
@@ -159,6 +39,8 @@ class Booking(Struct, frozen=True):
     moved: Moved | None = None
     # What purses have paid by now.
     paid: Paid = {}
+    # The taps of a ride that no gate saw.
+    kept: tuple[KeptTap, ...] = ()
 
     @property
     def amount_fen(self) -> int:
@@ -175,13 +57,20 @@ _FIELDS: dict[CorrectionKind, frozenset[str]] = {
     CorrectionKind.CLEARANCE: frozenset({"tap_id"}),
     CorrectionKind.MISSING_EXIT: frozenset({"tap_id", "stop_id", "at"}),
     CorrectionKind.MISSING_ENTRY: frozenset({"tap_id", "stop_id", "at"}),
+    CorrectionKind.MISSING_RIDE: frozenset({"media_token", "gate_id", "since"}),
     CorrectionKind.RECLASS: frozenset({"media_token", "rider_category", "since", "until"}),
     CorrectionKind.REVERSAL: frozenset({"reverses"}),
     CorrectionKind.REFUND: frozenset({"tap_id", "amount_fen"}),
     CorrectionKind.GOODWILL: frozenset({"amount_fen", "sponsor_id"}),
     CorrectionKind.TOP_UP_VOID: frozenset({"top_up_id"}),
 }
-_ALL_FIELDS = frozenset[str]().union(*_FIELDS.values())
+_OPTIONAL: dict[CorrectionKind, frozenset[str]] = {
+    CorrectionKind.REFUND: frozenset({"sponsor_id"}),
+    CorrectionKind.MISSING_RIDE: frozenset(
+        {"stop_id", "route_id", "until", "exit_stop_id", "full_fare_fen"}
+    ),
+}
+_ALL_FIELDS = frozenset[str]().union(*_FIELDS.values(), *_OPTIONAL.values())
 _MISSING = (CorrectionKind.MISSING_EXIT, CorrectionKind.MISSING_ENTRY)
 # What closes what opens, and the other way round.
 _OTHER_END = {
@@ -218,10 +107,36 @@ def propose(
     assert wallet is not None
     if wish.kind in (CorrectionKind.REFUND, CorrectionKind.GOODWILL, CorrectionKind.TOP_UP_VOID):
         return _move(wish, wallet, snapshot, book)
+    if wish.kind is CorrectionKind.MISSING_RIDE:
+        return _missing_ride(wish, wallet, snapshot, book)
     amendment = _amendment(wish, snapshot, book, terms)
     if isinstance(amendment, CorrectionRefusal):
         return amendment
     return book_amendment(amendment, snapshot, book)
+
+
+def _missing_ride(
+    wish: CorrectionWish, wallet: Wallet, snapshot: CorrectionSnapshot, book: TariffBook
+) -> Booking | CorrectionRefusal:
+    """Its taps go into the log; the amendment says whose they are, so that it can be undone."""
+    taken = take_missing_ride(wish, wallet, snapshot, book)
+    if isinstance(taken, CorrectionRefusal):
+        return taken
+    first, last = taken.kept[0].facts, taken.kept[-1].facts
+    assert first is not None
+    assert last is not None
+    amendment = Amendment(
+        wish.correction_id,
+        AmendmentKind.MISSING_RIDE,
+        first.media_token,
+        first.tapped_at,
+        last.tapped_at,
+        ride=tuple(kept.tap.tap_id for kept in taken.kept),
+    )
+    booking = amend(
+        taken.wallet, taken.days, amendment, book=book, closed_through=snapshot.closed_through
+    )
+    return structs.replace(booking, entries=taken.entries, kept=taken.kept)
 
 
 def book_amendment(
@@ -291,8 +206,10 @@ def _refuse(
 ) -> CorrectionRefusal | None:
     tariff = book.tariff_at(snapshot.now) or book.tariffs[-1]
     said = {name for name in _ALL_FIELDS if getattr(wish, name) is not None}
-    optional = {"sponsor_id"} if wish.kind is CorrectionKind.REFUND else set()
-    if said - optional != _FIELDS[wish.kind]:
+    if said - _OPTIONAL.get(wish.kind, frozenset()) != _FIELDS[wish.kind]:
+        return CorrectionRefusal.FIELDS_DIFFER
+    is_ride = wish.kind is CorrectionKind.MISSING_RIDE
+    if is_ride and not tells_its_ends(wish, snapshot.registry, book):
         return CorrectionRefusal.FIELDS_DIFFER
     if looks_like_card_number(wish.note or ""):
         return CorrectionRefusal.CARD_NUMBER
@@ -314,8 +231,15 @@ def _refuse(
         snapshot.top_up is None or snapshot.top_up[0] != wish.wallet_id
     ):
         return CorrectionRefusal.UNKNOWN_TOP_UP
-    if wish.stop_id is not None and wish.stop_id not in snapshot.stops:
+    if is_ride and wish.gate_id not in snapshot.registry.gates:
+        return CorrectionRefusal.UNKNOWN_GATE
+    media = snapshot.media
+    if is_ride and (media is None or media.wallet_id != wish.wallet_id):
+        return CorrectionRefusal.UNKNOWN_MEDIA
+    if {wish.stop_id, wish.exit_stop_id} - {None} - snapshot.registry.stops.keys():
         return CorrectionRefusal.UNKNOWN_STOP
+    if wish.route_id is not None and wish.route_id not in snapshot.registry.routes:
+        return CorrectionRefusal.UNKNOWN_ROUTE
     if wish.rider_category is not None and wish.rider_category not in tariff.rider_categories:
         return CorrectionRefusal.UNKNOWN_RIDER_CATEGORY
     if wish.sponsor_id is not None and wish.sponsor_id not in tariff.sponsors:

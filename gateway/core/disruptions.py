@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from fare_rules import Action, RideTap, TariffBook
 from gateway.core.amendments import amended, next_tap, previous_tap
-from gateway.core.corrections import CorrectionKind, CorrectionWish, Reason
+from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
 from gateway.core.days import LoadedDays
 from gateway.core.taps import Name
 

@@ -167,6 +167,15 @@ async def spend(connection: Connection, usage: Mapping[str, Usage], slot: int) -
             await connection.execute(_GIVE_BACK, account, slot, -one.fen, -one.uses)
 
 
+async def load_left(connection: Connection) -> dict[str, Left]:
+    """What campaigns have left, whoever has drawn it."""
+    found = await connection.fetch(
+        """SELECT account, sum(left_fen)::bigint AS fen, sum(left_uses)::bigint AS uses
+        FROM campaign_slot GROUP BY account"""
+    )
+    return {row["account"]: Left(row["fen"], row["uses"], True) for row in found}
+
+
 async def spend_anywhere(connection: Connection, usage: Mapping[str, Usage]) -> None:
     """Take from the pool, filled from all slots where it must be; for what no lane does.
 

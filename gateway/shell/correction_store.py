@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from uuid import UUID
@@ -14,23 +14,30 @@ from msgspec import Struct
 from fare_rules import TariffBook
 from gateway.core.amendments import Amendment
 from gateway.core.campaigns import usage_of
-from gateway.core.corrections import (
-    GOODWILL_WINDOW,
-    Booking,
+from gateway.core.correction_wishes import (
     CorrectionKind,
     CorrectionSnapshot,
     CorrectionTerms,
     CorrectionWish,
 )
+from gateway.core.corrections import GOODWILL_WINDOW, Booking
 from gateway.core.days import Opening
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
+from gateway.core.registry import Registry
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
 from gateway.shell.amendment_rows import decode_amendment, encode_amendment
-from gateway.shell.campaign_store import spend_anywhere
+from gateway.shell.campaign_store import load_left, spend_anywhere
 from gateway.shell.kept_store import load_kept, read_days
-from gateway.shell.store import LOCK_WALLETS, READ_CLOCK, LogDays, save_wallets_and_entries
+from gateway.shell.store import (
+    LOCK_WALLETS,
+    READ_CLOCK,
+    LogDays,
+    append,
+    load_media,
+    save_wallets_and_entries,
+)
 from gateway.shell.tap_store import reopen_grants, save_openings
 from gateway.shell.transactions import Connection, LostRace
 
@@ -63,7 +70,7 @@ class CorrectionWork:
         wish: CorrectionWish,
         *,
         now: datetime,
-        stops: Iterable[str],
+        registry: Registry,
         book: TariffBook,
         terms: CorrectionTerms,
     ) -> CorrectionSnapshot:
@@ -92,9 +99,11 @@ class CorrectionWork:
         return CorrectionSnapshot(
             now=now,
             closed_through=closed_through,
-            stops=frozenset(stops),
+            registry=registry,
             wallet=wallet,
             tap=tap,
+            media=await load_media(connection, wish.media_token) if wish.media_token else None,
+            left=await load_left(connection) if wish.gate_id else {},
             days=days,
             charged_fen=charged_fen,
             operator_id=operator_id,
@@ -157,7 +166,12 @@ class CorrectionWork:
         loaded = snapshot.wallet
         assert loaded is not None
         await self.save_decision(correction_id, "booked", checker, now, wallet.version)
-        await LogDays().open(connection, {entry.service_day for entry in booking.entries})
+        opened = {kept.service_day for kept in booking.kept}
+        opened |= {entry.service_day for entry in booking.entries}
+        await LogDays().open(connection, opened)
+        if booking.kept:
+            await append(connection, "gate_sequence", *rows.sequence_rows(booking.kept))
+            await append(connection, "tap", *rows.kept_rows(booking.kept))
         if openings := _openings(wallet, booking, snapshot):
             await save_openings(connection, openings)
         before = {wallet.wallet_id: loaded}
@@ -186,11 +200,17 @@ def _openings(
     if booking.moved is None or snapshot.days is None:
         return {}
     known = {each.day: each.opening for each in snapshot.days.days}
-    return {
+    openings = {
         (wallet.wallet_id, each.day): each.opening
         for each in booking.moved.days[:-1]
         if each.opening != known.get(each.day, {})
     }
+    # A ride that no gate saw may begin a newer day than the wallet's row tells of.
+    loaded = snapshot.wallet
+    assert loaded is not None
+    if loaded.day is not None and loaded.day != wallet.day and loaded.opening:
+        openings[wallet.wallet_id, loaded.day] = loaded.opening
+    return openings
 
 
 @asynccontextmanager
@@ -231,10 +251,10 @@ async def list_corrections_of_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> lis
 
 async def load_correction_entries(pool: asyncpg.Pool, wish: CorrectionWish) -> list[JournalEntry]:
     found = await pool.fetch(
-        """SELECT * FROM journal_entry WHERE wallet_id = $1 AND cause_id = $2
+        """SELECT * FROM journal_entry WHERE wallet_id = $1 AND cause_id = ANY($2::uuid[])
         ORDER BY wallet_version""",
         wish.wallet_id,
-        wish.correction_id,
+        [wish.correction_id, *wish.ride],
     )
     return [rows.entry_from_row(row) for row in found]
 

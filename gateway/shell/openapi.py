@@ -93,8 +93,8 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
             for name in re.findall(r"\{(\w+)", route.path)
         ]
         + [
-            {"name": name, "in": "query", "schema": {"type": "string", "format": "uuid"}}
-            for name in route.query
+            {"name": name, "in": "query", "schema": msgspec.json.schema(kind)}
+            for name, kind in route.query.items()
         ],
     }
     if route.roles:

@@ -338,8 +338,8 @@ async def load_grants(
     return {row["grant_id"]: KnownGrant(**row) for row in found}
 
 
-async def load_media(pool: asyncpg.Pool, media_token: str) -> Media | None:
-    row = await pool.fetchrow(READ_MEDIA, [media_token])
+async def load_media(connection: Connection | asyncpg.Pool, media_token: str) -> Media | None:
+    row = await connection.fetchrow(READ_MEDIA, [media_token])
     return rows.media_from_row(row) if row else None
 
 

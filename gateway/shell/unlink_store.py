@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from gateway.core.amendments import Amendment
-from gateway.core.corrections import CorrectionWish
+from gateway.core.correction_wishes import CorrectionWish
 from gateway.core.days import Opening
 from gateway.core.unlinking import Base
 from gateway.core.wallets import Wallet
@@ -29,6 +29,9 @@ from gateway.shell.tap_store import save_openings
 _decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 # How long an audit may keep us from the mark, and new days of the log wait behind us.
 _LOCK_MS = 200
+_PLACES = (
+    "stop_id", "at", "media_token", "since", "until", "gate_id", "route_id", "exit_stop_id"
+)  # fmt: skip
 _ONE_AT_A_TIME = 7_015_126_020
 
 
@@ -114,9 +117,7 @@ async def forget_places(connection: asyncpg.Connection, noted: Sequence[Noted]) 
 
 
 def _wish_without_place(wish: CorrectionWish) -> CorrectionWish:
-    return structs.replace(
-        wish, note=None, stop_id=None, at=None, media_token=None, since=None, until=None
-    )
+    return structs.replace(wish, note=None, **dict.fromkeys(_PLACES))
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ _QUEUE_FULL = busy("Too many taps are waiting. Nothing was taken.", "queue_full"
 class Route(Struct, frozen=True):
     """One thing that can be asked. `answers` are the messages by status; None is no body.
 
-    `query` names the optional parameters behind the question mark; each is a UUID.
+    `query` has the optional parameters behind the question mark, and what each must be.
     """
 
     method: str
@@ -76,7 +76,7 @@ class Route(Struct, frozen=True):
     is_signed: bool = False
     is_public: bool = False
     body: Any = None
-    query: tuple[str, ...] = ()
+    query: Mapping[str, Any] = {}
     answers: Mapping[int, Any] = {}
     takes_taps: TakeTaps | None = None
 

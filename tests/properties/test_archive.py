@@ -19,7 +19,7 @@ from test_whole_gateway import DEBTOR, TERMS, copy_database, drop_database
 from fare_rules import TariffBook, load_book
 from gateway.archive_path import run_archive
 from gateway.audit_path import run_audit
-from gateway.core.corrections import CorrectionKind, CorrectionWish, Reason
+from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
 from gateway.core.taps import Action
 from gateway.correction_path import run_correction
 from gateway.settlement_path import run_settlement_close

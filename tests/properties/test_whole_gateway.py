@@ -32,7 +32,7 @@ from msgspec import structs
 from fare_rules import TariffBook, load_book
 from gateway.audit_path import run_audit, run_head_audit
 from gateway.core.bank_answers import read_bank_file
-from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
+from gateway.core.correction_wishes import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
 from gateway.core.delivery import Webhook
 from gateway.core.payment_order import Debtor
 from gateway.core.purse_desk import GrantMoney
@@ -124,6 +124,16 @@ def _money(tap, sponsor_id):
 
 
 # What is told of a tap that is put right.
+def _missing_ride(tap):
+    """A ride after a tap, by bus or metro, that no gate saw."""
+    since = tap.tapped_at + timedelta(minutes=10)
+    ride = {"media_token": tap.media_token, "since": since}
+    if tap.sequence % 2:
+        return {**ride, "gate_id": "M390 board", "route_id": "M390"}
+    ends = {"stop_id": "luohu", "exit_stop_id": "laojie", "until": since + timedelta(minutes=20)}
+    return {**ride, **ends, "gate_id": "luohu enter"}
+
+
 CORRECTIONS = {
     CorrectionKind.VOID: lambda tap, _: {"tap_id": tap.tap_id},
     CorrectionKind.CLEARANCE: lambda tap, _: {"tap_id": tap.tap_id},
@@ -133,6 +143,7 @@ CORRECTIONS = {
     CorrectionKind.MISSING_ENTRY: lambda tap, _: {
         "tap_id": tap.tap_id, "stop_id": "laojie", "at": tap.tapped_at - timedelta(minutes=20)
     },
+    CorrectionKind.MISSING_RIDE: lambda tap, _: _missing_ride(tap),
     CorrectionKind.RECLASS: lambda tap, _: {
         "media_token": tap.media_token, "rider_category": "student",
         "since": tap.tapped_at, "until": tap.tapped_at + timedelta(hours=1),

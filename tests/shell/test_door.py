@@ -27,6 +27,7 @@ WHO_MAY = {
     "POST /v1/quotes": READ_MONEY,
     "POST /v1/charges": READ_MONEY,
     "POST /v1/registry": GATES,
+    "GET /v1/gates": GATES | {"auditor"},
     "POST /v1/gate-keys": GATES,
     "DELETE /v1/gate-keys/{key_id}": GATES,
     "POST /v1/wallets": MONEY,

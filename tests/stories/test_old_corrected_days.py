@@ -13,7 +13,7 @@ from _town import RETENTION_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
-from gateway.core.corrections import (
+from gateway.core.correction_wishes import (
     CorrectionKind,
     CorrectionRefusal,
     CorrectionTerms,

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from fare_rules import load_book
 from gateway.audit_path import run_head_audit
-from gateway.core.corrections import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
+from gateway.core.correction_wishes import CorrectionKind, CorrectionTerms, CorrectionWish, Reason
 from gateway.core.wallet_wishes import GrantMoney, Wish
 from gateway.correction_path import run_correction
 from gateway.rider_path import run_export, run_journeys
