@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from gateway import audit_path, correction_commands
-from gateway.core.corrections import CorrectionKind, CorrectionWish, Reason
+from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
 from gateway.correction_path import correction_terms, run_correction
 from gateway.disruption_path import run_disruptions
 from gateway.settlement_path import debtor_of, run_settlement_close, sweep_late_legs
