@@ -12,6 +12,7 @@ import asyncpg
 from msgspec import Meta, Struct
 
 from fare_rules import TariffBook
+from gateway.core.missing_rides import DESK
 from gateway.core.registry import Gate, GateKey, Operator, Registry, Role, Route, Stop
 from gateway.core.taps import Name
 from gateway.shell.registry_store import RegistryWork
@@ -49,6 +50,7 @@ class IssuedKey(Struct, frozen=True):
 class RegistryRefusal(StrEnum):
     """Why a record is not taken. Ordered by precedence; the whole request has no effect."""
 
+    GATE_ID_TAKEN = "gate_id_taken"
     UNKNOWN_OPERATOR = "unknown_operator"
     UNKNOWN_NETWORK = "unknown_network"
     UNKNOWN_CONCENTRATOR = "unknown_concentrator"
@@ -65,10 +67,12 @@ async def _work(pool: asyncpg.Pool) -> AsyncIterator[RegistryWork]:
 def check_city(
     city: City, registry: Registry, book: TariffBook
 ) -> tuple[RegistryRefusal, str] | None:
-    """The first record that refers to nothing, and what it refers to."""
+    """The first record that refers to nothing, or takes the desk's name, and what it says."""
     operators = registry.operators.keys() | {one.operator_id for one in city.operators}
     gates = registry.gates.keys() | {one.gate_id for one in city.gates}
     networks = {name for tariff in book.tariffs for name in tariff.networks}
+    if any(gate.gate_id == DESK for gate in city.gates):
+        return RegistryRefusal.GATE_ID_TAKEN, DESK
     for gate in city.gates:
         if gate.operator_id not in operators:
             return RegistryRefusal.UNKNOWN_OPERATOR, gate.operator_id

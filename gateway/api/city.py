@@ -12,6 +12,7 @@ from gateway.registry_path import (
     City,
     IssuedKey,
     KeyWish,
+    RegistryRefusal,
     check_city,
     run_city_registration,
     run_key_issue,
@@ -46,6 +47,9 @@ class CityRequests:
             caller.check_operator(known.operator_id if known else gate.operator_id)
         if found := check_city(city, self._given.door.registry.current, self._given.book):
             refused, value = found
+            if refused is RegistryRefusal.GATE_ID_TAKEN:
+                detail = f"{value!r} is the gate of rides that the desk puts in; choose another id."
+                raise unprocessable(refused, detail)
             raise unprocessable(refused, f"{value!r} is not known; register it first.")
         try:
             await run_city_registration(self._given.pool, city)

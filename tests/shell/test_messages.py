@@ -336,6 +336,13 @@ async def test_a_gate_with_an_operator_that_is_not_there_is_not_registered(door,
     await check_no_effect(door, before)
 
 
+async def test_no_gate_is_named_as_the_desk_that_puts_rides_in(door, before):
+    gate = {"gate_id": "desk", "operator_id": "metro", "network": "metro"}
+    said = await door.ask("POST", "/v1/registry", {"gates": [gate]})
+    said.check_problem(422, "gate_id_taken", "choose another id")
+    await check_no_effect(door, before)
+
+
 async def test_concentrators_behind_each_other_are_not_registered(door, before):
     gate = {"operator_id": "metro", "network": "metro"}
     ring = [
