@@ -24,12 +24,7 @@ async def tell_gates(
         if operator_id is not None and operator_id not in registry.operators:
             print(f"there is no operator {operator_id}")
             return PROBLEMS_FOUND
-        gates = [
-            gate
-            for _, gate in sorted(registry.gates.items())
-            if operator_id in (None, gate.operator_id)
-        ]
-        found = await load_gate_days(pool, day, gates)
+        found = await load_gate_days(pool, day, registry.gates_of(operator_id))
     finally:
         await pool.close()
     if found is None:

@@ -38,11 +38,8 @@ class GateRequests:
         registry = given.door.registry.current
         if operator_id is not None and operator_id not in registry.operators:
             raise not_found("No such operator is registered.")
-        gates = [
-            gate
-            for gate_id, gate in sorted(registry.gates.items())
-            if operator_id in (None, gate.operator_id) and gate_id > asked.get("after", "")
-        ]
+        after = asked.get("after", "")
+        gates = [gate for gate in registry.gates_of(operator_id) if gate.gate_id > after]
         found = await load_gate_days(given.pool, day, gates[:_LISTED_MAX])
         if found is None:
             raise not_found(f"{day} is archived: look in the archive.")

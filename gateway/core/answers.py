@@ -47,6 +47,11 @@ def verdict(
             return TapOutcome.BALANCE_TOO_LOW
     if wallet.terms and (limited := _limited(tap, wallet, ride, book, classes)):
         return limited
+    return outcome_of(ride)
+
+
+def outcome_of(ride: Ride) -> TapOutcome:
+    """What a ride that goes on, or is over, is called."""
     if ride.charge is None:
         return TapOutcome.LEG_OPENED
     return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED

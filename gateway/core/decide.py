@@ -19,7 +19,7 @@ from gateway.core.answers import refusal, ride_result, verdict
 from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage
 from gateway.core.days import LoadedDays, Opening, ride_tap
 from gateway.core.ledger import JournalEntry
-from gateway.core.registry import Registry
+from gateway.core.registry import Gate, Registry
 from gateway.core.rides import Ride, take_ride, top_up_first
 from gateway.core.taps import (
     Action,
@@ -169,15 +169,7 @@ class Deciding:
         media = self.snapshot.media[tap.media_token]
         assert media.wallet_id is not None
         wallet = self._wallet(media.wallet_id)
-        facts = ride_tap(
-            tap,
-            network=gate.network,
-            operator_id=gate.operator_id,
-            rider_category=media.rider_category,
-            fare_media=media.fare_media,
-            issuer_id=wallet.issuer_id,
-            coupons=media.coupons,
-        )
+        facts = facts_of(tap, gate, media, wallet)
         day = self.book.service_day_of(facts.tapped_at)
         closed_through = self.snapshot.closed_through
         topped_up, paid_in = top_up_first(wallet, tap, day, self.limits.classes, closed_through)
@@ -284,6 +276,19 @@ class Deciding:
                     self.openings[wallet_id, each.day] = each.opening
         self.changed[wallet_id] = ride.wallet
         self.entries.extend(ride.entries)
+
+
+def facts_of(tap: Tap, gate: Gate, media: Media, wallet: Wallet) -> RideTap:
+    """A tap with what is known at its moment of its gate, its card and who pays."""
+    return ride_tap(
+        tap,
+        network=gate.network,
+        operator_id=gate.operator_id,
+        rider_category=media.rider_category,
+        fare_media=media.fare_media,
+        issuer_id=wallet.issuer_id,
+        coupons=media.coupons,
+    )
 
 
 def log_day(tapped_at: datetime, received_at: datetime, book: TariffBook, limits: Limits) -> date:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.decide import KeptTap
 from gateway.core.registry import Gate
@@ -74,17 +74,8 @@ def gate_day(gate: Gate, seen: Seen, newest: Iterable[KeptTap]) -> GateDay:
         gate_id=gate.gate_id,
         operator_id=gate.operator_id,
         network=gate.network,
-        taps_count=seen.taps_count,
-        refused_count=seen.refused_count,
-        sequence_reused_count=seen.sequence_reused_count,
-        for_a_person_count=seen.for_a_person_count,
-        missing_count=seen.missing_count,
-        gaps_count=seen.gaps_count,
-        gaps=seen.gaps,
-        first_sequence=seen.first_sequence,
-        last_sequence=seen.last_sequence,
-        newest_received_at=seen.newest_received_at,
         clock_behind_ms=clock_behind_ms(newest),
+        **structs.asdict(seen),
     )
 
 

@@ -14,16 +14,16 @@ from msgspec import Struct, structs
 
 from fare_rules import Action, NetworkRules, RideTap, TariffBook
 from gateway.core.amendments import amended
-from gateway.core.answers import ride_result
+from gateway.core.answers import outcome_of, ride_result
 from gateway.core.campaigns import NOTHING_LEFT, usage_of
 from gateway.core.correction_wishes import CorrectionRefusal, CorrectionSnapshot, CorrectionWish
-from gateway.core.days import LoadedDays, ride_tap
-from gateway.core.decide import KeptTap
+from gateway.core.days import LoadedDays
+from gateway.core.decide import KeptTap, facts_of
 from gateway.core.ledger import JournalEntry
-from gateway.core.registry import Gate, Registry
-from gateway.core.rides import Ride, take_ride
-from gateway.core.taps import Tap, TapOutcome
-from gateway.core.wallets import Media, Wallet
+from gateway.core.registry import Registry
+from gateway.core.rides import take_ride
+from gateway.core.taps import Tap
+from gateway.core.wallets import Wallet
 
 # The gate of taps that a person made. Its numbers are drawn from the taps' ids: nobody counts them.
 DESK = "desk"
@@ -54,7 +54,7 @@ def take_missing_ride(
     assert media is not None
     assert days is not None
     gate, taps = snapshot.registry.gates[wish.gate_id], _taps(wish, network)
-    rides = [_facts(tap, gate, media, wallet) for tap in taps]
+    rides = [facts_of(tap, gate, media, wallet) for tap in taps]
     if not _has_room(rides, days, network, book):
         return CorrectionRefusal.WRONG_TIME
     without: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def _take(
         assert ride is not None
         days = days.after(ride.moved, facts, ride.paid)
         wallet, entries = ride.wallet, (*entries, *ride.entries)
-        result = ride_result(tap, _outcome(ride), ride)
+        result = ride_result(tap, outcome_of(ride), ride)
         kept.append(
             KeptTap(tap, result, snapshot.now, day, wallet.wallet_id, wallet.version, facts)
         )
@@ -156,18 +156,6 @@ def _utc(instant: datetime | None) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _facts(tap: Tap, gate: Gate, media: Media, wallet: Wallet) -> RideTap:
-    return ride_tap(
-        tap,
-        network=gate.network,
-        operator_id=gate.operator_id,
-        rider_category=media.rider_category,
-        fare_media=media.fare_media,
-        issuer_id=wallet.issuer_id,
-        coupons=media.coupons,
-    )
-
-
 def _has_room(
     rides: list[RideTap], loaded: LoadedDays, network: NetworkRules, book: TariffBook
 ) -> bool:
@@ -192,9 +180,3 @@ def _has_room(
     before = [tap for tap in others if tap.tapped_at < first.tapped_at]
     after = [tap for tap in others if tap.tapped_at > last.tapped_at]
     return not (before and after and before[-1].action.opens and not after[0].action.opens)
-
-
-def _outcome(ride: Ride) -> TapOutcome:
-    if ride.charge is None:
-        return TapOutcome.LEG_OPENED
-    return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED

@@ -105,6 +105,14 @@ class Registry(Struct, frozen=True):
     gate_keys: dict[str, GateKey] = {}
     credentials: dict[bytes, Credential] = {}
 
+    def gates_of(self, operator_id: str | None) -> list[Gate]:
+        """An operator's gates, or everybody's, by their ids."""
+        return [
+            gate
+            for _, gate in sorted(self.gates.items())
+            if operator_id in (None, gate.operator_id)
+        ]
+
     def may_sign_for(self, signer_id: str, gate_id: str) -> bool:
         """Whether one gate's key may vouch for another gate's taps: its own, or those behind it."""
         if signer_id == gate_id:
