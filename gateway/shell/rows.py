@@ -6,7 +6,7 @@ fifth of the log and of both sides' work that arrays of parameters need.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from struct import Struct as Layout
@@ -92,21 +92,21 @@ def wallet_from_row(row: Record | tuple[Any, ...]) -> Wallet:
 
 
 # A tap changes these alone.
-MOVED = {
-    "wallet_id": "uuid", "balance_fen": "bigint", "owed_fen": "bigint", "version": "bigint",
-    "open_until": "timestamptz", "state": "bytea",
-}  # fmt: skip
+MOVED = ("wallet_id", "balance_fen", "owed_fen", "version", "open_until", "state")
 
 
-def wallet_columns(wallets: Sequence[Wallet]) -> list[list[Any]]:
+def moved_wallets(
+    wallets: Iterable[Wallet], loaded: Mapping[UUID, Wallet]
+) -> list[tuple[object, ...]]:
+    """Wallets as rows of the type moved_wallet; one that was not loaded is new."""
     return [
-        [wallet.wallet_id for wallet in wallets],
-        [wallet.balance_fen for wallet in wallets],
-        [wallet.owed_fen for wallet in wallets],
-        [wallet.version for wallet in wallets],
-        [wallet.open_until for wallet in wallets],
-        [state_bytes(wallet) for wallet in wallets],
-    ]
+        (
+            wallet.wallet_id, wallet.balance_fen, wallet.owed_fen, wallet.version,
+            wallet.open_until, state_bytes(wallet),
+            loaded[wallet.wallet_id].version if loaded else None,
+        )
+        for wallet in wallets
+    ]  # fmt: skip
 
 
 def coupons_bytes(media: Media) -> bytes:
@@ -417,24 +417,14 @@ def _facts_column(*facts: object) -> bytes:
     return _encode(facts)
 
 
-# The same rows as arrays, for statements that save a few of them.
-
-KEPT = {
-    "gate_id": "text", "sequence": "bigint", "service_day": "date", "tap_id": "uuid",
-    "needs_person": "bool", "wallet_id": "uuid", "wallet_version": "bigint", "outcome": "text",
-    "said": "bytea", "facts": "bytea", "answer": "bytea",
-}  # fmt: skip
-PLAIN = {
-    "wallet_id": "uuid", "wallet_version": "bigint", "effective_at": "timestamptz",
-    "service_day": "date", "settlement_day": "date", "ride_count": "bigint", "cause_id": "uuid",
-    "tap_id": "uuid", "kind": "text", "operator_id": "text", "product_id": "text",
-    "purse_fen": "bigint", "debt_fen": "bigint", "operator_fen": "bigint", "bank_fen": "bigint",
-}  # fmt: skip
+# The same rows as records, for a statement that saves a few of them. An array of records costs less
+# than an array a column: each array is looked through for arrays inside it before it is sent, and
+# the server unpacks each into a store of its own.
 
 
-def kept_columns(kept: Sequence[KeptTap]) -> list[Sequence[Any]]:
-    """Taps of the log with their gates' numbers, a list a column."""
-    return _columns_of(KEPT, [
+def kept_taps(kept: Iterable[KeptTap]) -> list[tuple[object, ...]]:
+    """Taps of the log with their gates' numbers, as rows of the type kept_tap."""
+    return [
         (
             one.tap.gate_id, one.tap.sequence, one.service_day, one.tap.tap_id,
             one.result.needs_person, one.wallet_id,
@@ -444,7 +434,7 @@ def kept_columns(kept: Sequence[KeptTap]) -> list[Sequence[Any]]:
             _answer(one.result),
         )
         for one in kept
-    ])  # fmt: skip
+    ]  # fmt: skip
 
 
 def is_plain(entry: JournalEntry) -> bool:
@@ -458,9 +448,9 @@ def is_plain(entry: JournalEntry) -> bool:
 _PLAIN_ACCOUNTS = frozenset({PURSE, DEBT, BANK})
 
 
-def entry_columns(entries: Sequence[JournalEntry]) -> list[Sequence[Any]]:
-    """Plain entries, a list a column."""
-    found = []
+def plain_entries(entries: Iterable[JournalEntry]) -> list[tuple[object, ...]]:
+    """Plain entries, as rows of the type plain_entry."""
+    found: list[tuple[object, ...]] = []
     for entry in entries:
         fen = {posting.account: posting.amount_fen for posting in entry.postings}
         found.append((
@@ -469,13 +459,7 @@ def entry_columns(entries: Sequence[JournalEntry]) -> list[Sequence[Any]]:
             entry.operator_id, entry.product_id, fen[PURSE], fen.get(DEBT),
             fen.get(f"operator:{entry.operator_id}"), fen.get(BANK),
         ))  # fmt: skip
-    return _columns_of(PLAIN, found)
-
-
-def _columns_of(
-    columns: dict[str, str], found: Sequence[tuple[object, ...]]
-) -> list[Sequence[Any]]:
-    return list(zip(*found, strict=True)) if found else [()] * len(columns)
+    return found
 
 
 def entry_from_row(row: Record) -> JournalEntry:

@@ -126,11 +126,7 @@ async def save_wallets_and_entries(
     if wallets:
         # In one order everywhere, like the taps.
         in_order = sorted(wallets, key=lambda wallet: wallet.wallet_id.bytes)
-        status = await connection.execute(
-            _UPDATE_WALLETS,
-            [loaded[wallet.wallet_id].version for wallet in in_order],
-            *rows.wallet_columns(in_order),
-        )
+        status = await connection.execute(_UPDATE_WALLETS, rows.moved_wallets(in_order, loaded))
         if int(status.rsplit(" ", 1)[1]) != len(in_order):
             raise LostRace("a wallet was changed by another process")
     if entries:
@@ -198,7 +194,7 @@ class WalletWork:
                 [wallet.issuer_id for wallet in opened],
                 [wallet.floor_fen for wallet in opened],
                 [str(wallet.status) for wallet in opened],
-                *rows.wallet_columns(opened),
+                rows.moved_wallets(opened, {}),
             )
             if len(saved) != len(opened):
                 raise LostRace("a wallet was opened by another process")
@@ -362,20 +358,15 @@ READ_MEDIA = f"SELECT {rows.MEDIA_COLUMNS} FROM media WHERE media_token = ANY($1
 _LOCK_MEDIA = f"{READ_MEDIA} ORDER BY media_token FOR UPDATE"
 
 
-def rows_of(columns: Mapping[str, str], first: int) -> str:
-    """Rows given as one array a column, with the number of the first parameter."""
-    arrays = (f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), first))
-    return f"unnest({', '.join(arrays)}) AS new ({', '.join(columns)})"
+_MOVES = ", ".join(f"{name} = new.{name}" for name in rows.MOVED if name != "wallet_id")
 
 
-def move_wallets(first: int) -> str:
-    """Save wallets that nobody has changed since; the versions they had come first."""
-    moves = ", ".join(f"{name} = new.{name}" for name in rows.MOVED if name != "wallet_id")
-    return (
-        f"UPDATE wallet SET {moves} FROM "
-        f"{rows_of({'loaded_version': 'bigint', **rows.MOVED}, first)} "
-        "WHERE wallet.wallet_id = new.wallet_id AND wallet.version = new.loaded_version"
-    )
+def move_wallets(number: int) -> str:
+    """Save wallets that nobody has changed since; `number` is that of the parameter."""
+    return f"""
+UPDATE wallet SET {_MOVES} FROM unnest(${number}::moved_wallet[]) AS new
+WHERE wallet.wallet_id = new.wallet_id AND wallet.version = new.loaded_version
+"""
 
 
 _UPDATE_WALLETS = move_wallets(1)
@@ -386,9 +377,9 @@ WHERE wallet.wallet_id = new.wallet_id AND wallet.status <> new.status
 """
 _INSERT_WALLETS = f"""
 INSERT INTO wallet (opened_at, issuer_id, floor_fen, status, {", ".join(rows.MOVED)})
-SELECT $1, * FROM unnest(
-    $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::timestamptz[], $10::bytea[]
+SELECT $1, issuer_id, floor_fen, status, {", ".join(rows.MOVED)}
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::moved_wallet[]) AS new (
+    issuer_id, floor_fen, status, {", ".join(rows.MOVED)}, loaded_version
 )
 ON CONFLICT DO NOTHING RETURNING wallet_id
 """

@@ -36,7 +36,6 @@ from gateway.shell.store import (
     READ_CLOCK,
     append,
     move_wallets,
-    rows_of,
     save_wallets_and_entries,
 )
 from gateway.shell.transactions import Connection, LostRace
@@ -178,17 +177,16 @@ class TapWork:
 
     async def _save_at_once(self, kept: Sequence[KeptTap], plan: Plan, snapshot: Snapshot) -> None:
         in_order = sorted(plan.wallets, key=lambda wallet: wallet.wallet_id.bytes)
-        columns = (
-            *rows.kept_columns(kept),
-            *rows.entry_columns(plan.entries),
-            [snapshot.wallets[wallet.wallet_id].version for wallet in in_order],
-            *rows.wallet_columns(in_order),
-        )
-        now, closed_through = snapshot.received_at, snapshot.closed_through
         try:
             with telemetry.COMMIT_SECONDS.time():
                 await self._connection.fetchval(
-                    _SAVE_AT_ONCE, closed_through, now, len(in_order), *columns
+                    _SAVE_AT_ONCE,
+                    snapshot.closed_through,
+                    snapshot.received_at,
+                    len(in_order),
+                    rows.kept_taps(kept),
+                    rows.plain_entries(plan.entries),
+                    rows.moved_wallets(in_order, snapshot.wallets),
                 )
         except asyncpg.UniqueViolationError as lost:
             raise LostRace("a tap was saved by another process") from lost
@@ -259,25 +257,25 @@ LEFT JOIN wallet ON wallet.wallet_id = media.wallet_id
 """
 # Up to so many taps are saved by one statement; more are cheaper by COPY.
 _AT_ONCE_MAX = 64
-_FIRST_TAPS = 4
-_FIRST_ENTRIES = _FIRST_TAPS + len(rows.KEPT)
-_FIRST_WALLETS = _FIRST_ENTRIES + len(rows.PLAIN)
-_KEPT_COLUMNS = ", ".join(name for name in rows.KEPT if name not in ("gate_id", "sequence"))
+_KEPT = "service_day, tap_id, needs_person, wallet_id, wallet_version, outcome, said, facts, answer"
+_PLAIN = """
+    wallet_id, wallet_version, effective_at, service_day, settlement_day, ride_count, cause_id,
+    tap_id, kind, operator_id, product_id, purse_fen, debt_fen, operator_fen, bank_fen
+"""
 # The subqueries at the end run in the order in which they stand, which is that of many taps.
 _SAVE_AT_ONCE = f"""
 WITH said AS MATERIALIZED (
-    SELECT * FROM {rows_of(rows.KEPT, _FIRST_TAPS)}
+    SELECT * FROM unnest($4::kept_tap[])
 ), numbered AS (
     INSERT INTO gate_sequence (gate_id, sequence, service_day, tap_id)
     SELECT gate_id, sequence, service_day, tap_id FROM said RETURNING 1
 ), kept AS (
-    INSERT INTO tap (received_at, {_KEPT_COLUMNS}) SELECT $2, {_KEPT_COLUMNS} FROM said
-    RETURNING 1
+    INSERT INTO tap (received_at, {_KEPT}) SELECT $2, {_KEPT} FROM said RETURNING 1
 ), moved AS (
-    {move_wallets(_FIRST_WALLETS)} RETURNING 1
+    {move_wallets(6)} RETURNING 1
 ), posted AS (
-    INSERT INTO journal_entry (recorded_at, {", ".join(rows.PLAIN)})
-    SELECT $2, * FROM {rows_of(rows.PLAIN, _FIRST_ENTRIES)} RETURNING 1
+    INSERT INTO journal_entry (recorded_at, {_PLAIN})
+    SELECT $2, {_PLAIN} FROM unnest($5::plain_entry[]) RETURNING 1
 )
 SELECT CASE WHEN (SELECT closed_through FROM settlement_clock) IS NOT DISTINCT FROM $1::date
     AND (SELECT count(*) FROM numbered) = (SELECT count(*) FROM kept)

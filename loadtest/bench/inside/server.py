@@ -89,6 +89,7 @@ async def _load(made: Stage) -> None:
     await load_city(made.dsn, made.wallets_count, opened_at, made.keys_path)
     async with made.connected() as connection:
         await connection.execute("CREATE EXTENSION pg_stat_statements")
+        await connection.execute("CREATE EXTENSION pg_prewarm")
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")
 
