@@ -14,7 +14,7 @@ from datetime import datetime
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.decide import Deciding, Limits, Plan, Snapshot, log_day
+from gateway.core.decide import Deciding, Limits, Plan, log_day
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap
 from gateway.shell.campaign_store import POOL, Budgets, LaneBudget, left_after
@@ -51,23 +51,22 @@ async def run_tap_batch(
             snapshot = await work.load_snapshot(
                 taps, registry, received_at, days, is_locking=is_locking, left=lane.left
             )
-            plan = await _decide(taps, snapshot, book, limits)
-            while plan.lacks or plan.short:
-                snapshot = await work.load_days(snapshot, plan.lacks)
-                snapshot = await work.draw_budgets(snapshot, plan.short, lane.slot)
-                plan = await _decide(taps, snapshot, book, limits)
+            deciding = Deciding(taps, snapshot, book, limits)
+            await _decide(deciding)
+            while deciding.lacks or deciding.short:
+                snapshot = await work.load_days(snapshot, deciding.lacks)
+                snapshot = await work.draw_budgets(snapshot, deciding.short, lane.slot)
+                deciding.again(snapshot)
+                await _decide(deciding)
+            plan = deciding.plan()
             await work.save_plan(plan, snapshot, slot=lane.slot)
     lane.keep(left_after(snapshot.left, plan.usage))
     return plan
 
 
-async def _decide(
-    taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Limits
-) -> Plan:
+async def _decide(deciding: Deciding) -> None:
     """`decide`, while others of this process have their turn: a long batch holds nobody up."""
-    deciding = Deciding(snapshot, book, limits)
-    for number, tap in enumerate(taps, 1):
-        deciding.take(tap)
+    for number, position in enumerate(deciding.to_answer, 1):
+        deciding.answer(position)
         if number % _TAPS_AT_ONCE == 0:
             await asyncio.sleep(0)
-    return deciding.plan()

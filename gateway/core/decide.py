@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff, RideTap, TariffBook
 from gateway.core.answers import refusal, ride_result, verdict
-from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage
+from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, usage_of
 from gateway.core.days import LoadedDays, Opening, ride_tap
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Gate, Registry
@@ -86,7 +86,7 @@ class Plan(Struct, frozen=True):
     wallets: tuple[Wallet, ...]
     # What was remembered when a day before a wallet's newest began, where it was not so loaded.
     openings: dict[tuple[UUID, date], Opening] = {}
-    # Wallets of which days must be loaded first, from the one given on. Then nothing else counts.
+    # Wallets of which days must be loaded first, from the one given on: nothing counts before.
     lacks: dict[UUID, date] = {}
     # What campaigns pay for; and what of their budgets must be drawn first, as with `lacks`.
     usage: dict[str, Usage] = {}
@@ -100,20 +100,29 @@ def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Li
             taps would decide one by one.
     Source: DESIGN.md §2 and §3; tests/properties/test_any_order.py.
     """
-    deciding = Deciding(snapshot, book, limits)
-    for tap in taps:
-        deciding.take(tap)
+    deciding = Deciding(taps, snapshot, book, limits)
+    for position in deciding.to_answer:
+        deciding.answer(position)
     return deciding.plan()
 
 
 class Deciding:
-    """A tap batch half decided: the answers so far, and what its taps have changed."""
+    """A tap batch half decided: the answers so far, and what its taps have changed.
 
-    def __init__(self, snapshot: Snapshot, book: TariffBook, limits: Limits) -> None:
+    `to_answer` are positions of taps. Once all of them are answered, `lacks` and `short` say what
+    must be loaded or drawn first; `again` then forgets the taps that it is for, and they are
+    answered once more. Other wallets' taps stay answered: they have nothing to do with those.
+    """
+
+    def __init__(
+        self, taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Limits
+    ) -> None:
+        self.taps = taps
+        self.to_answer: Sequence[int] = range(len(taps))
         self.snapshot = snapshot
         self.book = book
         self.limits = limits
-        self.results: list[TapResult] = []
+        self.results: dict[int, TapResult] = {}
         self.days = dict(snapshot.days)
         self.sequences = dict(snapshot.sequences)
         self.kept: list[KeptTap] = []
@@ -125,15 +134,36 @@ class Deciding:
         self.lacks: dict[UUID, date] = {}
         self.usage: dict[str, Usage] = {}
         self.short: dict[str, Usage] = {}
+        self._short_of: set[UUID] = set()
         self.latest = snapshot.received_at + limits.tap_ahead_max
 
-    def take(self, tap: Tap) -> None:
-        """Answer the next tap."""
-        self.results.append(self._answer(tap))
+    def answer(self, position: int) -> None:
+        """Answer the tap at a position."""
+        self.results[position] = self._answer(position, self.taps[position])
+
+    def again(self, snapshot: Snapshot) -> None:
+        """Forget the taps of wallets for which something was missing, which is loaded now."""
+        wallets = {*self.lacks, *self._short_of}
+        tokens = {i for i, media in snapshot.media.items() if media.wallet_id in wallets}
+        self.to_answer = [i for i, tap in enumerate(self.taps) if tap.media_token in tokens]
+        for one in self.kept:
+            if one.tap.media_token in tokens:
+                del self.known[one.tap.tap_id]
+                if one.result.outcome is not TapOutcome.SEQUENCE_REUSED:
+                    del self.sequences[one.tap.gate_id, one.tap.sequence]
+        self.kept = [one for one in self.kept if one.tap.media_token not in tokens]
+        self.entries = [entry for entry in self.entries if entry.wallet_id not in wallets]
+        self.changed = {i: wallet for i, wallet in self.changed.items() if i not in wallets}
+        self.openings = {key: day for key, day in self.openings.items() if key[0] not in wallets}
+        self.repeats = [i for i in self.repeats if self.taps[i].media_token not in tokens]
+        self.days |= {i: snapshot.days[i] for i in wallets if i in snapshot.days}
+        self.usage = usage_of(self.entries)
+        self.lacks, self.short, self._short_of = {}, {}, set()
+        self.snapshot = snapshot
 
     def plan(self) -> Plan:
         return Plan(
-            results=tuple(self.results),
+            results=tuple(self.results.values()),
             repeats=tuple(self.repeats),
             kept=tuple(self.kept),
             entries=tuple(self.entries),
@@ -144,7 +174,7 @@ class Deciding:
             short=self.short,
         )
 
-    def _answer(self, tap: Tap) -> TapResult:
+    def _answer(self, position: int, tap: Tap) -> TapResult:
         first = self.known.get(tap.tap_id)
         if first is None:
             kept = self._judge(tap)
@@ -156,7 +186,7 @@ class Deciding:
             return kept.result
         if field := differing_field(first.tap, tap):
             return refusal(tap, TapOutcome.TAP_ID_REUSED, fault=field)
-        self.repeats.append(len(self.results))
+        self.repeats.append(position)
         return first.result
 
     def _judge(self, tap: Tap) -> KeptTap:
@@ -183,7 +213,7 @@ class Deciding:
                 closed_through=closed_through,
                 is_offline=tap.offline,
             )
-            spent = self._spent_out(ride) if ride and ride.usage else None
+            spent = self._spent_out(wallet, ride) if ride and ride.usage else None
             if spent is None:
                 break
             if spent in facts.without:
@@ -213,7 +243,7 @@ class Deciding:
             result, version = refusal(tap, outcome, wallet=wallet), wallet.version
         return KeptTap(tap, result, received_at, day, wallet.wallet_id, version, facts)
 
-    def _spent_out(self, ride: Ride) -> str | None:
+    def _spent_out(self, wallet: Wallet, ride: Ride) -> str | None:
         """A campaign that has not the money for a ride. What can still be drawn is noted."""
         for account, usage in ride.usage.items():
             whole = self.usage.get(account, NOTHING_USED).plus(usage)
@@ -222,6 +252,7 @@ class Deciding:
                 if left.is_all:
                     return account.partition("/")[2]
                 self.short[account] = Usage(max(whole.fen, 0), max(whole.uses, 0))
+                self._short_of.add(wallet.wallet_id)
         return None
 
     def _wallet(self, wallet_id: UUID) -> Wallet:

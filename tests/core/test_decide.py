@@ -7,6 +7,8 @@ from datetime import date, timedelta
 import pytest
 from msgspec import structs
 
+from gateway.core.days import LoadedDays, WalletDay
+from gateway.core.decide import Deciding, decide
 from gateway.core.posting import settlement_day
 from gateway.core.taps import Action, TapOutcome
 
@@ -158,6 +160,36 @@ def test_two_copies_in_one_batch_are_one_tap(desk):
     assert plan.results[0] == plan.results[1] == plan.results[2]
     assert plan.repeats == (1, 2)
     assert len(plan.kept) == len(plan.entries) == 1
+
+
+def test_a_late_tap_has_only_its_own_riders_taps_answered_again(desk):
+    early, late = desk.tap("board", "M390", "09:00"), desk.tap("board", "M506", "08:00")
+    of_poor = desk.tap("board", "M390", "08:30", media_token="poor", offline=True)
+    taken = structs.replace(of_poor, tap_id=desk.id("taken"), sequence=early.sequence)
+    batch = [early, of_poor, late, early, taken]
+    deciding = Deciding(batch, desk.snapshot, desk.book, desk.limits)
+    for position in deciding.to_answer:
+        deciding.answer(position)
+    alice, day = desk.id("alice"), early.tapped_at.date()
+    assert deciding.lacks == {alice: day}
+
+    nothing_before = LoadedDays(day, (WalletDay(day),))
+    known = structs.replace(desk.snapshot, days={alice: nothing_before})
+    deciding.again(known)
+    assert list(deciding.to_answer) == [0, 2, 3]
+    for position in deciding.to_answer:
+        deciding.answer(position)
+    again, at_once = deciding.plan(), decide(batch, known, desk.book, desk.limits)
+    assert [str(one.outcome) for one in again.results] == [
+        "ride_charged", "ride_owed", "ride_charged", "ride_charged", "sequence_reused"
+    ]  # fmt: skip
+    assert (again.results, again.repeats) == (at_once.results, at_once.repeats)
+    by_id = [{one.tap.tap_id: one for one in plan.kept} for plan in (again, at_once)]
+    assert by_id[0] == by_id[1]
+    assert sorted(again.entries, key=repr) == sorted(at_once.entries, key=repr)
+    assert {one.wallet_id: one for one in again.wallets} == {
+        one.wallet_id: one for one in at_once.wallets
+    }
 
 
 def test_a_tap_refused_for_its_sequence_does_not_take_the_sequence(desk):

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from fare_rules import TariffBook
 from gateway.core.days import LoadedDays, WalletDay
-from gateway.core.decide import Limits, Plan, Snapshot, decide
+from gateway.core.decide import Deciding, Limits, Plan, Snapshot
 from gateway.core.ledger import JournalEntry
 from gateway.core.purses import Paid, merged
 from gateway.core.registry import Gate, Operator, Registry, Route, Stop
@@ -67,11 +67,14 @@ class FakeStore:
 
     def take_taps(self, taps: Sequence[Tap], now: datetime) -> Plan:
         snapshot = structs.replace(self.held, received_at=now)
-        plan = decide(taps, snapshot, self.book, LIMITS)
-        while plan.lacks:
-            found = {i: self._days(i, day) for i, day in plan.lacks.items()}
+        deciding = Deciding(taps, snapshot, self.book, LIMITS)
+        while deciding.to_answer:
+            for position in deciding.to_answer:
+                deciding.answer(position)
+            found = {i: self._days(i, day) for i, day in deciding.lacks.items()}
             snapshot = structs.replace(snapshot, days=snapshot.days | found)
-            plan = decide(taps, snapshot, self.book, LIMITS)
+            deciding.again(snapshot)
+        plan = deciding.plan()
         kept = self.held.kept | {one.tap.tap_id: one for one in plan.kept}
         self.openings |= plan.openings
         self._hold(
