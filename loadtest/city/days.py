@@ -57,7 +57,7 @@ class Beeps:
         gate = self._gates[gate_number]
         self._sequences[gate_number] = sequence = self._sequences[gate_number] + 1
         return CityTap(
-            tap_id(self._seed, gate_number, sequence),
+            tap_id(self._seed, gate_number, sequence, at_ms),
             gate.gate_id,
             sequence,
             EPOCH + timedelta(0, 0, 0, at_ms),
