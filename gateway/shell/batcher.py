@@ -1,19 +1,20 @@
-"""Micro-batches without a timer: a batch is sent when its lane is idle; meanwhile the next fills.
+"""Micro-batches without a timer: a batch is sent when a lane is idle; meanwhile the next fills.
 
 Quiet: a batch of one, answered now. Busy: whatever gathered. A lane is one task with one connection
-of its own; taps go to lanes by their media token, and once several media of one wallet have been
-seen, all of them to one lane. Where two lanes, or two gateways, meet at a wallet all the same, one
-of them decides again. A client that goes away never cancels a commit.
+of its own. One takes all that waits; another begins while it is away only once many taps wait, or
+one has waited long: few taps cost less in one batch than in two. No wallet is in two lanes at once:
+its taps wait for those before them. Where two gateways meet at a wallet, one of them decides again.
+A client that goes away never cancels a commit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -30,7 +31,10 @@ log = structlog.get_logger()
 # none is lost for ever.
 RunBatch = Callable[[asyncpg.Connection, Sequence[Tap], bool], Awaitable[Plan]]
 _RACES_MAX = 20
-_HOMES_MAX = 100_000
+_MANY_TAPS = 64
+_LONG_SECONDS = 0.02
+_HELD_MAX = 64
+_SHARED_MAX = 100_000
 _PAUSE_SECONDS_MAX = 0.5
 _ANSWERS_AT_ONCE = 32
 
@@ -54,7 +58,7 @@ class Answer(Struct, frozen=True, gc=False):
 class _Group(NamedTuple):
     """Some taps of one request."""
 
-    taps: list[Tap]
+    taps: Sequence[Tap]
     answers: asyncio.Future[list[Answer]]
     since: float
 
@@ -73,12 +77,15 @@ class Batcher:
         commit_timeout_seconds: float,
     ) -> None:
         self._queue_taps_max = queue_taps_max
+        self._batch_taps_max = batch_taps_max
         self._waiting_count = 0
-        # Media of wallets that have several: by what of the wallet their lane is chosen.
-        self._homes: dict[str, int] = {}
+        self._queue: deque[_Group] = deque()
+        self._queued_count = 0
+        self._is_stopping = False
+        # Media of wallets that have several, with their wallets.
+        self._shared: dict[str, UUID] = {}
         self._lanes = [
-            _Lane(dsn, run_batch, batch_taps_max, commit_timeout_seconds, self._taken, self._learn)
-            for _ in range(lanes_count)
+            _Lane(dsn, run_batch, commit_timeout_seconds, self) for _ in range(lanes_count)
         ]
 
     @property
@@ -96,40 +103,89 @@ class Batcher:
         """
         if self._waiting_count + len(taps) > self._queue_taps_max:
             raise Overloaded
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[Answer]] = loop.create_future()
+        if not self._queue:
+            loop.call_later(_LONG_SECONDS, self.wake)
         self._waiting_count += len(taps)
-        if len(taps) == 1:
-            return await self._lane_of(taps[0]).put(list(taps))
-        positions: dict[_Lane, list[int]] = {}
-        for position, tap in enumerate(taps):
-            positions.setdefault(self._lane_of(tap), []).append(position)
-        found = await asyncio.gather(
-            *(lane.put([taps[i] for i in mine]) for lane, mine in positions.items())
-        )
-        in_order: list[Any] = [None] * len(taps)
-        for mine, answers in zip(positions.values(), found, strict=True):
-            for position, answer in zip(mine, answers, strict=True):
-                in_order[position] = answer
-        return in_order
+        self._queued_count += len(taps)
+        self._queue.append(_Group(taps, answers, time.monotonic()))
+        self.wake()
+        return await answers
 
     async def drain(self) -> None:
         """Answer everything that waits, then stop. Nothing may be submitted any more."""
+        self._is_stopping = True
+        for lane in self._lanes:
+            lane.has_work.set()
         await asyncio.gather(*(lane.stop() for lane in self._lanes))
 
-    def _lane_of(self, tap: Tap) -> _Lane:
-        home = self._homes.get(tap.media_token)
-        if home is None:
-            home = zlib.crc32(tap.media_token.encode())
-        return self._lanes[home % len(self._lanes)]
+    @property
+    def is_drained(self) -> bool:
+        return self._is_stopping and not self._queue
 
-    def _learn(self, plan: Plan) -> None:
+    def wake(self) -> None:
+        """Let an idle lane go, if it is time."""
+        if self._is_time():
+            for lane in self._lanes:
+                if not lane.groups:
+                    lane.has_work.set()
+                    return
+
+    def _is_time(self) -> bool:
+        if not self._queue:
+            return False
+        return (
+            self._queued_count >= _MANY_TAPS
+            or not any(lane.groups for lane in self._lanes)
+            or time.monotonic() - self._queue[0].since >= _LONG_SECONDS
+        )
+
+    def next_batch(self) -> list[_Group]:
+        """What an idle lane is to decide now, if anything."""
+        if not self._is_time():
+            return []
+        away = {key for lane in self._lanes for key in lane.keys}
+        batch: list[_Group] = []
+        count = 0
+        held: list[_Group] = []
+        while self._queue and len(held) < _HELD_MAX:
+            group = self._queue[0]
+            if batch and count + len(group.taps) > self._batch_taps_max:
+                break
+            self._queue.popleft()
+            if away and not away.isdisjoint(keys := self.keys_of([group])):
+                away |= keys
+                held.append(group)
+            else:
+                batch.append(group)
+                count += len(group.taps)
+        self._queue.extendleft(reversed(held))
+        self._queued_count -= count
+        return batch
+
+    def keys_of(self, groups: Iterable[_Group]) -> set[str | UUID]:
+        """How lanes keep out of each other's way: media, or the wallet where it has several."""
+        if len(self._lanes) == 1:
+            return set()
+        shared = self._shared
+        tokens = [tap.media_token for group in groups for tap in group.taps]
+        return {shared.get(token, token) for token in tokens}
+
+    def answered(self, groups: Iterable[_Group]) -> None:
+        """Count what a lane is done with."""
+        self._waiting_count -= sum(len(group.taps) for group in groups)
+        if self._is_stopping:
+            for lane in self._lanes:
+                lane.has_work.set()
+
+    def learn(self, plan: Plan) -> None:
+        """See which media share a wallet."""
         for wallet in plan.wallets:
             if len(wallet.riders) > 1:
-                if len(self._homes) > _HOMES_MAX:
-                    self._homes.clear()
-                self._homes.update(dict.fromkeys(wallet.riders, wallet.wallet_id.int))
-
-    def _taken(self, count: int) -> None:
-        self._waiting_count -= count
+                if len(self._shared) > _SHARED_MAX:
+                    self._shared.clear()
+                self._shared.update(dict.fromkeys(wallet.riders, wallet.wallet_id))
 
     @property
     def waiting_count(self) -> int:
@@ -138,30 +194,23 @@ class Batcher:
 
     def oldest_wait_seconds(self) -> float:
         """How long the oldest of them has waited, counting while its batch is on its way."""
-        since = [lane.waiting_since for lane in self._lanes if lane.waiting_since is not None]
+        waiting = [self._queue, *(lane.groups for lane in self._lanes)]
+        since = [groups[0].since for groups in waiting if groups]
         return time.monotonic() - min(since) if since else 0.0
 
 
 class _Lane:
     def __init__(
-        self,
-        dsn: str,
-        run_batch: RunBatch,
-        batch_taps_max: int,
-        commit_timeout_seconds: float,
-        taken: Callable[[int], None],
-        learn: Callable[[Plan], None],
+        self, dsn: str, run_batch: RunBatch, commit_timeout_seconds: float, batcher: Batcher
     ) -> None:
         self._dsn = dsn
         self._run_batch = run_batch
-        self._batch_taps_max = batch_taps_max
         self._commit_timeout_seconds = commit_timeout_seconds
-        self._taken = taken
-        self._learn = learn
-        self._groups: deque[_Group] = deque()
-        self._answering: list[_Group] = []
-        self._has_work = asyncio.Event()
-        self._is_stopping = False
+        self._batcher = batcher
+        # What it is away with.
+        self.groups: list[_Group] = []
+        self.keys: set[str | UUID] = set()
+        self.has_work = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -169,48 +218,27 @@ class _Lane:
         self._task = asyncio.create_task(self._run_forever())
 
     async def stop(self) -> None:
-        self._is_stopping = True
-        self._has_work.set()
         if self._task:
             await self._task
         if self._connection:
             await self._connection.close()
 
-    def put(self, taps: list[Tap]) -> asyncio.Future[list[Answer]]:
-        answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._groups.append(_Group(taps, answers, time.monotonic()))
-        self._has_work.set()
-        return answers
-
     async def _run_forever(self) -> None:
-        while True:
-            if not self._groups:
-                if self._is_stopping:
-                    return
-                self._has_work.clear()
-                await self._has_work.wait()
+        batcher = self._batcher
+        while not batcher.is_drained:
+            groups = self.groups = batcher.next_batch()
+            if not groups:
+                self.has_work.clear()
+                await self.has_work.wait()
                 continue
-            groups = self._answering = self._next_batch()
+            self.keys = batcher.keys_of(groups)
+            batcher.wake()
             telemetry.QUEUE_SECONDS.observe(time.monotonic() - groups[0].since)
             try:
                 await self._answer(groups)
             finally:
-                self._answering = []
-                self._taken(sum(len(group.taps) for group in groups))
-
-    @property
-    def waiting_since(self) -> float | None:
-        first = self._answering or self._groups
-        return first[0].since if first else None
-
-    def _next_batch(self) -> list[_Group]:
-        groups = [self._groups.popleft()]
-        count = len(groups[0].taps)
-        while self._groups and count + len(self._groups[0].taps) <= self._batch_taps_max:
-            group = self._groups.popleft()
-            groups.append(group)
-            count += len(group.taps)
-        return groups
+                self.groups, self.keys = [], set()
+                batcher.answered(groups)
 
     async def _answer(self, groups: list[_Group]) -> None:
         taps = [tap for group in groups for tap in group.taps]
@@ -229,7 +257,7 @@ class _Lane:
             log.exception("tap batch failed", taps_count=len(taps))
             _fail(groups[0], error)
         else:
-            self._learn(plan)
+            self._batcher.learn(plan)
             await _resolve(groups, plan)
 
     async def _run_until_known(self, taps: list[Tap]) -> Plan:
