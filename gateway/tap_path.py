@@ -21,8 +21,8 @@ from gateway.shell.campaign_store import POOL, Budgets, LaneBudget, left_after
 from gateway.shell.store import LogDays
 from gateway.shell.tap_store import tap_work
 
-# About a millisecond of thinking.
-_TAPS_AT_ONCE = 32
+# About half a millisecond of thinking.
+_TAPS_AT_ONCE = 16
 
 
 async def run_tap_batch(

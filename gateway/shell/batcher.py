@@ -31,12 +31,12 @@ log = structlog.get_logger()
 # none is lost for ever.
 RunBatch = Callable[[asyncpg.Connection, Sequence[Tap], bool], Awaitable[Plan]]
 _RACES_MAX = 20
-_MANY_TAPS = 64
+_MANY_TAPS = 16
 _LONG_SECONDS = 0.02
 _HELD_MAX = 64
 _SHARED_MAX = 100_000
 _PAUSE_SECONDS_MAX = 0.5
-_ANSWERS_AT_ONCE = 32
+_ANSWERS_AT_ONCE = 16
 
 
 class Overloaded(Exception):

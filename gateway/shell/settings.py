@@ -192,7 +192,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     # The limits of all requests together.
     requests_in_flight_max: Annotated[
         int, _says("More requests at once are answered 503.", ge=1, le=100_000)
-    ] = 1000
+    ] = 512
     gate_requests_in_flight_max: Annotated[
         int, _says("More requests at once of one gate are answered 429.", ge=1, le=100_000)
     ] = 250
@@ -215,7 +215,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _says("The most taps that one database transaction decides.", ge=1, le=10_000)
     ] = 512
     lanes_count: Annotated[
-        int, _says("Writers, each with its own connection and its own wallets.", ge=1, le=64)
+        int, _says("Writers; no wallet is with two of them at once.", ge=1, le=64)
     ] = 2
     pool_connections_count_max: Annotated[
         int, _says("Connections for all that is not a tap; the next one waits.", ge=2, le=100)

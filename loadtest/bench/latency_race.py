@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from loadtest.bench.engine_race import WARM_SECONDS
+from loadtest.bench.engine_race import WARM_SECONDS, assert_all_taken
 from loadtest.bench.gateway_process import GatewayProcess, serving
 from loadtest.bench.processes import Runner, memory_bytes
 from loadtest.bench.stage import Stage
@@ -97,6 +97,8 @@ async def peak_of(gates: Runner, seconds: float, crowds: Sequence[int] = (1,)) -
     """The best rate of several numbers of connections: too few wait for their own answers."""
     await gates.order(loop="closed", seconds=WARM_SECONDS)
     found = [await gates.order(loop="closed", seconds=seconds, crowd=crowd) for crowd in crowds]
+    for one in found:
+        assert_all_taken(one["outcomes"])
     return max(float(one["taps_per_second"]) for one in found)
 
 

@@ -138,7 +138,7 @@ async def test_the_process_and_its_limits_are_told(open_door):
         for sample in family.samples
     }
     assert shown["faregate_limit", "queue_taps_max"] == 4321
-    assert shown["faregate_limit", "requests_in_flight_max"] == 1000
+    assert shown["faregate_limit", "requests_in_flight_max"] == 512
     assert shown["faregate_limit", "pool_connections_count_max"] == 4
     assert (shown[("faregate_workers",)], shown[("faregate_workers_wanted",)]) == (1, 1)
 
