@@ -103,6 +103,19 @@ class Batcher:
         """
         if self._waiting_count + len(taps) > self._queue_taps_max:
             raise Overloaded
+        if len(taps) == 1:
+            return await self._put(taps)
+        on_shared = [tap.media_token in self._shared for tap in taps]
+        if not any(on_shared) or all(on_shared):
+            return await self._put(taps)
+        # Where many ride on one wallet, the others of a request need not wait for its lane.
+        apart = [tap for tap, is_so in zip(taps, on_shared, strict=True) if is_so]
+        others = [tap for tap, is_so in zip(taps, on_shared, strict=True) if not is_so]
+        found = await asyncio.gather(self._put(apart), self._put(others))
+        of_shared, of_others = map(iter, found)
+        return [next(of_shared if is_so else of_others) for is_so in on_shared]
+
+    def _put(self, taps: Sequence[Tap]) -> asyncio.Future[list[Answer]]:
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Answer]] = loop.create_future()
         if not self._queue:
@@ -111,7 +124,7 @@ class Batcher:
         self._queued_count += len(taps)
         self._queue.append(_Group(taps, answers, time.monotonic()))
         self.wake()
-        return await answers
+        return answers
 
     async def drain(self) -> None:
         """Answer everything that waits, then stop. Nothing may be submitted any more."""

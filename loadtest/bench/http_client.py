@@ -21,9 +21,7 @@ from loadtest.bench.requests import batch_requests, load_keys, single_requests
 from loadtest.bench.stage import CITY_TAPS_PER_SECOND_PER_WALLET
 from loadtest.city import City
 
-# Gates have a connection each. Station computers are few, and nobody is in two of their requests at
-# once for long: more of them would send many riders' taps in the wrong order, as no city does.
-_CONNECTIONS = {"single": 64, "batch": 16, "stream": 64}
+CONNECTIONS = 64
 # The gateway takes a signature for 300 s.
 _SIGNED_SECONDS_MAX = 100
 _OUTCOME = re.compile(rb'"outcome":"(\w+)"')
@@ -32,6 +30,8 @@ _FIRST_REQUESTS_PER_SECOND = {"single": 5_000, "batch": 150, "stream": 15_000}
 
 class Gates:
     """All gates of a city on a few connections. Other doors have other requests and pools."""
+
+    under_way = CONNECTIONS
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self._port: int = facts["port"]
@@ -43,8 +43,6 @@ class Gates:
         gates = city.registry()["gates"]
         self.signers = {g["gate_id"]: g.get("concentrator_id", g["gate_id"]) for g in gates}
         self._requests = self._prepare(facts)
-        self._connections = _CONNECTIONS[facts["form"]]
-        self.under_way = self._connections
         self._per_second: float = _FIRST_REQUESTS_PER_SECOND[facts["form"]]
         self._left: list[Any] = []
         self._made_at = 0.0
@@ -66,7 +64,7 @@ class Gates:
         under_way = self.under_way * crowd
         ready = self._make(int(self._per_second * seconds * 1.2) + under_way)
         pool = self._pool()
-        await pool.open("127.0.0.1", self._port, self._connections * crowd)
+        await pool.open("127.0.0.1", self._port, CONNECTIONS * crowd)
         answers: list[tuple[int, bytes]] = []
         ended = asyncio.get_running_loop().create_future()
         until = 0.0

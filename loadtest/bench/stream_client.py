@@ -221,9 +221,7 @@ def _messages(taps: Iterable[CityTap], places: Mapping[str, int]) -> Iterator[Me
 class StreamGates(Gates):
     """All gates of a city on a few streams."""
 
-    def __init__(self, facts: dict[str, Any]) -> None:
-        super().__init__(facts)
-        self.under_way = STREAMS * WINDOW
+    under_way = STREAMS * WINDOW
 
     def _prepare(self, facts: dict[str, Any]) -> Iterator[Message]:
         keys = load_keys(facts["keys"])

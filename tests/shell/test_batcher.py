@@ -56,11 +56,17 @@ class Gates:
         self.held = held
         self._batcher = batcher
         self.answering: list[asyncio.Task[list[Answer]]] = []
+        self.submitted: list[Tap] = []
 
     async def beep(self, *media_tokens: str) -> None:
         for token in media_tokens:
             self.answering.append(asyncio.create_task(self._batcher.submit([tap_of(token)])))
         await asyncio.sleep(0)
+
+    async def submit(self, media_tokens: Sequence[str]) -> list[Answer]:
+        """Hand taps in by one request."""
+        self.submitted = [tap_of(token) for token in media_tokens]
+        return await self._batcher.submit(self.submitted)
 
     async def away(self, count: int) -> list[list[str]]:
         """The batches that were sent, once there are so many."""
@@ -151,6 +157,25 @@ async def test_media_of_one_wallet_wait_for_each_other_once_that_is_known(gates:
     await gates.beep("bob", *MANY)
     await gates.away(3)
     assert "bob" not in gates.held.batches[2]
+
+
+async def test_a_request_need_not_wait_whole_for_a_wallet_that_many_ride_on(gates: Gates):
+    riders = {token: RiderToday(NOTHING_REMEMBERED) for token in ("ann", "bob")}
+    gates.held.wallets = (Wallet(uuid4(), riders=riders),)
+    await gates.beep("ann")
+    await gates.away(1)
+    gates.held.let_go(0)
+    await gates.answered()
+    await gates.beep("ann")
+    await gates.away(2)
+    request = asyncio.create_task(gates.submit(["eve", "bob", *MANY]))
+    assert (await gates.away(3))[2] == ["eve", *MANY]
+    gates.held.let_go(1)
+    gates.held.let_go(2)
+    await gates.away(4)
+    gates.held.let_go(3)
+    told = [one.result.tap_id for one in await request]
+    assert told == [tap.tap_id for tap in gates.submitted]
 
 
 async def test_what_waits_at_a_stop_is_answered_first(gates: Gates):

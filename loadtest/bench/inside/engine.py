@@ -1,8 +1,7 @@
 """The engine's runner: a gateway without its door, its batcher fed by tasks that never rest.
 
-It is what `faregate serve` runs behind HTTP, with the settings that it has by default, but one lane
-where there are several engines: taps go to `Batcher.submit`, are decided, saved and answered. Taps
-are made before the clock starts.
+It is what `faregate serve` runs behind HTTP, with the settings that it has by default: taps go to
+`Batcher.submit`, are decided, saved and answered. Taps are made before the clock starts.
 """
 
 from __future__ import annotations
@@ -173,8 +172,6 @@ async def main() -> None:
     )
     # The days of the race lie in the past, because it runs through one in minutes.
     settings = structs.replace(Settings(), tap_age_days_max=36_500)
-    if count > 1:  # One process fills its core with one lane.
-        settings = structs.replace(settings, lanes_count=1)
     if "tariffs_dir" in facts:
         settings = structs.replace(settings, tariffs_dir=Path(facts["tariffs_dir"]))
     async with gateway(settings, facts["dsn"], MASTER_KEY) as api:
