@@ -81,6 +81,7 @@ class Batcher:
         self._waiting_count = 0
         self._queue: deque[_Group] = deque()
         self._queued_count = 0
+        self._is_watching = False
         self._is_stopping = False
         # Media of wallets that have several, with their wallets.
         self._shared: dict[str, UUID] = {}
@@ -116,15 +117,22 @@ class Batcher:
         return [next(of_shared if is_so else of_others) for is_so in on_shared]
 
     def _put(self, taps: Sequence[Tap]) -> asyncio.Future[list[Answer]]:
-        loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[Answer]] = loop.create_future()
-        if not self._queue:
-            loop.call_later(_LONG_SECONDS, self.wake)
+        answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._waiting_count += len(taps)
         self._queued_count += len(taps)
         self._queue.append(_Group(taps, answers, time.monotonic()))
-        self.wake()
+        if self._is_watching:
+            self.wake()
+        else:
+            self._watch()
         return answers
+
+    def _watch(self) -> None:
+        """Look again and again for as long as anything waits, whether or not more comes."""
+        self.wake()
+        self._is_watching = bool(self._queue)
+        if self._is_watching:
+            asyncio.get_running_loop().call_later(_LONG_SECONDS, self._watch)
 
     async def drain(self) -> None:
         """Answer everything that waits, then stop. Nothing may be submitted any more."""

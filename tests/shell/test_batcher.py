@@ -68,6 +68,15 @@ class Gates:
         self.submitted = [tap_of(token) for token in media_tokens]
         return await self._batcher.submit(self.submitted)
 
+    async def learn_that_they_share(self, *media_tokens: str) -> None:
+        """One batch that shows a wallet of several media."""
+        riders = {token: RiderToday(NOTHING_REMEMBERED) for token in media_tokens}
+        self.held.wallets = (Wallet(uuid4(), riders=riders),)
+        await self.beep(media_tokens[0])
+        await self.away(1)
+        self.held.let_go(0)
+        await self.answered()
+
     async def away(self, count: int) -> list[list[str]]:
         """The batches that were sent, once there are so many."""
         for _ in range(10_000):
@@ -146,12 +155,7 @@ async def test_a_riders_taps_wait_for_those_before_them_and_others_overtake(gate
 
 
 async def test_media_of_one_wallet_wait_for_each_other_once_that_is_known(gates: Gates):
-    riders = {token: RiderToday(NOTHING_REMEMBERED) for token in ("ann", "bob")}
-    gates.held.wallets = (Wallet(uuid4(), riders=riders),)
-    await gates.beep("ann")
-    await gates.away(1)
-    gates.held.let_go(0)
-    await gates.answered()
+    await gates.learn_that_they_share("ann", "bob")
     await gates.beep("ann")
     await gates.away(2)
     await gates.beep("bob", *MANY)
@@ -160,12 +164,7 @@ async def test_media_of_one_wallet_wait_for_each_other_once_that_is_known(gates:
 
 
 async def test_a_request_need_not_wait_whole_for_a_wallet_that_many_ride_on(gates: Gates):
-    riders = {token: RiderToday(NOTHING_REMEMBERED) for token in ("ann", "bob")}
-    gates.held.wallets = (Wallet(uuid4(), riders=riders),)
-    await gates.beep("ann")
-    await gates.away(1)
-    gates.held.let_go(0)
-    await gates.answered()
+    await gates.learn_that_they_share("ann", "bob")
     await gates.beep("ann")
     await gates.away(2)
     request = asyncio.create_task(gates.submit(["eve", "bob", *MANY]))
