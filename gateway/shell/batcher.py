@@ -31,8 +31,10 @@ log = structlog.get_logger()
 # none is lost for ever.
 RunBatch = Callable[[asyncpg.Connection, Sequence[Tap], bool], Awaitable[Plan]]
 _RACES_MAX = 20
+# When another lane than the first goes: loadtest/RESULTS.md says what other numbers gave.
 _MANY_TAPS = 16
 _LONG_SECONDS = 0.02
+# How many requests a lane passes over because their riders are away with another.
 _HELD_MAX = 64
 _SHARED_MAX = 100_000
 _PAUSE_SECONDS_MAX = 0.5
