@@ -86,15 +86,12 @@ class Plan(Struct, frozen=True):
     wallets: tuple[Wallet, ...]
     # What was remembered when a day before a wallet's newest began, where it was not so loaded.
     openings: dict[tuple[UUID, date], Opening] = {}
-    # Wallets of which days must be loaded first, from the one given on: nothing counts before.
-    lacks: dict[UUID, date] = {}
-    # What campaigns pay for; and what of their budgets must be drawn first, as with `lacks`.
+    # What campaigns pay for.
     usage: dict[str, Usage] = {}
-    short: dict[str, Usage] = {}
 
 
 def decide(taps: Sequence[Tap], snapshot: Snapshot, book: TariffBook, limits: Limits) -> Plan:
-    """Answer a tap batch and say what follows from it.
+    """Answer a tap batch and say what follows from it, where all that it needs was loaded.
 
     Shape:  one result per tap, in order. Two copies of a tap are one tap. A batch decides what its
             taps would decide one by one.
@@ -131,8 +128,10 @@ class Deciding:
         self.changed: dict[UUID, Wallet] = {}
         self.openings: dict[tuple[UUID, date], Opening] = {}
         self.repeats: list[int] = []
+        # Wallets of which days must be loaded first, from the one given on.
         self.lacks: dict[UUID, date] = {}
         self.usage: dict[str, Usage] = {}
+        # What of campaigns' budgets must be drawn first, and for whom.
         self.short: dict[str, Usage] = {}
         self._short_of: set[UUID] = set()
         self.latest = snapshot.received_at + limits.tap_ahead_max
@@ -162,6 +161,9 @@ class Deciding:
         self.snapshot = snapshot
 
     def plan(self) -> Plan:
+        """What follows, once nothing is missing."""
+        assert not self.lacks
+        assert not self.short
         return Plan(
             results=tuple(self.results.values()),
             repeats=tuple(self.repeats),
@@ -169,9 +171,7 @@ class Deciding:
             entries=tuple(self.entries),
             wallets=tuple(self.changed.values()),
             openings=self.openings,
-            lacks=self.lacks,
             usage=self.usage,
-            short=self.short,
         )
 
     def _answer(self, position: int, tap: Tap) -> TapResult:

@@ -106,8 +106,6 @@ class Batcher:
         """
         if self._waiting_count + len(taps) > self._queue_taps_max:
             raise Overloaded
-        if len(taps) == 1:
-            return await self._put(taps)
         on_shared = [tap.media_token in self._shared for tap in taps]
         if not any(on_shared) or all(on_shared):
             return await self._put(taps)
@@ -168,7 +166,7 @@ class Batcher:
         """What an idle lane is to decide now, if anything."""
         if not self._is_time():
             return []
-        away = {key for lane in self._lanes for key in lane.keys}
+        away = self._keys_of(group for lane in self._lanes for group in lane.groups)
         batch: list[_Group] = []
         count = 0
         held: list[_Group] = []
@@ -177,7 +175,7 @@ class Batcher:
             if batch and count + len(group.taps) > self._batch_taps_max:
                 break
             self._queue.popleft()
-            if away and not away.isdisjoint(keys := self.keys_of([group])):
+            if away and not away.isdisjoint(keys := self._keys_of([group])):
                 away |= keys
                 held.append(group)
             else:
@@ -187,10 +185,8 @@ class Batcher:
         self._queued_count -= count
         return batch
 
-    def keys_of(self, groups: Iterable[_Group]) -> set[str | UUID]:
+    def _keys_of(self, groups: Iterable[_Group]) -> set[str | UUID]:
         """How lanes keep out of each other's way: media, or the wallet where it has several."""
-        if len(self._lanes) == 1:
-            return set()
         shared = self._shared
         tokens = [tap.media_token for group in groups for tap in group.taps]
         return {shared.get(token, token) for token in tokens}
@@ -232,7 +228,6 @@ class _Lane:
         self._batcher = batcher
         # What it is away with.
         self.groups: list[_Group] = []
-        self.keys: set[str | UUID] = set()
         self.has_work = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -254,13 +249,12 @@ class _Lane:
                 self.has_work.clear()
                 await self.has_work.wait()
                 continue
-            self.keys = batcher.keys_of(groups)
             batcher.wake()
             telemetry.QUEUE_SECONDS.observe(time.monotonic() - groups[0].since)
             try:
                 await self._answer(groups)
             finally:
-                self.groups, self.keys = [], set()
+                self.groups = []
                 batcher.answered(groups)
 
     async def _answer(self, groups: list[_Group]) -> None:

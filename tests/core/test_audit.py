@@ -32,12 +32,14 @@ def honest(desk) -> WalletBooks:
         settlement_day=desk.at("07:00").date(),
         postings=(Posting("purse", 5_000), Posting("bank", -5_000)),
     )
+    day = desk.at("07:00").date()
     plan = desk.decide(
         desk.tap("exit", "laojie", "08:20"),
         desk.tap("enter", "luohu", "08:00"),
         desk.tap("board", "M390", "09:00"),
         desk.tap("board", "M506", "09:30"),
         wallets={wallet.wallet_id: structs.replace(wallet, version=1)},
+        days={wallet.wallet_id: LoadedDays(day, (WalletDay(day),))},
     )
     return WalletBooks(plan.wallets[0], plan.kept, (opening, *plan.entries))
 
