@@ -121,9 +121,6 @@ SELECT gate_id, count(*) AS gaps_count, sum(last - first + 1) AS missing_count,
     array_agg(last ORDER BY place) FILTER (WHERE place <= $3) AS lasts
 FROM gap GROUP BY gate_id
 """
-_KEPT = """
-    tap.tap_id, said, answer, facts, received_at, outcome, wallet_id, wallet_version, service_day
-"""
 _READ_NEWEST = f"""{_OWN}, newest AS (
     SELECT tap_id FROM (
         SELECT tap_id, row_number() OVER (PARTITION BY gate_id ORDER BY received_at DESC) AS place
@@ -131,6 +128,6 @@ _READ_NEWEST = f"""{_OWN}, newest AS (
     ) AS placed
     WHERE place <= $3
 )
-SELECT {_KEPT} FROM newest JOIN tap USING (tap_id) WHERE tap.service_day = $1
+SELECT {rows.KEPT_COLUMNS} FROM newest JOIN tap USING (tap_id) WHERE tap.service_day = $1
 """
-_READ_REUSED = f"SELECT {_KEPT} FROM tap WHERE service_day = $1 AND outcome = $2"
+_READ_REUSED = f"SELECT {rows.KEPT_COLUMNS} FROM tap WHERE service_day = $1 AND outcome = $2"

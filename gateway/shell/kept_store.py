@@ -253,10 +253,7 @@ def _wallet_of(row: asyncpg.Record, unreadable: dict[UUID, list[Break]]) -> Wall
         )
 
 
-_KEPT = """
-    tap.tap_id, tap.said, tap.answer, tap.facts, tap.received_at, tap.outcome,
-    tap.wallet_id, tap.wallet_version, tap.service_day
-"""
+_KEPT = rows.KEPT_COLUMNS
 _READ_TAP = f"SELECT {_KEPT} FROM tap WHERE tap_id = $1"
 _READ_FOR_A_PERSON = f"""
 SELECT {_KEPT} FROM tap WHERE needs_person AND ($1::uuid IS NULL OR (received_at, tap_id) > (

@@ -19,9 +19,8 @@ async def load_newest_taps(
     pool: asyncpg.Pool, wallet_id: UUID, since: datetime | None, limit: int
 ) -> list[KeptTap]:
     found = await pool.fetch(
-        """SELECT tap_id, said, answer, facts, received_at, outcome, wallet_id, wallet_version,
-            service_day
-        FROM tap WHERE wallet_id = $1 AND ($2::date IS NULL OR service_day >= $2)
+        f"""SELECT {rows.KEPT_COLUMNS} FROM tap
+        WHERE wallet_id = $1 AND ($2::date IS NULL OR service_day >= $2)
         ORDER BY service_day DESC, wallet_version DESC LIMIT $3""",
         wallet_id,
         since.date() if since else None,

@@ -170,6 +170,13 @@ def riders_from_rows(found: Sequence[Record]) -> tuple[dict[str, Media], dict[UU
     return media, wallets
 
 
+# What kept_from_row expects, by their names.
+KEPT_COLUMNS = """
+    tap.tap_id, tap.said, tap.answer, tap.facts, tap.received_at, tap.outcome,
+    tap.wallet_id, tap.wallet_version, tap.service_day
+"""
+
+
 def kept_from_row(row: Record) -> KeptTap:
     tap = _tap_from_row(row)
     opened, text, fare_fen, payers, balance_fen, owed_fen, journey_id, incomplete = _decode_answer(

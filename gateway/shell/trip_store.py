@@ -96,9 +96,8 @@ async def _each(found: Iterable[T]) -> AsyncIterator[T]:
         yield one
 
 
-_READ_TAPS = """
-SELECT
-    tap_id, said, answer, facts, received_at, outcome, wallet_id, wallet_version, service_day
+_READ_TAPS = f"""
+SELECT {rows.KEPT_COLUMNS}
 FROM tap WHERE service_day = $1 AND outcome = ANY($2::text[]) ORDER BY wallet_id
 """
 _READ_ENTRIES = """
