@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from loadtest.bench.engines import ENGINES_COUNT
 from loadtest.bench.faregate_command import PROGRAM, environment
 from loadtest.bench.stage import Stage
 from loadtest.stack import free_port
@@ -25,10 +26,14 @@ class GatewayProcess(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def serving(stage: Stage, **settings: object) -> AsyncIterator[GatewayProcess]:
-    """One gateway on the stage's database, ready; drained on leaving."""
+    """A gateway on the stage's database, ready; drained on leaving.
+
+    A worker a core, each with one lane, as the README sizes it.
+    """
     port = free_port()
+    sized = {"workers_count": ENGINES_COUNT, "lanes_count": 1, **settings}
     process = await asyncio.create_subprocess_exec(
-        PROGRAM, "serve", env=environment(stage, port=port, **settings)
+        PROGRAM, "serve", env=environment(stage, port=port, **sized)
     )
     try:
         await _wait_until_ready(port, process)

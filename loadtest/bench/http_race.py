@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from loadtest.bench.engine_race import WARM_SECONDS, assert_all_taken, cost_lines
-from loadtest.bench.engines import ENGINES_COUNT
 from loadtest.bench.gateway_process import GatewayProcess, serving
 from loadtest.bench.peers import Peer
 from loadtest.bench.processes import Runner, family_cpu_seconds
@@ -36,7 +35,7 @@ async def race_http(
 ) -> AsyncIterator[Measured | str]:
     """P3, P4 or P5, and what a tap cost, which P10 says of those two over HTTP."""
     row_id, client, position = FORMS[form]
-    async with serving(stage, workers_count=ENGINES_COUNT, lanes_count=1) as gateway:
+    async with serving(stage) as gateway:
         facts = stage.city_facts(port=gateway.port, form=form, keys=str(stage.keys_path))
         async with Runner(client, **facts) as gates:
             await gates.order(loop="closed", seconds=WARM_SECONDS)

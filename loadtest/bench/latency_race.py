@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from loadtest.bench.engine_race import WARM_SECONDS, assert_all_taken
 from loadtest.bench.gateway_process import GatewayProcess, serving
-from loadtest.bench.processes import Runner, memory_bytes
+from loadtest.bench.processes import Runner, family_memory_bytes
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Measured
 
@@ -64,7 +64,7 @@ async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured 
         peak = await peak_of(gates, seconds, HTTP.crowds)
         yield f"    O: the peak is {peak:,.0f} taps/s"
         calm = peak * _CALM_SHARE
-        before, watching = memory_bytes(gateway.pid), asyncio.Event()
+        before, watching = family_memory_bytes(gateway.pid), asyncio.Event()
         memory = asyncio.create_task(_most_memory(gateway.pid, watching))
         phases = [
             (calm, seconds),
@@ -122,7 +122,7 @@ async def _checkpoint_after(stage: Stage, seconds: float) -> float:
 async def _most_memory(pid: int, until: asyncio.Event) -> int:
     most = 0
     while not until.is_set():
-        most = max(most, memory_bytes(pid))
+        most = max(most, family_memory_bytes(pid))
         await asyncio.sleep(0.2)
     return most
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from loadtest.bench.gateway_process import serving
 from loadtest.bench.latency_race import Door, gates_of, peak_of, run_open
-from loadtest.bench.processes import memory_bytes
+from loadtest.bench.processes import family_memory_bytes
 from loadtest.bench.requests import TAPS_A_REQUEST
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Measured
@@ -48,7 +48,7 @@ async def race_soak(stage: Stage, seconds: float = SOAK_SECONDS) -> AsyncIterato
             report = (await run_open(gates, planned, _CONNECTIONS))[0]
             async with stage.connected() as connection:
                 table = dict(await connection.fetchrow(_TABLE_FACTS))
-            slices.append(_Slice(report, memory_bytes(gateway.pid) / 2**20, table))
+            slices.append(_Slice(report, family_memory_bytes(gateway.pid) / 2**20, table))
             yield _line((number + 1) * slice_seconds, slices[-1])
     third = len(slices) // 3
     first, last = slices[:third], slices[-third:]
