@@ -192,8 +192,9 @@ async def _load_sponsored(connection: Connection, row: SettlementRow) -> list[Sp
     ]
 
 
-# So many lines are read before others of this process get their turn.
-_LINES_AT_ONCE = 5_000
+# The server's process that reads them is no nicer than those that save taps. It rests after so
+# many.
+_LINES_AT_ONCE = 500
 _PERIOD = "settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)"
 _LINE = """
     kind, tap_id, cause_id, operator_id, product_id, service_day, settlement_day, effective_at,
