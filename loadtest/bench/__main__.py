@@ -148,11 +148,11 @@ def _races(
     if "P12" in wish.rows:
         yield race_zipf(made, rounds, seconds)
     if any(row_id.startswith("L") for row_id in wish.rows):
-        yield race_latency(made, HTTP, seconds)
+        yield race_latency(made, HTTP, rounds, seconds)
     if any(row_id.startswith("S") for row_id in wish.rows):
-        yield race_latency(made, STREAM, seconds)
+        yield race_latency(made, STREAM, rounds, seconds)
     if any(row_id.startswith("O") for row_id in wish.rows):
-        yield race_overload(made, seconds)
+        yield race_overload(made, rounds, seconds)
     if any(row_id.startswith("K") for row_id in wish.rows):
         yield race_soak(made, wish.soak_seconds)
     if _GROWTH in wish.rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ OVERLOAD_CONNECTIONS = 4_000
 _LONE_TAPS_PER_SECOND = 20.0
 _CALM_SHARE, _BUSY_SHARE, _OVERLOAD_SHARE = 0.5, 0.7, 2.0
 _RECOVERY_SECONDS = 5.0
+_OVERLOAD_PHASES = ("before", "overload", "recovering", "after")
+_REFUSED = ("429", "503")
 
 
 class Door(NamedTuple):
@@ -36,56 +39,72 @@ HTTP = Door("loadtest.bench.http_client", "single", "L", (1, 4, 8))
 STREAM = Door("loadtest.bench.stream_client", "stream", "S")
 
 
-async def race_latency(stage: Stage, door: Door, seconds: float) -> AsyncIterator[Measured | str]:
-    """A lone tap, then half and seven tenths of the peak that is measured first."""
-    async with serving(stage) as gateway, gates_of(stage, gateway, door) as gates:
-        peak = await peak_of(gates, seconds, door.crowds)
-        yield f"    {door.letter}: the peak is {peak:,.0f} taps/s"
-        if door is HTTP:
-            lone = await run_open(gates, [(_LONE_TAPS_PER_SECOND, seconds)])
-            yield _line("lone taps", lone[0])
-            # With nothing else under way, the generator's own timer is all that sending waits for.
-            yield Measured("L1", 0, [lone[0]["p50_since_sent_ms"]])
-        calm = (await run_open(gates, [(peak * _CALM_SHARE, 2 * seconds)]))[0]
-        yield _line("50 %", calm)
-        checkpoint = asyncio.create_task(_checkpoint_after(stage, seconds))
-        busy = (await run_open(gates, [(peak * _BUSY_SHARE, 4 * seconds)]))[0]
-        yield _line(f"70 %, a checkpoint of {await checkpoint:.1f} s inside", busy)
+async def race_latency(
+    stage: Stage, door: Door, rounds_count: int, seconds: float
+) -> AsyncIterator[Measured | str]:
+    """Each round: the peak, a lone tap, then half and seven tenths of that peak."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
     name = door.letter
-    yield Measured(f"{name}50 p50", 0, [calm["p50_ms"]])
-    yield Measured(f"{name}50 p99", 0, [calm["p99_ms"]])
-    yield Measured(f"{name}70 p99", 0, [busy["p99_ms"]])
-    yield Measured(f"{name}70 p99.9", 0, [busy["p999_ms"]])
+    async with serving(stage) as gateway, gates_of(stage, gateway, door) as gates:
+        for _ in range(rounds_count):
+            peak = await peak_of(gates, seconds, door.crowds)
+            yield f"    {name}: the peak is {peak:,.0f} taps/s"
+            if door is HTTP:
+                (lone,) = await run_open(gates, [(_LONE_TAPS_PER_SECOND, seconds)])
+                yield _line("lone taps", lone)
+                # With nothing else under way, the generator's timer is all that sending waits for.
+                found["L1"].append(lone["p50_since_sent_ms"])
+            (calm,) = await run_open(gates, [(peak * _CALM_SHARE, 2 * seconds)])
+            yield _line("50 %", calm)
+            checkpoint = asyncio.create_task(_checkpoint_after(stage, seconds))
+            (busy,) = await run_open(gates, [(peak * _BUSY_SHARE, 4 * seconds)])
+            yield _line(f"70 %, a checkpoint of {await checkpoint:.1f} s inside", busy)
+            found[f"{name}50 p50"].append(calm["p50_ms"])
+            found[f"{name}50 p99"].append(calm["p99_ms"])
+            found[f"{name}70 p99"].append(busy["p99_ms"])
+            found[f"{name}70 p99.9"].append(busy["p999_ms"])
+    for row_id, values in found.items():
+        yield Measured(row_id, 0, values)
 
 
-async def race_overload(stage: Stage, seconds: float) -> AsyncIterator[Measured | str]:
-    """Twice the peak is offered: what is answered, how the rest is refused, and how it ends."""
+async def race_overload(
+    stage: Stage, rounds_count: int, seconds: float
+) -> AsyncIterator[Measured | str]:
+    """Twice the peak is offered: what is answered, how the rest is refused, and how it ends.
+
+    The peak is measured before and after each round, for the machine may be another by then.
+    """
+    found: defaultdict[str, list[float]] = defaultdict(list)
     async with serving(stage) as gateway, gates_of(stage, gateway, HTTP) as gates:
         peak = await peak_of(gates, seconds, HTTP.crowds)
-        yield f"    O: the peak is {peak:,.0f} taps/s"
-        calm = peak * _CALM_SHARE
-        before, watching = family_memory_bytes(gateway.pid), asyncio.Event()
-        memory = asyncio.create_task(_most_memory(gateway.pid, watching))
-        phases = [
-            (calm, seconds),
-            (peak * _OVERLOAD_SHARE, 2 * seconds),
-            (calm, _RECOVERY_SECONDS),
-            (calm, seconds),
-        ]
-        found = await run_open(gates, phases, OVERLOAD_CONNECTIONS)
-        watching.set()
-        grown_mb = (await memory - before) / 2**20
-    for name, report in zip(("before", "overload", "recovering", "after"), found, strict=True):
-        yield _line(name, report)
-    overload = found[1]
-    yield (
-        f"    refused: {sum(overload['statuses'].get(each, 0) for each in ('429', '503')):,}, "
-        f"without Retry-After {overload['refused_without_retry_after']}"
-    )
-    yield Measured("O goodput", 0, [overload["taken_per_second"] / peak])
-    yield Measured("O refusal", 0, [overload["refused_p99_ms"]])
-    yield Measured("O memory", 0, [grown_mb])
-    yield Measured("O after", 0, [found[3]["p99_ms"]])
+        for _ in range(rounds_count):
+            yield f"    O: the peak is {peak:,.0f} taps/s"
+            calm = peak * _CALM_SHARE
+            before, watching = family_memory_bytes(gateway.pid), asyncio.Event()
+            memory = asyncio.create_task(_most_memory(gateway.pid, watching))
+            phases = [
+                (calm, seconds),
+                (peak * _OVERLOAD_SHARE, 2 * seconds),
+                (calm, _RECOVERY_SECONDS),
+                (calm, seconds),
+            ]
+            reports = await run_open(gates, phases, OVERLOAD_CONNECTIONS)
+            watching.set()
+            grown_mb = (await memory - before) / 2**20
+            for name, report in zip(_OVERLOAD_PHASES, reports, strict=True):
+                yield _line(name, report)
+            _, overload, _, after = reports
+            yield (
+                f"    refused: {sum(overload['statuses'].get(each, 0) for each in _REFUSED):,}, "
+                f"without Retry-After {overload['refused_without_retry_after']}"
+            )
+            peak_before, peak = peak, await peak_of(gates, seconds, HTTP.crowds)
+            found["O goodput"].append(2 * overload["taken_per_second"] / (peak_before + peak))
+            found["O refusal"].append(overload["refused_p99_ms"])
+            found["O memory"].append(grown_mb)
+            found["O after"].append(after["p99_ms"])
+    for row_id, values in found.items():
+        yield Measured(row_id, 0, values)
 
 
 def gates_of(stage: Stage, gateway: GatewayProcess, door: Door) -> Runner:

@@ -46,34 +46,6 @@ def _family(pid: int) -> Iterator[list[str]]:
             yield fields
 
 
-class RunnerFailed(RuntimeError):
-    """A runner ended before it answered; what it said is on stderr."""
-
-
-def family_cpu_seconds(pid: int) -> float:
-    """CPU of a process and its children, the ended ones that it waited for included."""
-    return sum(sum(map(int, fields[11:15])) for fields in _family(pid)) * _TICK_SECONDS
-
-
-def family_memory_bytes(pid: int) -> int:
-    """What a process and its children hold in memory now."""
-    return sum(int(fields[21]) for fields in _family(pid)) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _family(pid: int) -> Iterator[list[str]]:
-    """What Linux says in /proc/PID/stat of a process and its children, from the third field on."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal():
-            continue
-        try:
-            # The command's name, in parentheses, may hold spaces.
-            fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if pid in (int(entry.name), int(fields[1])):
-            yield fields
-
-
 def memory_bytes(pid: int) -> int:
     """What a process holds in memory now."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
