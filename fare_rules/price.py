@@ -19,7 +19,12 @@ from fare_rules.counting import Counting
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
 from fare_rules.full_fares import FullFares
-from fare_rules.language.discounts import PaysDifference, PaysProduct, Promotion
+from fare_rules.language.discounts import (
+    FareTransferRule,
+    PaysDifference,
+    PaysProduct,
+    Promotion,
+)
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
@@ -172,6 +177,11 @@ class _Pricing:
         if isinstance(begun, FareRefusal):
             return begun
         total, trip, product_id = begun
+        rule, before = (None, None) if join else self.following.transfer()
+        if rule is not None:
+            # Whichever step comes first, the leg is of the ride that it continues.
+            self.is_transfer = True
+            self.follows = self.counting.follows = before
         self._surcharge(total, with_concessions=True, in_caps=True)
         for step in self.tariff.file.order:
             match step:
@@ -180,8 +190,8 @@ class _Pricing:
                     self._surcharge(total, with_concessions=False, in_caps=True)
                     self._settle_journey(total, join, journey)
                     self._charge_over_time(total, in_caps=True)
-                case "transfers" if join is None:
-                    self._transfer(total)
+                case "transfers" if rule is not None:
+                    self._transfer(total, rule)
                 case "tiers":
                     for tier in self.counting.plan.tiers:
                         self.counting.tier(tier, total)
@@ -337,13 +347,8 @@ class _Pricing:
         priced = alone.price()
         return self.through_fen if isinstance(priced, FareRefusal) else alone.fare.through_fen
 
-    def _transfer(self, total: RunningSum) -> None:
-        rule, before = self.following.transfer()
-        if rule is None:
-            return
-        self.is_transfer = True
-        self.follows = self.counting.follows = before
-        paid_fen = before.chain.paid_fen if before is not None else 0
+    def _transfer(self, total: RunningSum, rule: FareTransferRule) -> None:
+        paid_fen = self.follows.chain.paid_fen if self.follows is not None else 0
         if isinstance(rule.pays, PaysDifference):
             due_fen = max(total.due_fen - paid_fen, 0)
         else:
