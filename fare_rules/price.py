@@ -90,6 +90,8 @@ class _Pricing:
         self.follows: PastLeg | None = None
         self.is_transfer = False
         self.promotion: Promotion | None = None
+        # The way of the legs before, where the leg's discounts act on what it adds to the whole.
+        self.before: Trip | None = None
         # What one rider pays for the whole journey after concessions, before all other steps; with
         # what first legs alone are spared.
         self.through_fen = 0
@@ -244,6 +246,8 @@ class _Pricing:
         self.full_fen = max(total.due_fen, journey.full_fen if journey else 0)
         if join and journey and join.leg_by_leg:
             self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
+            if not is_sum:
+                self.before = fares.trip_before(trip, join, journey)
         else:
             self.plan = plan
         self.counting.plan = plan
@@ -310,11 +314,18 @@ class _Pricing:
 
     def _pays(self, pays: object, due_fen: int, trip: Trip) -> int:
         if isinstance(pays, PaysProduct):
-            other = self.tariff.base_fares.full_fare(pays.product, trip)
-            if isinstance(other, FareRefusal):
+            whole_fen = self._of_product(pays, trip)
+            before_fen = self._of_product(pays, self.before) if self.before else 0
+            if whole_fen is None or before_fen is None:
                 return due_fen
-            return min(percent_of(other, pays.percent, pays.rounding), due_fen)
+            return min(max(whole_fen - before_fen, 0), due_fen)
         return payable_fen(pays, due_fen)
+
+    def _of_product(self, pays: PaysProduct, trip: Trip) -> int | None:
+        other = self.tariff.base_fares.full_fare(pays.product, trip)
+        if isinstance(other, FareRefusal):
+            return None
+        return percent_of(other, pays.percent, pays.rounding)
 
     def _credit_journey(self, total: RunningSum, rule: FareLegJoinRule, journey: Journey) -> None:
         """Take off what the legs before were charged, and what the leg costs more than alone."""
