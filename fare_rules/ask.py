@@ -20,6 +20,9 @@ from fare_rules.states import NOTHING, RiderState
 from fare_rules.taps import Action, RideTap
 
 DEFAULT_MINUTES = 30
+MINUTES_MAX = 1_000_000
+# At the ends of the calendar a day has no day before, or after.
+_YEAR_MIN, _YEAR_MAX = 2, 9990
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -90,13 +93,25 @@ def asked_taps(question: Question, book: TariffBook) -> tuple[RideTap, ...]:
 
 
 def question_faults(question: Question, book: TariffBook) -> list[str]:
-    """Name what a question says that the tariff does not know, with what it does know."""
+    """Name what a question says that cannot be, or that the tariff does not know."""
+    impossible = list(_impossible(question))
+    if impossible:
+        return impossible
     starts_at = _instant(question.at, book)
     tariff = book.tariff_at(starts_at)
     if tariff is None:
         first = book.tariffs[0].effective_from
         return [f"no tariff is in force at {question.at}; the first one is from {first} on"]
     return list(_unknown_names(question, tariff))
+
+
+def _impossible(question: Question) -> Iterator[str]:
+    if not _YEAR_MIN <= question.at.year <= _YEAR_MAX:
+        yield f"there is no service in the year {question.at.year}; ask for another"
+    if question.riders_count < 1:
+        yield f"there are {question.riders_count} riders; one at least must ride"
+    if question.minutes is not None and not 0 <= question.minutes <= MINUTES_MAX:
+        yield f"no journey takes {question.minutes} minutes; say 0 to {MINUTES_MAX}"
 
 
 def _unknown_names(question: Question, tariff: CompiledTariff) -> Iterator[str]:

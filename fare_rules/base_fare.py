@@ -51,6 +51,13 @@ class Trip(Struct, frozen=True, gc=False):
     added_m: int = 0
     gate_fare_fen: int | None = None
 
+    @property
+    def lacks_a_stop(self) -> bool:
+        """Whether a gate at one end of a ride did not say where it was."""
+        facts = self.facts
+        is_ride = facts.missing is None and not facts.is_joined and self.network.taps != "board"
+        return is_ride and None in (facts.from_stop, facts.to_stop)
+
 
 class BaseFares:
     """The products of one tariff and the tables they look into."""
@@ -95,7 +102,8 @@ class BaseFares:
             case StopBands():
                 return _by_stops(pricing, trip)
             case ZoneFares():
-                if trip.span is None:
+                # The zone of one end alone would be the cheapest way there is.
+                if trip.span is None or trip.lacks_a_stop:
                     return FareRefusal.NO_ZONE
                 fare_fen = self._zone_fares[product_id].of(trip.span)
                 return FareRefusal.NO_PAIR if fare_fen is None else Fen(fare_fen)
@@ -126,7 +134,7 @@ class BaseFares:
             path = trip.network.stops_between(from_stop, to_stop)
             count = self._zones.zones_count(path) if path else None
         if count is None:
-            if trip.span is None:
+            if trip.span is None or trip.lacks_a_stop:
                 return FareRefusal.NO_ZONE
             count = trip.span.high - trip.span.low + 1
         return zone_count_fen(pricing, count)

@@ -90,14 +90,16 @@ def load_book(folder: Path) -> TariffBook:
     Raises: TariffFaults, with the faults of all its files.
     """
     paths = sorted(path for path in folder.glob("*.yaml") if path.name not in BESIDE)
-    if not paths:
+    misnamed = [_misnamed(path) for path in folder.glob("*") if path.suffix in (".yml", ".YAML")]
+    if not paths and not misnamed:
         code, message = FaultCode.NO_TARIFF, "There is no tariff in this folder"
         remedy = "Add one, named for the day from which it is in force"
         raise TariffFaults([TariffFault(str(folder), 1, 1, code, message, remedy)])
     read = [read_tariff(path) for path in paths]
     pages = [(tariff, document) for tariff, document in read if tariff]
     pages.sort(key=lambda page: page[0].effective_from)
-    faults = [fault for _, document in read for fault in document.faults] + _book_faults(pages)
+    faults = misnamed + [fault for _, document in read for fault in document.faults]
+    faults += _book_faults(pages)
     if faults:
         raise TariffFaults(faults)
     tariffs = tuple(tariff for tariff, _ in pages)
@@ -198,6 +200,13 @@ def _wallet_classes(folder: Path, digits: int) -> tuple[WalletClass, ...]:
     if document.faults:
         raise TariffFaults(document.faults)
     return wallets.classes
+
+
+def _misnamed(path: Path) -> TariffFault:
+    # Left out silently, a new tariff would not come into force on its day.
+    message = f"The file is not read, for its name ends in {path.suffix}"
+    remedy = f"Name it {path.stem}.yaml, or take it out of the folder"
+    return TariffFault(str(path), 1, 1, FaultCode.UNREADABLE_FILE, message, remedy)
 
 
 def _book_faults(pages: list[tuple[CompiledTariff, Document]]) -> list[TariffFault]:

@@ -236,7 +236,14 @@ class RiderFold:
             until = closing.tapped_at + timedelta(minutes=band.cancelled_by_entry_minutes)
             where = opening.stop_id if band.cancelled_at == "same_stop" else None
             reentry = Reentry(
-                network.id, where, until, charged, state.trail, state.journey, state.windows
+                network.id,
+                where,
+                until,
+                charged,
+                state.trail,
+                state.journey,
+                state.windows,
+                state.uses,
             )
             self.state = structs.replace(self.state, reentry=reentry)
 
@@ -258,6 +265,7 @@ class RiderFold:
                 trail=reentry.trail,
                 journey=reentry.journey,
                 windows=reentry.windows,
+                uses=self.state.uses if reentry.uses is None else reentry.uses,
             )
         self.state = structs.replace(self.state, reentry=None)
 

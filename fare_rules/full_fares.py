@@ -1,5 +1,6 @@
 """The full fare of a leg, or of a whole journey when the leg is joined to others."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct, structs
@@ -57,6 +58,22 @@ class FullFares(Struct, frozen=True, gc=False):
         gate_fare_fen = self.gate_fare_fen() if journey is None else None
         return Trip(facts, plan.network, plan.span, metres, plan.added_m, gate_fare_fen)
 
+    def trip_before(self, trip: Trip, rule: FareLegJoinRule, journey: Journey) -> Trip:
+        """The way of the legs before, to be priced as the whole trip is."""
+        legs = journey.legs
+        facts = trip.facts._replace(
+            from_stop=legs[0].facts.from_stop,
+            to_stop=legs[-1].facts.to_stop,
+            via_stops=_stops_touched(legs),
+        )
+        parts = [None] if rule.distance == "direct" else [each.distance_m for each in legs]
+        return structs.replace(
+            trip,
+            facts=facts,
+            span=self.tariff.span_of(trip.network, facts.from_stop, facts.via_stops, facts.to_stop),
+            distance_m=None if None in parts else sum(part for part in parts if part is not None),
+        )
+
     def full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
         if plan.product is None:
             return FareRefusal.NO_FARE_RULE
@@ -93,10 +110,6 @@ class FullFares(Struct, frozen=True, gc=False):
         own = self.tariff.facts_of(self.leg, journey.boarded_at)
         legs = [*journey.legs, JoinedLeg(own, None)]
         first = legs[0].facts
-        touched: list[str] = []
-        for joined in legs:
-            ends = (joined.facts.from_stop, joined.facts.to_stop)
-            touched += [stop for stop in (*ends, *joined.facts.via_stops) if stop is not None]
         if rule.price_as == "sum":
             return self.plan.facts, self.plan
         candidates = {"last": [own], "first": [first]}.get(
@@ -106,7 +119,7 @@ class FullFares(Struct, frozen=True, gc=False):
             facts._replace(
                 from_stop=first.from_stop,
                 to_stop=own.to_stop,
-                via_stops=tuple(dict.fromkeys(touched)),
+                via_stops=_stops_touched(legs),
                 from_frames=own.from_frames,
                 to_frames=own.to_frames,
                 is_joined=True,
@@ -123,3 +136,13 @@ class FullFares(Struct, frozen=True, gc=False):
             return -1
         fare = self.full_fare(plan, self.trip(facts, plan, rule, journey))
         return -1 if isinstance(fare, FareRefusal) else fare
+
+
+def _stops_touched(legs: Iterable[JoinedLeg]) -> tuple[str, ...]:
+    stops = [
+        stop
+        for leg in legs
+        for stop in (leg.facts.from_stop, leg.facts.to_stop, *leg.facts.via_stops)
+        if stop is not None
+    ]
+    return tuple(dict.fromkeys(stops))

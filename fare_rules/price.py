@@ -19,7 +19,12 @@ from fare_rules.counting import Counting
 from fare_rules.disruptions import touches
 from fare_rules.following import Following
 from fare_rules.full_fares import FullFares
-from fare_rules.language.discounts import PaysDifference, PaysProduct, Promotion
+from fare_rules.language.discounts import (
+    FareTransferRule,
+    PaysDifference,
+    PaysProduct,
+    Promotion,
+)
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg
@@ -85,6 +90,8 @@ class _Pricing:
         self.follows: PastLeg | None = None
         self.is_transfer = False
         self.promotion: Promotion | None = None
+        # The way of the legs before, where the leg's discounts act on what it adds to the whole.
+        self.before: Trip | None = None
         # What one rider pays for the whole journey after concessions, before all other steps; with
         # what first legs alone are spared.
         self.through_fen = 0
@@ -172,6 +179,11 @@ class _Pricing:
         if isinstance(begun, FareRefusal):
             return begun
         total, trip, product_id = begun
+        rule, before = (None, None) if join else self.following.transfer()
+        if rule is not None:
+            # Whichever step comes first, the leg is of the ride that it continues.
+            self.is_transfer = True
+            self.follows = self.counting.follows = before
         self._surcharge(total, with_concessions=True, in_caps=True)
         for step in self.tariff.file.order:
             match step:
@@ -180,8 +192,8 @@ class _Pricing:
                     self._surcharge(total, with_concessions=False, in_caps=True)
                     self._settle_journey(total, join, journey)
                     self._charge_over_time(total, in_caps=True)
-                case "transfers" if join is None:
-                    self._transfer(total)
+                case "transfers" if rule is not None:
+                    self._transfer(total, rule)
                 case "tiers":
                     for tier in self.counting.plan.tiers:
                         self.counting.tier(tier, total)
@@ -234,6 +246,8 @@ class _Pricing:
         self.full_fen = max(total.due_fen, journey.full_fen if journey else 0)
         if join and journey and join.leg_by_leg:
             self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
+            if not is_sum:
+                self.before = fares.trip_before(trip, join, journey)
         else:
             self.plan = plan
         self.counting.plan = plan
@@ -300,11 +314,18 @@ class _Pricing:
 
     def _pays(self, pays: object, due_fen: int, trip: Trip) -> int:
         if isinstance(pays, PaysProduct):
-            other = self.tariff.base_fares.full_fare(pays.product, trip)
-            if isinstance(other, FareRefusal):
+            whole_fen = self._of_product(pays, trip)
+            before_fen = self._of_product(pays, self.before) if self.before else 0
+            if whole_fen is None or before_fen is None:
                 return due_fen
-            return min(percent_of(other, pays.percent, pays.rounding), due_fen)
+            return min(max(whole_fen - before_fen, 0), due_fen)
         return payable_fen(pays, due_fen)
+
+    def _of_product(self, pays: PaysProduct, trip: Trip) -> int | None:
+        other = self.tariff.base_fares.full_fare(pays.product, trip)
+        if isinstance(other, FareRefusal):
+            return None
+        return percent_of(other, pays.percent, pays.rounding)
 
     def _credit_journey(self, total: RunningSum, rule: FareLegJoinRule, journey: Journey) -> None:
         """Take off what the legs before were charged, and what the leg costs more than alone."""
@@ -337,13 +358,8 @@ class _Pricing:
         priced = alone.price()
         return self.through_fen if isinstance(priced, FareRefusal) else alone.fare.through_fen
 
-    def _transfer(self, total: RunningSum) -> None:
-        rule, before = self.following.transfer()
-        if rule is None:
-            return
-        self.is_transfer = True
-        self.follows = self.counting.follows = before
-        paid_fen = before.chain.paid_fen if before is not None else 0
+    def _transfer(self, total: RunningSum, rule: FareTransferRule) -> None:
+        paid_fen = self.follows.chain.paid_fen if self.follows is not None else 0
         if isinstance(rule.pays, PaysDifference):
             due_fen = max(total.due_fen - paid_fen, 0)
         else:

@@ -117,6 +117,8 @@ class Reentry(Struct, frozen=True, array_like=True, gc=False):
     trail: tuple[PastLeg, ...]
     journey: Journey | None
     windows: dict[str, Window]
+    # None in what was kept before this was.
+    uses: dict[str, Uses] | None = None
 
 
 class LastTap(Struct, frozen=True, array_like=True, gc=False):

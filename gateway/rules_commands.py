@@ -240,7 +240,10 @@ def rules_app(read_tap_log: TapLog | None = None) -> App:
         to_day
             The last service day to report.
         taps
-            A CSV file of taps; its columns are the fields of RideTap.
+            A CSV file of taps: tap_id, gate_id, sequence, tapped_at (2026-03-02T08:05:11+08:00),
+            media_token, action, network, operator_id, rider_category and fare_media, and any of
+            stop_id, route_id, vehicle_id, full_fare (290 for 2.90), transfer_proven,
+            carriage_class, riders_count, distance_m, issuer_id and coupons.
         database
             Read the taps that this gateway recorded.
         out

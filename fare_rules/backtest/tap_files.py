@@ -12,6 +12,7 @@ field has a default may be left out, and so may their cells. The rows may be in 
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,17 @@ COLUMNS = RideTap.__struct_fields__
 _REQUIRED_COUNT = len(COLUMNS) - len(RideTap.__struct_defaults__)
 REQUIRED_COLUMNS = COLUMNS[:_REQUIRED_COUNT]
 _COUPONS = COLUMNS.index("coupons")
+# A reader of numbers would take 5.00 for 5, which is a hundredth of it.
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+_WHOLE_COLUMNS = {
+    COLUMNS.index("sequence"): "a whole number",
+    COLUMNS.index("full_fare"): "a whole number of minor units: 290 for 2.90",
+    COLUMNS.index("riders_count"): "a whole number of riders",
+    COLUMNS.index("distance_m"): "a whole number of metres",
+}
+_RIDERS_COUNT = COLUMNS.index("riders_count")
+# At the ends of the calendar a day has no day before, or after.
+_YEAR_MIN, _YEAR_MAX = 2, 9998
 _coupons_decoder = msgspec.json.Decoder(tuple[tuple[str, datetime], ...])
 _TAP_DEFAULTS: tuple[Any, ...] = ("",) * _REQUIRED_COUNT + RideTap.__struct_defaults__
 
@@ -97,6 +109,12 @@ def _check_header(header: list[str], path: Path) -> None:
 def _tap(values: list[Any]) -> RideTap:
     if "" in values:
         raise ValueError(f"'{COLUMNS[values.index('')]}' is empty")
+    for index, what in _WHOLE_COLUMNS.items():
+        cell = values[index]
+        if isinstance(cell, str) and not _WHOLE.fullmatch(cell):
+            raise ValueError(f"'{COLUMNS[index]}' is '{cell}', not {what}")
+    if values[_RIDERS_COUNT] == "0":
+        raise ValueError("'riders_count' is 0; somebody must ride")
     if values[_COUPONS]:
         values[_COUPONS] = _coupons(values[_COUPONS])
     try:
@@ -105,6 +123,8 @@ def _tap(values: list[Any]) -> RideTap:
         raise ValueError(_with_names(str(error))) from error
     if tap.tapped_at.tzinfo is None:
         raise ValueError("'tapped_at' has no offset, as in 2026-03-02T08:05:11+08:00")
+    if not _YEAR_MIN <= tap.tapped_at.year <= _YEAR_MAX:
+        raise ValueError(f"'tapped_at' is in the year {tap.tapped_at.year}")
     if tap.tapped_at.tzinfo is not UTC:
         tap = msgspec.structs.replace(tap, tapped_at=tap.tapped_at.astimezone(UTC))
     return tap

@@ -78,6 +78,16 @@ def test_a_folder_without_tariff_is_refused(folder):
     )
 
 
+@pytest.mark.parametrize("name", ["2026-07-01.yml", "2026-07-01.YAML"])
+def test_a_tariff_whose_name_ends_otherwise_is_not_left_out_in_silence(folder, name):
+    publish("2026-01-01.yaml", "2026-01-01")
+    publish(name, "2026-07-01")
+    assert faults_of(folder) == (
+        f"{name}:1:1: error[unreadable_file]: The file is not read, for its name ends in "
+        f"{Path(name).suffix}. Name it 2026-07-01.yaml, or take it out of the folder"
+    )
+
+
 def test_two_tariffs_of_one_day_are_refused(folder):
     publish("a.yaml", "2026-01-01")
     publish("b.yaml", "2026-01-01")

@@ -204,7 +204,24 @@ def test_off_the_line_zones_are_counted_by_their_order(tmp_path):
     book = metro_costs(tmp_path, pricing, stops, links=lines)
     assert [fare(book, "a", to_stop) for to_stop in "acd"] == ["2.00", "3.00", "4.00"]
     assert fare(book, "c", "d") == "3.00"
-    assert charged(book, "08:00 enter metro a", "08:20 exit metro") == ["metro_ride 2.00"]
+
+
+@pytest.mark.parametrize("taps", ["enter_exit", "board_alight"])
+@pytest.mark.parametrize(
+    "pricing", [ZONE_COUNT, "kind: zones, fares: [{zones: 1, amount: 2}, {zones: 1-3, amount: 4}]"]
+)
+def test_a_ride_whose_gate_does_not_say_where_it_is_has_no_fare_by_zones(tmp_path, taps, pricing):
+    book = metro_costs(tmp_path, pricing, LINKED.replace("enter_exit", taps))
+    first, last = ("enter", "exit") if taps == "enter_exit" else ("board", "alight")
+    for ends in (("a", ""), ("", "a"), ("", "")):
+        ride = [f"08:00 {first} metro {ends[0]}", f"08:20 {last} metro {ends[1]}"]
+        assert charged(book, *ride) == ["no_zone"]
+
+
+def test_a_boarding_alone_is_in_the_zone_where_it_is(tmp_path):
+    board = LINKED.replace("enter_exit", "board").replace("journey_time: {minutes: 120}, ", "")
+    book = metro_costs(tmp_path, ZONE_COUNT, board)
+    assert charged(book, "08:00 board metro a") == ["metro_ride 2.00"]
 
 
 def test_a_table_by_zones_takes_the_cheaper_zone_of_a_boundary_stop(tmp_path):

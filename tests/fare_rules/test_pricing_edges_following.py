@@ -1,6 +1,7 @@
 """Legs that follow one another: windows of a change, chains, and journeys priced as one."""
 
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 # Test files are imported by path, so their helpers have to be found by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_pricing_edges import charged, town
+from test_pricing_edges import charged, ridden, town
+
+from fare_rules import carried
 
 
 def changes(folder: Path, terms: str, *, and_then: str = ""):
@@ -125,6 +128,15 @@ def test_a_window_may_open_with_the_next_full_hour(tmp_path):
     assert after("08:00:01", "09:30")
     # A full hour that strikes is the next one.
     assert not after("09:00", "09:30:01")
+
+
+def test_a_ride_is_remembered_until_a_window_from_the_full_hour_ends(tmp_path):
+    buses = "from: {networks: [bus]}, to: {networks: [bus]}, others_between: true"
+    book = changes(tmp_path, f"window_starts: next_full_hour, {buses}")
+    assert taken_off(book, "08:05 board bus", "08:50 board tram", "09:30 board bus")[-1]
+    night = ridden(book, "01-06 03:05 board bus").state
+    morning = carried(night, book, book.starts_at(date(2026, 1, 6)))
+    assert charged(book, "01-06 04:30 board bus", state=morning) == ["bus_ride 2.00, change -1.00"]
 
 
 def test_a_chain_may_have_to_begin_with_a_metro(tmp_path):

@@ -76,6 +76,32 @@ concessions:
     ]
 
 
+@pytest.mark.parametrize("price_as", ["last", "highest"])
+def test_leg_by_leg_another_product_costs_what_the_leg_adds_to_it(tmp_path, price_as):
+    senior = """
+fare_products:
+  - {id: bus_ride, reference: p, pricing: {kind: flat, amount: 2}}
+  - {id: tram_ride, reference: p, pricing: {kind: flat, amount: 3}}
+  - {id: metro_ride, reference: p, pricing: {kind: per_km, rate: 1, rounding: {mode: up}}}
+  - {id: senior_ride, reference: p, pricing: {kind: per_km, rate: 0.4, rounding: {mode: up}}}
+concessions:
+  - id: senior
+    reference: k
+    rider_categories: [child]
+    pays: {kind: product, product: senior_ride, rounding: {mode: half_up}}
+"""
+    book = joined(tmp_path, f"price_as: {price_as}, leg_by_leg: true", senior)
+    rides = [
+        f"08:{minute}0 {action} metro who=child metres={minute}000"
+        for minute, action in enumerate(("enter", "exit", "enter", "exit"))
+    ]
+    # Of 1 km, and of 4 km together.
+    assert charged(book, *rides) == [
+        "metro_ride 1.00, senior -0.60",
+        "metro_ride 4.00, through -1.00, senior -1.80",
+    ]
+
+
 def test_a_dear_beginning_is_remembered_over_a_cheaper_leg(tmp_path):
     book = joined(tmp_path, "price_as: last, leg_by_leg: true")
     assert fares(book, "08:00 board tram", "08:10 board bus", "08:20 board tram") == [

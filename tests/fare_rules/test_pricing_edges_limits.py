@@ -497,3 +497,24 @@ fare_caps: [{id: cap, reference: k, period: {kind: service_day}, amount: 1.50}]
         "bus_ride 6.00, half -3.00",
         "bus_ride 6.00, half -3.00, cap -0.50",
     ]
+
+
+def test_an_offer_comes_back_with_the_charge_of_a_ride_that_is_taken_back(tmp_path):
+    at_once = "same_stop_exit: [{charge: incomplete, cancelled_by_entry_minutes: 5}]"
+    book = town(
+        tmp_path,
+        f"""
+networks: [{{id: metro, taps: enter_exit, journey_time: {{minutes: 90}}, reference: n, {at_once}}}]
+fare_leg_rules: [{{id: metro, networks: [metro], product: metro_ride}}]
+incomplete_leg_rules: [{{id: i, reference: i, charge: {{kind: product, product: metro_ride}}}}]
+promotions: [{{id: gift, reference: g, pays: {{kind: less, amount: 1}}, uses_max: 1}}]
+""",
+    )
+    rides = [f"08:0{minute} {action} metro a" for minute, action in enumerate(("enter", "exit"))]
+    again = (
+        "08:03 enter metro a",
+        "08:20 exit metro c",
+        "09:00 enter metro a",
+        "09:20 exit metro c",
+    )
+    assert charged(book, *rides, *again) == ["metro_ride 4.00, gift -1.00", "metro_ride 4.00"]

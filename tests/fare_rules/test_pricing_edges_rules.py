@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 # Test files are imported by path, so their helpers have to be found by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -384,3 +386,24 @@ def test_a_journey_has_so_many_legs_or_so_many_changes_of_one_kind(tmp_path):
     ):
         book = town(tmp_path, THROUGH.replace("window_minutes: 30", f"window_minutes: 30, {term}"))
         assert ["through" in lines for lines in charged(book, *buses)] == joined
+
+
+@pytest.mark.parametrize("order", ["", "order: [concessions, tiers, caps, transfers, promotions]"])
+@pytest.mark.parametrize(
+    "counted",
+    [
+        """
+fare_tiers:
+  - {id: less, reference: m, period: {kind: month}, rounding: {mode: down},
+     steps: [{after_rides: 1, percent: 0}]}
+""",
+        "fare_caps: [{id: less, reference: k, period: {kind: month}, rides: 1}]",
+    ],
+)
+def test_a_change_is_the_same_ride_whichever_step_comes_first(tmp_path, order, counted):
+    book = town(tmp_path, f"{order}\n{CHANGE}\n{counted}")
+    assert charged(book, "08:00 board bus", "08:10 board tram", "10:00 board bus") == [
+        "bus_ride 2.00",
+        "tram_ride 3.00, change -1.00",
+        "bus_ride 2.00, less -2.00",
+    ]

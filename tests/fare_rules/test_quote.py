@@ -117,5 +117,20 @@ def test_unknown_names_are_told_with_those_that_are_known(
     assert fault in found
 
 
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"riders_count": 0}, "there are 0 riders"),
+        ({"minutes": -5}, "no journey takes -5 minutes"),
+        ({"minutes": 10**12}, "no journey takes 1000000000000 minutes"),
+        ({"at": datetime(9999, 12, 31, tzinfo=UTC)}, "there is no service in the year 9999"),
+        ({"at": datetime(1, 1, 1, tzinfo=UTC)}, "there is no service in the year 1"),
+    ],
+)
+def test_what_cannot_be_is_told(book: TariffBook, said: dict[str, Any], fault: str):
+    [found] = question_faults(question(**said), book)
+    assert found.startswith(fault)
+
+
 def test_a_question_without_faults_has_none(book: TariffBook):
     assert question_faults(question(via_stops=("market",)), book) == []

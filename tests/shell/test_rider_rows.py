@@ -92,7 +92,14 @@ EVERYTHING = RiderState(
     uses={"first_ride": Uses(1, minutes(0), DAY, 1, minutes(1), ((minutes(1), 1),), UUID(int=1))},
     habits=(Habit("metro", "pier", "mill", DAY),),
     reentry=Reentry(
-        "metro", "pier", minutes(80), ((UUID(int=9), "ride"),), TRAILS["one_leg"], JOURNEY, {}
+        "metro",
+        "pier",
+        minutes(80),
+        ((UUID(int=9), "ride"),),
+        TRAILS["one_leg"],
+        JOURNEY,
+        {},
+        {"first_ride": Uses(1, minutes(0), DAY, 1)},
     ),
 )
 

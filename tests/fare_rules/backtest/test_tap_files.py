@@ -81,7 +81,16 @@ FAULTS = {
     "a cell too few": (HEADER, TAP_ID, r"taps.csv:2: 1 cells under 12 columns"),
     "an empty cell": (HEADER, ROW.replace("anna", ""), r"taps.csv:2: 'media_token' is empty"),
     "no offset": (HEADER, ROW.replace("+08:00", ""), r"taps.csv:2: 'tapped_at' has no offset"),
-    "no number": (HEADER, ROW.replace("290", "2.90"), r"taps.csv:2: Expected .* at 'full_fare'"),
+    "no number": (HEADER, ROW.replace("290", "2.90"), r"taps.csv:2: 'full_fare' is '2.90', not"),
+    "a main unit": (HEADER, ROW.replace("290", "3.00"), r"taps.csv:2: 'full_fare' is '3.00', not"),
+    "less than nothing": (HEADER, ROW.replace("290", "-290"), r"taps.csv:2: 'full_fare' is '-290'"),
+    "nobody": (HEADER + ",riders_count", ROW + ",0", r"taps.csv:2: 'riders_count' is 0"),
+    "no year": (
+        HEADER,
+        ROW.replace("2026", "9999"),
+        r"taps.csv:2: 'tapped_at' is in the year 9999",
+    ),
+    "the first year": (HEADER, ROW.replace("2026", "0001"), r"taps.csv:2: .* in the year 1"),
     "no action": (HEADER, ROW.replace("board", "jump"), r"taps.csv:2: .*'jump' - at 'action'"),
     "no coupons": (HEADER, ROW + "free", r"taps.csv:2: 'coupons' is not as the columns"),
 }
