@@ -516,5 +516,5 @@ def _allowed(setting: structs.FieldInfo) -> str:
     if kind is bool:
         return "true, false"
     if kind is int:
-        return f"{meta.ge} to {meta.le}"
+        return f"{meta.ge} to {meta.le}" if meta.le is not None else f"{meta.ge} or more"
     return ", ".join(getattr(kind, "__args__", ())) if "Literal" in str(kind) else ""
