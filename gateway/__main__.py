@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -64,7 +65,7 @@ from gateway.shell.embedded_postgres import (
     die_with,
 )
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
-from gateway.shell.store import OUTAGES, open_pool
+from gateway.shell.store import OUTAGES, UNFIT, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped
 from gateway.unlink_path import run_unlink
@@ -457,6 +458,14 @@ Ctrl-C drains and stops.
 """
 
 
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _is_of_files(error: OSError) -> bool:
+    """Sockets name no file, and what is written to an open one names none either."""
+    return error.filename is not None or error.errno in _DISK_FAULTS
+
+
 def main() -> None:
     if not __debug__:
         sys.exit("faregate checks money with assertions; do not run it under python -O.")
@@ -473,7 +482,10 @@ def main() -> None:
     ) as error:  # fmt: skip
         print(f"cannot run: {error}", file=sys.stderr)
         sys.exit(CANNOT_RUN)
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidParameterValueError, *OUTAGES) as error:
+    except (*OUTAGES, *UNFIT) as error:
+        if isinstance(error, OSError) and _is_of_files(error):
+            print(f"cannot run: a file or folder cannot be used ({error}).", file=sys.stderr)
+            sys.exit(CANNOT_RUN)
         print(
             f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and "
             "run `faregate db upgrade` if it is new.",
