@@ -23,6 +23,7 @@ import aiohttp
 import asyncpg
 import uvloop
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from msgspec import structs
 from rich.console import Console
 from rich.table import Table
@@ -298,14 +299,29 @@ def db_status() -> int:
 
 
 @token.command(name="create")
-def token_create(name: str, *, role: Role, operator: str | None = None, days: int = 365) -> int:
+def token_create(
+    name: str,
+    *,
+    role: Role,
+    operator: str | None = None,
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=36_500))] = 365,
+) -> int:
     """Print a new token, once. --operator narrows it to one operator's gates and wallets."""
     until = datetime.now(UTC) + timedelta(days=days)
     with _database() as (_, dsn):
-        issued = _with_pool(
-            dsn,
-            lambda pool: run_token_issue(pool, name, role, operator_id=operator, valid_until=until),
-        )
+        try:
+            issued = _with_pool(
+                dsn,
+                lambda pool: run_token_issue(
+                    pool, name, role, operator_id=operator, valid_until=until
+                ),
+            )
+        except asyncpg.UniqueViolationError:
+            _out.print(f"there was a token named {name} already; choose a new name", markup=False)
+            return PROBLEMS_FOUND
+        except asyncpg.ForeignKeyViolationError:
+            _out.print(f"there is no operator {operator}", markup=False)
+            return PROBLEMS_FOUND
     _out.print(issued)
     return OK
 

@@ -60,6 +60,20 @@ def test_a_folder_that_cannot_be_made_is_not_taken_for_the_database() -> None:
     assert "database" not in said.stderr
 
 
+def test_a_token_that_cannot_be_made_is_refused_with_the_reason(database: str) -> None:
+    def create(*arguments: str) -> tuple[int, str]:
+        said = run_faregate("token", "create", *arguments, FAREGATE_DATABASE_URL=database)
+        return said.returncode, said.stdout + said.stderr
+
+    assert create("alice", "--role", "finance")[0] == 0
+    again, said = create("alice", "--role", "finance")
+    assert (again, said) == (1, "there was a token named alice already; choose a new name\n")
+    elsewhere, said = create("bob", "--role", "finance", "--operator", "nobody")
+    assert (elsewhere, said) == (1, "there is no operator nobody\n")
+    assert create("carol", "--role", "finance", "--days", "0")[0] == 2
+    assert create("carol", "--role", "finance", "--days", "999999999")[0] == 2
+
+
 def test_the_shipped_tariffs_are_free_of_faults() -> None:
     cities = sorted(str(path) for path in TARIFFS.iterdir() if path.is_dir())
     said = run_faregate("rules", "check", *cities)
