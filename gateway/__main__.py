@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ import aiohttp
 import asyncpg
 import uvloop
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from msgspec import structs
 from rich.console import Console
 from rich.table import Table
@@ -64,7 +66,7 @@ from gateway.shell.embedded_postgres import (
     die_with,
 )
 from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
-from gateway.shell.store import OUTAGES, open_pool
+from gateway.shell.store import OUTAGES, UNFIT, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped
 from gateway.unlink_path import run_unlink
@@ -297,14 +299,29 @@ def db_status() -> int:
 
 
 @token.command(name="create")
-def token_create(name: str, *, role: Role, operator: str | None = None, days: int = 365) -> int:
+def token_create(
+    name: str,
+    *,
+    role: Role,
+    operator: str | None = None,
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=36_500))] = 365,
+) -> int:
     """Print a new token, once. --operator narrows it to one operator's gates and wallets."""
     until = datetime.now(UTC) + timedelta(days=days)
     with _database() as (_, dsn):
-        issued = _with_pool(
-            dsn,
-            lambda pool: run_token_issue(pool, name, role, operator_id=operator, valid_until=until),
-        )
+        try:
+            issued = _with_pool(
+                dsn,
+                lambda pool: run_token_issue(
+                    pool, name, role, operator_id=operator, valid_until=until
+                ),
+            )
+        except asyncpg.UniqueViolationError:
+            _out.print(f"there was a token named {name} already; choose a new name", markup=False)
+            return PROBLEMS_FOUND
+        except asyncpg.ForeignKeyViolationError:
+            _out.print(f"there is no operator {operator}", markup=False)
+            return PROBLEMS_FOUND
     _out.print(issued)
     return OK
 
@@ -457,6 +474,14 @@ Ctrl-C drains and stops.
 """
 
 
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _is_of_files(error: OSError) -> bool:
+    """Sockets name no file, and what is written to an open one names none either."""
+    return error.filename is not None or error.errno in _DISK_FAULTS
+
+
 def main() -> None:
     if not __debug__:
         sys.exit("faregate checks money with assertions; do not run it under python -O.")
@@ -473,7 +498,10 @@ def main() -> None:
     ) as error:  # fmt: skip
         print(f"cannot run: {error}", file=sys.stderr)
         sys.exit(CANNOT_RUN)
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidParameterValueError, *OUTAGES) as error:
+    except (*OUTAGES, *UNFIT) as error:
+        if isinstance(error, OSError) and _is_of_files(error):
+            print(f"cannot run: a file or folder cannot be used ({error}).", file=sys.stderr)
+            sys.exit(CANNOT_RUN)
         print(
             f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and "
             "run `faregate db upgrade` if it is new.",

@@ -9,7 +9,7 @@ from functools import partial
 from fare_rules import load_book
 from gateway.archive_path import ArchiveRefused, DayTaken
 from gateway.journey_options import OK, PROBLEMS_FOUND
-from gateway.shell.archive_files import ArchiveDiffers
+from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing, disk_faults
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.settings import Settings
 from gateway.unlink_path import DayUnlinked, UnlinkRefused
@@ -37,4 +37,6 @@ async def tell_days(
     except (ArchiveRefused, UnlinkRefused, ArchiveDiffers, DayInUse) as refused:
         print(refused)
         return PROBLEMS_FOUND
+    except disk_faults() as error:
+        raise ArchiveMissing(f"The archive cannot be written: {error}") from error
     return PROBLEMS_FOUND if any(day.still_needed for day in found) else OK

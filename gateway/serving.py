@@ -137,6 +137,7 @@ def _say_what_runs(settings: Settings) -> None:
     telemetry.WORKERS.set(1)
     telemetry.WORKERS_WANTED.set(settings.workers_count)
     telemetry.WORKER_STARTS.inc()
+    telemetry.begin_counting()
     for name in ("requests_in_flight_max", "queue_taps_max", "pool_connections_count_max"):
         telemetry.LIMIT.labels(name).set(getattr(settings, name))
 

@@ -148,6 +148,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.base_url and not options.token_file:
         parser.error("--base-url needs --token-file")
+    if options.records and next(read_records(options.records), None) is None:
+        parser.error(f"{options.records} holds no records: there is nothing to compare")
     return options
 
 

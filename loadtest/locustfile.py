@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -53,6 +54,12 @@ def prepare(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     if not options.keys:
         sys.exit("--keys FILE is missing: make it with python -m loadtest.register")
+    try:
+        keys = KeysFile.read(Path(options.keys))
+    except (OSError, msgspec.MsgspecError) as error:
+        sys.exit(f"--keys {options.keys} cannot be read: {error}")
+    if _parts_count(environment) > keys.gates_per_line:
+        sys.exit(f"the city was registered for {keys.gates_per_line} parts: see --gates-per-line")
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message(WARM, lambda **_: environment.stats.reset_all())
     NightBus.fixed_count = _parts_count(environment)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from msgspec import structs
 
+from gateway.core.taps import TapOutcome
 from gateway.shell import telemetry
 from gateway.shell.settings import PREFIX, Settings
 
@@ -90,6 +91,25 @@ def test_what_is_watched_exists(where: str, expression: str):
             assert f'"{method}", "{path}"' in SOURCE, f"{where}: there is no route {route}"
     labels = set().union(*(EXPORTED[name] for name, _ in named)) | TARGET_LABELS
     assert grouped_by(expression) <= labels
+
+
+def test_refusals_that_are_watched_are_counted_from_the_start():
+    """An alert on an increase would miss the first of a series that begins with it."""
+    telemetry.begin_counting()
+    for rule in ALERTS:
+        for name, matchers in selectors(rule["expr"]):
+            for reason in matchers.get("reason", "").split("|"):
+                labels = {"reason": reason}
+                if reason:
+                    assert telemetry.METRICS.get_sample_value(name, labels) is not None, reason
+
+
+def test_outcomes_are_counted_from_the_start():
+    """An alert that no tap has come looks for a 0, and there is none where no series is."""
+    telemetry.begin_counting()
+    for outcome in TapOutcome:
+        labels = {"outcome": outcome.value}
+        assert telemetry.METRICS.get_sample_value("faregate_taps_total", labels) is not None
 
 
 def is_reason(reason: str) -> bool:

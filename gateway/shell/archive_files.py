@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class ArchiveMissing(Exception):
-    """An archived day is asked for, and there is no archive, or nothing to read it with."""
+    """There is no archive, nothing to read it with, or no room to write it."""
 
 
 class ArchiveDiffers(Exception):
@@ -452,6 +453,12 @@ def _rows(statement: str, given: dict[str, Any] | None = None) -> Iterator[tuple
         raise ArchiveMissing(f"The archive cannot be read: {error}") from error
     finally:
         session.close()
+
+
+def disk_faults() -> tuple[type[Exception], ...]:
+    """What DuckDB raises for a disk that is full or shut; nothing where it was never loaded."""
+    duckdb = sys.modules.get("duckdb")
+    return (duckdb.IOException,) if duckdb else ()
 
 
 def duckdb_session(database: str) -> Any:

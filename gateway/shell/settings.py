@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct, field, structs
@@ -441,9 +442,22 @@ def _from_text(kind: type, text: str) -> Any:
     if kind is DatabaseUrl:
         if not text.startswith(("postgresql://", "postgres://")):
             raise ValueError("Expected a URL that begins with postgresql://")
+        _check_ports(text)
         return DatabaseUrl(text)
     assert kind is SecretKey
     return _key_from_text(text)
+
+
+def _check_ports(url: str) -> None:
+    """A password with a bare / ? or # ends where the server's name should begin."""
+    try:
+        for server in urlsplit(url).netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{server}").port
+    except ValueError:
+        raise ValueError(
+            "The port must be a number from 0 to 65535. Write / ? # : and @ in a password as "
+            "%2F %3F %23 %3A and %40"
+        ) from None
 
 
 def _key_from_text(text: str) -> SecretKey:
@@ -502,5 +516,5 @@ def _allowed(setting: structs.FieldInfo) -> str:
     if kind is bool:
         return "true, false"
     if kind is int:
-        return f"{meta.ge} to {meta.le}"
+        return f"{meta.ge} to {meta.le}" if meta.le is not None else f"{meta.ge} or more"
     return ", ".join(getattr(kind, "__args__", ())) if "Literal" in str(kind) else ""

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway.core.taps import TapResult, looks_like_card_number
+from gateway.core.taps import TapOutcome, TapResult, looks_like_card_number
 
 METRICS = CollectorRegistry()
 # Where several workers write what one of them shows; their supervisor names the folder.
@@ -120,6 +120,25 @@ _request_seconds_of = functools.cache(REQUEST_SECONDS.labels)
 _frames_of = functools.cache(STREAM_FRAMES.labels)
 _taps_of = functools.cache(TAPS.labels)
 _refusals_of = functools.cache(REFUSALS.labels)
+
+
+# Prometheus sees no increase where a series begins, and no 0 where there is none: what alerts look
+# at is there from the start.
+_WATCHED_REFUSALS = (
+    "forbidden",
+    "outcome_unknown",
+    "queue_full",
+    "too_many_requests",
+    "unauthorized",
+)
+
+
+def begin_counting() -> None:
+    """Show each outcome, and each refusal that an alert looks at, before there is any."""
+    for outcome in TapOutcome:
+        _taps_of(outcome).inc(0)
+    for reason in _WATCHED_REFUSALS:
+        _refusals_of(reason).inc(0)
 
 
 def count_request(route: str, status: int, seconds: float) -> None:

@@ -131,3 +131,14 @@ async def test_money_taken_for_a_tap_that_was_refused(run: Run):
         " WHERE kind = 'fare'"
     )
     assert await run.broken() == {"nothing is charged for a tap that was refused"}
+
+
+def test_records_of_nothing_are_no_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["audit", "--dsn", "postgresql://h/d", "--records", str(tmp_path / "misspelt")]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        audit.main()
+    assert ended.value.code == 2
+    assert "misspelt holds no records" in capsys.readouterr().err

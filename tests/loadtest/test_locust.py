@@ -68,6 +68,18 @@ def test_without_keys_it_says_how_to_get_them():
     assert "loadtest.register" in done.stderr
 
 
+def test_keys_that_do_not_fit_end_the_run_before_it_begins(tmp_path: Path):
+    keys = tmp_path / "keys.json"
+    command = ("locust", "-f", "loadtest/locustfile.py", "--headless", "-t", "1s", "--keys")
+    done = _run(*command, str(keys))
+    assert done.returncode == 1
+    assert "keys.json cannot be read" in done.stderr
+    KeysFile(1, 100, 1, 4, _some_keys()).write(keys)
+    done = _run(*command, str(keys), "--parts", "5")
+    assert done.returncode == 1
+    assert "registered for 4 parts" in done.stderr
+
+
 def test_nobody_else_can_read_the_keys_even_where_a_file_lay_open(tmp_path: Path):
     path = tmp_path / "keys.json"
     path.touch(mode=0o644)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-from _stack import run_faregate
+from _stack import FAREGATE, ROOT, environment, run_faregate
 
 
 async def test_an_old_day_is_refused_until_it_is_settled_then_archived_and_then_unlinked(
@@ -40,6 +42,26 @@ async def test_an_old_day_is_refused_until_it_is_settled_then_archived_and_then_
     assert [path.name for path in (tmp_path / "archive").iterdir()] == ["2020-01-01.unlinked"]
     audited = run_faregate("audit", "--full", **where)
     assert audited.returncode == 0, audited.stdout + audited.stderr
+
+
+async def test_a_disk_that_is_full_is_told_as_such(database: str, tmp_path: Path) -> None:
+    owner = await asyncpg.connect(database)
+    await owner.execute("SELECT open_log_day('2020-01-01')")
+    await owner.close()
+    where = {"FAREGATE_DATABASE_URL": database, "FAREGATE_DATA_DIR": str(tmp_path)}
+    assert run_faregate("settle", "close", "--service-day", "2020-01-01", **where).returncode == 0
+    full = subprocess.run(
+        [*FAREGATE, "archive"],
+        cwd=ROOT,
+        env=environment(**where),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert full.returncode == 3, full.stderr
+    assert "cannot run: The archive cannot be written" in full.stderr
+    assert run_faregate("archive", **where).returncode == 0
 
 
 def test_days_within_the_retention_time_are_not_given_away(database: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from _stack import run_faregate
@@ -39,6 +40,38 @@ def test_a_database_that_is_away_is_told_apart_from_a_fault() -> None:
     said = run_faregate("audit", FAREGATE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert said.returncode == 3
     assert "FAREGATE_DATABASE_URL" in said.stderr
+
+
+@pytest.mark.parametrize("change", [{"path": "/nothing"}, {"netloc": "nobody_we_know@"}])
+def test_a_database_that_does_not_let_us_in_is_told_apart_from_a_fault(
+    server_dsn: str, change: dict[str, str]
+) -> None:
+    dsn = urlsplit(server_dsn)._replace(**change).geturl()
+    said = run_faregate("db", "status", FAREGATE_DATABASE_URL=dsn)
+    assert said.returncode == 3
+    assert "does not exist" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_not_taken_for_the_database() -> None:
+    said = run_faregate("demo-stack", "--data", "/proc/nothing")
+    assert said.returncode == 3
+    assert "/proc/nothing" in said.stderr
+    assert "database" not in said.stderr
+
+
+def test_a_token_that_cannot_be_made_is_refused_with_the_reason(database: str) -> None:
+    def create(*arguments: str) -> tuple[int, str]:
+        said = run_faregate("token", "create", *arguments, FAREGATE_DATABASE_URL=database)
+        return said.returncode, said.stdout + said.stderr
+
+    assert create("alice", "--role", "finance")[0] == 0
+    again, said = create("alice", "--role", "finance")
+    assert (again, said) == (1, "there was a token named alice already; choose a new name\n")
+    elsewhere, said = create("bob", "--role", "finance", "--operator", "nobody")
+    assert (elsewhere, said) == (1, "there is no operator nobody\n")
+    assert create("carol", "--role", "finance", "--days", "0")[0] == 2
+    assert create("carol", "--role", "finance", "--days", "999999999")[0] == 2
 
 
 def test_the_shipped_tariffs_are_free_of_faults() -> None:

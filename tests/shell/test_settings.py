@@ -121,6 +121,21 @@ def test_database_url_is_the_fallback():
     assert "pass-word" not in fault
 
 
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+def test_a_password_that_breaks_its_url_is_refused_and_not_repeated(mark: str):
+    with pytest.raises(SettingsWrong) as refused:
+        read_settings({"FAREGATE_DATABASE_URL": f"postgresql://u:pass{mark}word@h:5432/d"})
+    (fault,) = refused.value.faults
+    assert "%2F" in fault
+    assert "pass" not in fault.replace("password", "")
+
+
+def test_urls_of_several_servers_and_of_sockets_are_taken():
+    for url in ("postgresql://u:p@h1:5432,h2:5433/d", "postgresql://u@[::1]:5432/d",
+                "postgresql://u@/d?host=/run/postgresql"):  # fmt: skip
+        assert read_settings({"FAREGATE_DATABASE_URL": url}).database_url == url
+
+
 def test_the_settlement_folder_is_seen_from_the_data_folder():
     environment = {"FAREGATE_DATA_DIR": "/data"}
     assert read_settings(environment).settlement_dir == Path("/data/settlement")
