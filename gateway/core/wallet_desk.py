@@ -273,7 +273,8 @@ class _Desk:
             return WalletRefusal.GRANT_OVER
         if not has_room(wallet):
             return WalletRefusal.TOO_MANY_PURSES
-        if wish.funder_id is None and wallet.net_fen < wish.amount_fen:
+        free_fen = wallet.net_fen - self._held_for_rides_fen(wallet)
+        if wish.funder_id is None and free_fen < wish.amount_fen:
             return WalletRefusal.BALANCE_TOO_LOW
         moved, entry = grant_money(wallet, granted, self.books)
         if self._is_over(moved):
