@@ -88,3 +88,21 @@ def test_own_money_set_aside_goes_back_to_the_main_purse(harbour_story):
         "desk grant_return  purse:alice +300  grant:alice's bus_money -300",
         "desk payout  purse:alice -800  bank +800",
     ]
+
+
+def test_what_a_late_exit_gives_back_to_a_closed_wallet_leaves_when_it_is_closed_again(
+    harbour_story,
+):
+    """The leg was given up at 9.00, and the ride costs 3.00."""
+    story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "gift", 700)
+    story.tap("alice", "enter", "metro luohu", "08:00")
+    story.tap("alice", "enter", "tram park", "14:00").close("alice")
+    story.tap("alice", "exit", "metro laojie", "08:20", arrives="14:05")
+    assert (story.holds("alice"), story.balance("alice")) == ({"gift": 400}, 200)
+    for _ in range(2):
+        story.close("alice")
+        assert (story.holds("alice"), story.balance("alice")) == ({}, 0)
+    assert story.ledger().splitlines()[-2:] == [
+        "desk grant_return  purse:alice +0  grant:alice's gift -400  sponsor:icbc +400",
+        "desk payout  purse:alice -200  bank +200",
+    ]
