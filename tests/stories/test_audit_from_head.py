@@ -108,6 +108,17 @@ CHANGES = {
         {"settlement_differs", "delivery_differs"},
         {"settlement_differs", "delivery_differs"},
     ),
+    "an operator that nobody knows": (
+        "UPDATE journal_entry SET operator_id = 'nobody' WHERE wallet_version = 2"
+        " AND service_day = '2018-09-03'",
+        {"charge_differs", "settlement_differs"},
+        {"charge_differs", "settlement_differs", "verified_day_differs"},
+    ),
+    "who was to be paid": (
+        "UPDATE settlement SET parties = 'nonsense' WHERE settlement_day = '2018-09-04'",
+        {"settlement_differs"},
+        {"settlement_differs"},
+    ),
     "a delivery that is gone": (
         "DELETE FROM delivery WHERE operator_id = 'bus'",
         {"delivery_differs"},
