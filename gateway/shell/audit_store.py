@@ -306,8 +306,19 @@ FORBIDDEN = {
     "correction_without_decision": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
         WHERE {of_days} AND kind IN ('refund', 'goodwill') AND NOT EXISTS (
-            SELECT FROM correction_decision AS decided
-            WHERE decided.correction_id = entry.cause_id AND state = 'booked'
+            SELECT FROM correction JOIN correction_decision AS decided USING (correction_id)
+            WHERE correction_id = entry.cause_id AND state = 'booked'
+            AND correction.wallet_id = entry.wallet_id
+            AND decided.wallet_version = entry.wallet_version
+            AND amount_fen = abs(entry.purse_fen + coalesce(entry.debt_fen, 0))
+        )""",
+    "correction_without_entry": """
+        SELECT correction_id::text FROM correction
+        JOIN correction_decision AS decided USING (correction_id)
+        WHERE kind IN ('refund', 'goodwill', 'top_up_void') AND state = 'booked'
+        AND decided_at >= greatest({since}, {old}) AND NOT EXISTS (
+            SELECT FROM journal_entry AS entry
+            WHERE entry.cause_id = correction_id AND entry.wallet_id = correction.wallet_id
         )""",
     "campaign_inexact": """
         WITH slots AS (
@@ -357,6 +368,32 @@ FORBIDDEN = {
             settlement_batch AS batch JOIN settlement_manifest USING (settlement_day)
         ) USING (settlement_day, operator_id)
         WHERE delivery.paid_fen IS DISTINCT FROM batch.paid_fen""",
+    "batch_without_settlement": """
+        SELECT settlement_day || ' ' || operator_id FROM settlement_batch AS batch
+        WHERE NOT EXISTS (
+            SELECT FROM settlement WHERE settlement.settlement_day = batch.settlement_day
+        )""",
+    "return_without_bank": """
+        SELECT end_to_end_id FROM payout_return AS back
+        WHERE NOT EXISTS (
+            SELECT FROM delivery WHERE delivery.end_to_end_id = back.end_to_end_id
+            AND delivery.operator_id = back.operator_id AND paid_fen = back.amount_fen
+        ) OR NOT EXISTS (
+            SELECT FROM payment_answer AS answer
+            WHERE answer.end_to_end_id = back.end_to_end_id AND status IN ('RJCT', 'CANC')
+            UNION ALL SELECT FROM bank_line AS line
+            WHERE line.end_to_end_id = back.end_to_end_id AND line.amount_fen > 0
+        )""",
+    "clock_differs": """
+        SELECT 'closed through ' || coalesce(max(closed_through)::text, 'no day')
+        FROM settlement_clock
+        HAVING count(*) <> 1
+        OR max(closed_through) IS DISTINCT FROM (SELECT max(settlement_day) FROM settlement)""",
+    "entry_in_wrong_period": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        WHERE {of_days} AND settlement_day <> service_day AND NOT EXISTS (
+            SELECT FROM settlement WHERE settlement.settlement_day = entry.settlement_day - 1
+        )""",
     "entry_in_no_period": """
         WITH wrong AS (
             SELECT settlement_day FROM (

@@ -88,8 +88,31 @@ CHANGES = {
     ),
     "a day opened again": (
         "UPDATE settlement_clock SET closed_through = '2018-09-03'",
-        set(),
-        {"clock_set_back"},
+        {"clock_differs"},
+        {"clock_differs", "clock_set_back"},
+    ),
+    "a clock that is gone": (
+        "DELETE FROM settlement_clock",
+        {"clock_differs"},
+        {"clock_differs", "clock_set_back"},
+    ),
+    "a ride that is to be settled later": (
+        "UPDATE journal_entry SET settlement_day = '2018-09-09' WHERE service_day = '2018-09-05'"
+        " AND wallet_version = 8",
+        {"entry_in_wrong_period"},
+        {"entry_in_wrong_period", "verified_day_differs"},
+    ),
+    "a payment that nobody gave back": (
+        "INSERT INTO payout_return VALUES ('9-nobody', 'bus', 1000, 'AC01', now())",
+        {"return_without_bank"},
+        {"return_without_bank"},
+    ),
+    "money carried from no settlement": (
+        "INSERT INTO settlement_batch (settlement_day, operator_id, ride_count, gross_fen,"
+        " carried_in_fen, paid_fen, carried_out_fen, shared_fen, fees_fen)"
+        " VALUES ('2018-09-05', 'bus', 0, 0, 1000, 0, 1000, 0, 0)",
+        {"batch_without_settlement"},
+        {"batch_without_settlement"},
     ),
     "a settlement": (
         "UPDATE settlement_manifest SET manifest = manifest || ' '",
