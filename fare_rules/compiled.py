@@ -506,7 +506,10 @@ def _highest_first(rules: tuple[R, ...]) -> tuple[R, ...]:
 def _lookback_minutes(tariff: Tariff) -> int:
     """How long a leg that is over can still matter to the next."""
     windows = [
-        *(rule.window_minutes for rule in tariff.fare_transfer_rules),
+        *(
+            rule.window_minutes + (60 if rule.window_starts == "next_full_hour" else 0)
+            for rule in tariff.fare_transfer_rules
+        ),
         *(rule.window_minutes for rule in tariff.fare_leg_join_rules),
         *(pair.minutes or 0 for rule in tariff.fare_leg_join_rules for pair in rule.pairs),
         *(

@@ -106,3 +106,20 @@ def test_what_a_late_exit_gives_back_to_a_closed_wallet_leaves_when_it_is_closed
         "desk grant_return  purse:alice +0  grant:alice's gift -400  sponsor:icbc +400",
         "desk payout  purse:alice -200  bank +200",
     ]
+
+
+def test_a_ride_is_paid_by_no_more_purses_than_an_entry_has_room_for(harbour_story):
+    """Three grants that were used up are opened again when late rides make theirs a change."""
+    story, hours = harbour_story.rider("alice", purse_fen=5_000), ("08", "10", "12")
+    for hour in hours:
+        story.grant("alice", "gift", 200).tap("alice", "board", "bus M390", f"{hour}:30")
+    for _ in range(12):
+        story.grant("alice", "gift", 1)
+    for hour in reversed(hours):
+        story.tap("alice", "board", "bus M506", f"{hour}:10", arrives="16:00")
+    assert story.balance("alice") == 5_000 - 3 * 200
+    story.tap("alice", "board", "bus M390", "17:00")
+    assert story.said.outcome == "ride_charged"
+    assert story.balance("alice") == 5_000 - 3 * 200 - (200 - 3 * 50 - 9)
+    story.tap("alice", "board", "bus M390", "18:30")
+    assert story.balance("alice") == 5_000 - 3 * 200 - (200 - 3 * 50 - 9) - (200 - 3)
