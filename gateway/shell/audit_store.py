@@ -80,7 +80,7 @@ async def look_at(connection: Connection) -> Picture:
     return Picture(
         row["settled_below"],
         row["next"] + ahead,
-        f"{row['system']} {row['major']}",
+        f"{row['system']} {row['major']} {row['database']} {row['ledger']}",
         _COLUMNS_SHA256,
         row["closed_through"],
         row["wallets_count"],
@@ -230,6 +230,9 @@ SELECT
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
     age('3'::xid) AS age_of_three,
     (SELECT system_identifier FROM pg_control_system()) AS system,
+    -- A dump that is restored on the same server has rows of other transactions, too.
+    (SELECT oid FROM pg_database WHERE datname = current_database()) AS database,
+    'journal_entry'::regclass::oid AS ledger,
     current_setting('server_version_num')::int / 10000 AS major,
     (SELECT closed_through FROM settlement_clock) AS closed_through,
     (SELECT count(*) FROM wallet) AS wallets_count

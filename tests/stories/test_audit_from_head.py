@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -367,3 +369,31 @@ def kinds(report: AuditReport) -> set[str]:
 def said_of(report: AuditReport, name: str) -> str:
     lines = "\n".join(report.notes).splitlines()
     return next(line for line in lines if line.startswith(name))
+
+
+def test_a_head_is_of_no_use_in_a_database_that_was_restored_on_its_server(
+    database: str, server_dsn: str, tmp_path: Path
+) -> None:
+    """What is restored has the same rows, written by transactions of its own."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann")
+    town.tap("ann", "board", "bus M390", 0, "08:00")
+    take_head(town)
+    town.store.close()
+    name = urlsplit(database).path.removeprefix("/")
+    asyncio.run(on_server(server_dsn, f"CREATE DATABASE {name}_copy TEMPLATE {name}"))
+    other = urlsplit(database)._replace(path=f"/{name}_copy").geturl()
+    copy = Town(BOOK, other, tmp_path)
+    written_anew = "UPDATE tap SET tap_id = tap_id; UPDATE journal_entry SET tap_id = tap_id"
+    copy.store.run(tamper(copy, written_anew))
+    report = audit_since(copy, newest_head(copy))
+    copy.store.close()
+    asyncio.run(on_server(server_dsn, f"DROP DATABASE {name}_copy"))
+    assert report.is_passed, "\n".join(report.lines())
+    assert "restored" in report.notes[0]
+
+
+async def on_server(server_dsn: str, statement: str) -> None:
+    server = await asyncpg.connect(server_dsn)
+    await server.execute(statement)
+    await server.close()
