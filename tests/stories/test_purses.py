@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+from _town import Town, moment
+
+from fare_rules import TariffBook
+from gateway.core.purse_desk import GrantMoney
+from gateway.core.wallet_wishes import Wish
+from gateway.purse_path import run_expiry
+
 
 def test_an_envelope_pays_before_the_main_purse_and_in_part(harbour_story):
     story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "gift", 500)
@@ -123,3 +133,23 @@ def test_a_ride_is_paid_by_no_more_purses_than_an_entry_has_room_for(harbour_sto
     assert story.balance("alice") == 5_000 - 3 * 200 - (200 - 3 * 50 - 9)
     story.tap("alice", "board", "bus M390", "18:30")
     assert story.balance("alice") == 5_000 - 3 * 200 - (200 - 3 * 50 - 9) - (200 - 3)
+
+
+def test_what_comes_back_to_a_gift_that_was_used_up_when_it_ended_is_its_funders(
+    harbour_book: TariffBook, database: str, tmp_path: Path
+) -> None:
+    """The leg was given up at 9.00, which the gift paid; the ride costs 3.00."""
+    town = Town(harbour_book, database, tmp_path)
+    town.rider("ann")
+    wallet_id, ends = uuid5(NAMESPACE_URL, "ann"), moment(1, "06:00")
+    gift = GrantMoney(uuid5(wallet_id, "gift"), "gift", 900, "icbc", None, ends)
+    town.store.take_wishes([Wish(wallet_id, grants=gift)], moment(0, "06:00"))
+    town.tap("ann", "enter", "metro luohu", 0, "08:00")
+    town.tap("ann", "enter", "tram park", 0, "14:00")
+    town.store.run(run_expiry(town.store.pool, town.book, ends))
+    town.tap("ann", "exit", "metro laojie", 0, "08:20", arrives=2)
+    returned = town.store.run(run_expiry(town.store.pool, town.book, moment(2, "12:01")))
+    assert (returned.grants_count, returned.amount_fen) == (1, 600)
+    assert town.store.wallet(wallet_id).held_fen == town.store.wallet(wallet_id).balance_fen
+    town.check_audit()
+    town.store.close()
