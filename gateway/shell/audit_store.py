@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from gateway.core.audit import Break
 from gateway.core.audit_heads import NO_ROWS, DayDigest, Head, head_content, head_from, head_name
+from gateway.core.purse_desk import given_id, taken_id
 from gateway.core.taps import TapOutcome
 from gateway.shell import rows
 from gateway.shell.store import connect_for_reading
@@ -166,7 +167,22 @@ async def list_forbidden(connection: Connection, days: Sequence[date] | None) ->
         given = (list(days or ()),) if "$1" in said else ()
         found = await connection.fetch(said, *given, timeout=_SCAN_SECONDS)
         breaks += [Break(kind, row[0], "") for row in found]
-    return breaks
+    return breaks + await _list_strange_transfers(connection, days)
+
+
+async def _list_strange_transfers(
+    connection: Connection, days: Sequence[date] | None
+) -> list[Break]:
+    """Entries that move money between wallets otherwise than somebody has asked."""
+    asked: dict[UUID, tuple[UUID, int]] = {}
+    for transfer_id, giver, taker, fen in await connection.fetch(_READ_TRANSFERS):
+        asked |= {given_id(transfer_id): (giver, fen), taken_id(transfer_id): (taker, -fen)}
+    found = await connection.fetch(_READ_TRANSFER_ENTRIES, days, timeout=_SCAN_SECONDS)
+    return [
+        Break("transfer_differs", f"{wallet_id} {version}", "nobody asked for it as it is")
+        for wallet_id, version, cause_id, bank_fen in found
+        if asked.get(cause_id) != (wallet_id, bank_fen)
+    ]
 
 
 async def list_changed_wallets(connection: Connection, picture: Picture, since: Head) -> list[UUID]:
@@ -355,6 +371,10 @@ FORBIDDEN = {
             WHERE kind = 'top_up' AND cause_id = top_up_id
             AND entry.wallet_id = top_up.wallet_id AND -bank_fen = amount_fen
         )""",
+    "payout_without_close": """
+        SELECT entry.wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        JOIN wallet USING (wallet_id)
+        WHERE {of_days} AND kind = 'payout' AND status <> 'closed'""",
     "transfers_differ": """
         SELECT 'received and given ' || sum(bank_fen) FROM journal_entry
         WHERE {of_days} AND kind = 'transfer' HAVING sum(bank_fen) <> 0""",
@@ -412,6 +432,11 @@ FORBIDDEN = {
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry JOIN wrong
         USING (settlement_day) WHERE operator_id IS NOT NULL""",
 }
+_READ_TRANSFERS = "SELECT transfer_id, from_wallet_id, to_wallet_id, amount_fen FROM transfer"
+_READ_TRANSFER_ENTRIES = """
+SELECT wallet_id, wallet_version, cause_id, bank_fen FROM journal_entry
+WHERE kind = 'transfer' AND ($1::date[] IS NULL OR service_day = ANY($1))
+"""
 _READ_CHANGED_WALLETS = """
 SELECT wallet_id FROM (
     SELECT wallet_id FROM wallet WHERE age(xmin) BETWEEN 0 AND $1

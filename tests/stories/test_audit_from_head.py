@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
 
 import asyncpg
 import pytest
@@ -24,6 +25,22 @@ from gateway.shell.audit_store import HeadEdited, find_head
 BOOK = load_book(MIDNIGHT)
 LAST_DAY = 2
 RIDERS = ("ann", "bob", "cai", "dan", "eve")
+
+
+def desk_entries(kind: str, moved_fen: dict[str, int]) -> str:
+    """Statements that book something at the desk, wallets and all."""
+    return ";".join(
+        f"""UPDATE wallet SET version = version + 1, balance_fen = balance_fen + {fen}
+        WHERE wallet_id = '{uuid5(NAMESPACE_URL, name)}';
+        INSERT INTO journal_entry (wallet_id, wallet_version, effective_at, recorded_at,
+            service_day, settlement_day, purse_fen, bank_fen, ride_count, cause_id, kind)
+        SELECT wallet_id, version, now(), now(), '2018-09-05', '2018-09-05', {fen}, -({fen}), 0,
+            gen_random_uuid(), '{kind}'
+        FROM wallet WHERE wallet_id = '{uuid5(NAMESPACE_URL, name)}'"""
+        for name, fen in moved_fen.items()
+    )
+
+
 # What is done behind the gateway's back, what a full audit says of it, and what one from a head
 # that was made before says.
 CHANGES = {
@@ -108,6 +125,16 @@ CHANGES = {
         "INSERT INTO payout_return VALUES ('9-nobody', 'bus', 1000, 'AC01', now())",
         {"return_without_bank"},
         {"return_without_bank"},
+    ),
+    "a transfer that nobody asked for": (
+        desk_entries("transfer", {"ann": 1_000, "bob": -1_000}),
+        {"transfer_differs"},
+        {"transfer_differs"},
+    ),
+    "a payout of a wallet that is open": (
+        desk_entries("payout", {"ann": -1_000}),
+        {"payout_without_close"},
+        {"payout_without_close"},
     ),
     "money carried from no settlement": (
         "INSERT INTO settlement_batch (settlement_day, operator_id, ride_count, gross_fen,"
