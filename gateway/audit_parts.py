@@ -166,6 +166,10 @@ async def audit_settlement(pool: asyncpg.Pool, scene: Scene, day: date) -> tuple
         made = await load_settlement(pool, day, scene.book, scene.archive)
     except ArchiveMissing as missing:
         return (Break("settlement_differs", f"settlement {day}", str(missing)),)
+    except (AssertionError, LookupError, ValueError) as error:
+        # The books are broken, not the audit.
+        fault = f"it does not add up: {type(error).__name__} {error}"
+        return (Break("settlement_differs", f"settlement {day}", fault),)
     kept = await load_kept(pool, day)
     if made is None or kept is None:
         return ()

@@ -208,7 +208,8 @@ def clear(
 ) -> tuple[Settlement, Cleared]:
     """Share, take the fees, and net to one amount for each party."""
     terms = parties.clearing
-    moved = share([*books.lines, *books.earlier], terms, period.days_after)
+    lines = [*books.lines, *books.earlier]
+    moved = share(lines, terms, period.days_after, follows_rides=parties.follows_rides)
     shared_fen: Counter[str] = Counter()
     for line in moved:
         shared_fen[line.operator_id] += line.amount_fen

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from fare_rules import RideTap, TariffBook
+from fare_rules import Charge, RideTap, TariffBook
 from fare_rules.explain import explain_charge
 from gateway.core.amendments import Amendment
 from gateway.core.answers import ride_result
@@ -57,17 +57,17 @@ class WalletBooks(Struct, frozen=True):
 
 
 class _Posted(NamedTuple):
-    """What one tap was charged as one product."""
+    """What one tap was charged as one product; by account, who is due it and which sponsors pay."""
 
-    operator_fen: int
     rider_fen: int
     ride_count: int
+    others_fen: dict[str, int]
 
     def __str__(self) -> str:
-        return str(self.operator_fen)
+        return ", ".join(f"{name} {fen}" for name, fen in sorted(self.others_fen.items())) or "0"
 
 
-_NOTHING = _Posted(0, 0, 0)
+_NOTHING = _Posted(0, 0, {})
 
 
 class _Step(NamedTuple):
@@ -152,10 +152,15 @@ def charge_breaks(
     """The taps of some service days that cost something else than has been posted for them."""
     posted = _posted([one for one in books.entries if since <= one.service_day <= through])
     due = {
-        key: _Posted(charge.fare_fen, charge.rider_fen, 1)
+        key: _Posted(charge.rider_fen, 1, _others_due(charge))
         for key, charge in folded.charges.items()
         if since <= charge.service_day <= through
     }
+    differing = [
+        key
+        for key in posted.keys() | due.keys()
+        if posted.get(key, _NOTHING) != due.get(key, _NOTHING)
+    ]
     return [
         Break(
             "charge_differs",
@@ -164,9 +169,30 @@ def charge_breaks(
             f"due {due.get((tap_id, product_id), _NOTHING)}"
             f"{_why(folded, tap_id, product_id, book)}",
         )
-        for tap_id, product_id in sorted({key for key, _ in posted.items() ^ due.items()}, key=str)
-        if posted.get((tap_id, product_id), _NOTHING) != due.get((tap_id, product_id), _NOTHING)
+        for tap_id, product_id in sorted(differing, key=str)
     ]
+
+
+def _others_due(charge: Charge) -> dict[str, int]:
+    others_fen = {f"operator:{charge.operator_id}": int(charge.fare_fen)}
+    for account, fen in charge.quote.sponsored.items():
+        name = _named_account(f"sponsor:{account}")
+        others_fen[name] = others_fen.get(name, 0) - fen
+    return _who_counts(others_fen, 1)
+
+
+def _who_counts(others_fen: Mapping[str, int], ride_count: int) -> dict[str, int]:
+    """Whoever pays or is paid; of a ride also the operator that is paid nothing for it."""
+    return {
+        name: fen
+        for name, fen in others_fen.items()
+        if fen or (ride_count and name.startswith("operator:"))
+    }
+
+
+def _named_account(account: str) -> str:
+    """All campaigns of a sponsor are one account: a promotion may move from one to another."""
+    return account.partition("/")[0] if account.startswith("sponsor:") else account
 
 
 def _posted(entries: Sequence[JournalEntry]) -> dict[tuple[UUID, str], _Posted]:
@@ -174,19 +200,19 @@ def _posted(entries: Sequence[JournalEntry]) -> dict[tuple[UUID, str], _Posted]:
     posted: dict[tuple[UUID, str], _Posted] = {}
     for entry in entries:
         if entry.tap_id and entry.product_id and entry.kind != "refund":
-            operator_fen = rider_fen = 0
+            key = (entry.tap_id, entry.product_id)
+            rider_fen, ride_count, others_fen = posted.get(key) or _Posted(0, 0, {})
             for posting in entry.postings:
                 if is_riders(posting.account):
                     rider_fen -= posting.amount_fen
-                elif posting.account.startswith("operator:"):
-                    operator_fen += posting.amount_fen
-            key, ride_count = (entry.tap_id, entry.product_id), entry.ride_count
-            if known := posted.get(key):
-                operator_fen += known.operator_fen
-                rider_fen += known.rider_fen
-                ride_count += known.ride_count
-            posted[key] = _Posted(operator_fen, rider_fen, ride_count)
-    return posted
+                else:
+                    name = _named_account(posting.account)
+                    others_fen[name] = others_fen.get(name, 0) + posting.amount_fen
+            posted[key] = _Posted(rider_fen, ride_count + entry.ride_count, others_fen)
+    return {
+        key: one._replace(others_fen=_who_counts(one.others_fen, one.ride_count))
+        for key, one in posted.items()
+    }
 
 
 def folded_afresh(books: WalletBooks, book: TariffBook) -> FoldedDays:

@@ -98,7 +98,7 @@ def head_from(content: bytes) -> Head:
 _CHANGES = {
     "gateway": "the gateway's version has changed",
     "tariffs": "the tariffs have changed",
-    "server": "the database has been moved to another server",
+    "server": "the database has been restored, or moved to another server",
     "columns": "the tables have other columns",
 }
 

@@ -73,31 +73,49 @@ def largest_remainder(amount_fen: int, weights: Mapping[str, int]) -> dict[str, 
     return {name: sign * (part + (name in first)) for name, (part, _) in parts.items()}
 
 
-def share(lines: Iterable[SettledLine], clearing: Clearing, days_after: date | None) -> list[Moved]:
+def share(
+    lines: Iterable[SettledLine],
+    clearing: Clearing,
+    days_after: date | None,
+    *,
+    follows_rides: bool = True,
+) -> list[Moved]:
     """Move what riders paid between operators, as the agreements say.
 
-    Shape:  the lines of a period, and earlier ones of the same journeys; those settled by
+    Shape:  the lines of a period, and earlier ones of the same rides and journeys; those settled by
             `days_after` were shared at an earlier close, so only what has changed since is moved.
+            A ride is part of the journey that its newest line names, unless each line is shared
+            within its own, as it was in the beginning (`follows_rides`).
     """
     if not clearing.agreements:
         return []
-    journeys: dict[UUID, list[SettledLine]] = {}
-    for line in lines:
+    rides: dict[tuple[object, ...], list[SettledLine]] = {}
+    for line in sorted(lines, key=lambda line: (line.recorded_at, line.entry_id)):
         if line.journey_id is not None:
-            journeys.setdefault(line.journey_id, []).append(line)
+            journey_id = None if follows_rides else line.journey_id
+            rides.setdefault((line.tap_id, line.product_id, journey_id), []).append(line)
+    journeys: dict[UUID, list[SettledLine]] = {}
+    journeys_before: dict[UUID, list[SettledLine]] = {}
+    for ride in rides.values():
+        _join(journeys, ride)
+        if days_after is not None:
+            _join(journeys_before, [line for line in ride if line.settlement_day <= days_after])
     moved: list[Moved] = []
-    for journey_id in sorted(journeys):
-        found = journeys[journey_id]
-        before = [
-            line for line in found if days_after is not None and line.settlement_day <= days_after
-        ]
-        now, then = _due(found, clearing), _due(before, clearing)
+    for journey_id in sorted(journeys.keys() | journeys_before.keys()):
+        now = _due(journeys.get(journey_id, ()), clearing)
+        then = _due(journeys_before.get(journey_id, ()), clearing)
         for key in sorted(now.keys() | then.keys()):
             amount_fen = now.get(key, 0) - then.get(key, 0)
             if amount_fen:
                 agreement_id, operator_id = key
                 moved.append(Moved(agreement_id, journey_id, operator_id, amount_fen))
     return moved
+
+
+def _join(journeys: dict[UUID, list[SettledLine]], ride: Sequence[SettledLine]) -> None:
+    """Add a ride's lines to the journey that the newest names."""
+    if ride and ride[-1].journey_id is not None:
+        journeys.setdefault(ride[-1].journey_id, []).extend(ride)
 
 
 def _due(lines: Sequence[SettledLine], clearing: Clearing) -> dict[tuple[str, str], int]:

@@ -153,16 +153,26 @@ def transfer(
     given, taken = giver.moved(-wish.amount_fen), taker.moved(wish.amount_fen)
     paid_out = books.entry(
         "transfer",
-        uuid5(wish.transfer_id, "given"),
+        given_id(wish.transfer_id),
         giver,
         given,
         (Posting(BANK, wish.amount_fen),),
     )
     paid_in = books.entry(
         "transfer",
-        uuid5(wish.transfer_id, "taken"),
+        taken_id(wish.transfer_id),
         taker,
         taken,
         (Posting(BANK, -wish.amount_fen),),
     )
     return given, taken, (paid_out, paid_in)
+
+
+def given_id(transfer_id: UUID) -> UUID:
+    """The cause of the giver's entry."""
+    return uuid5(transfer_id, "given")
+
+
+def taken_id(transfer_id: UUID) -> UUID:
+    """The cause of the taker's entry."""
+    return uuid5(transfer_id, "taken")

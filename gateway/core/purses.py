@@ -117,6 +117,9 @@ def pay(
     rest_fen, shares_fen, after = amount_fen, dict[UUID, int](), {p.grant_id: p for p in purses}
     for purse, rule in _in_order(purses, terms, instant):
         before_fen = already.get(purse.grant_id, 0)
+        # More than a wallet is granted may lie in it, when rides of used up grants cost less later.
+        if not before_fen and len(already.keys() | shares_fen.keys()) >= PURSES_MAX:
+            continue
         most = rule.rides_per_day
         if most is not None and not before_fen and _rides_of(purse, day, paid) >= most:
             continue

@@ -273,7 +273,8 @@ class _Desk:
             return WalletRefusal.GRANT_OVER
         if not has_room(wallet):
             return WalletRefusal.TOO_MANY_PURSES
-        if wish.funder_id is None and wallet.net_fen < wish.amount_fen:
+        free_fen = wallet.net_fen - self._held_for_rides_fen(wallet)
+        if wish.funder_id is None and free_fen < wish.amount_fen:
             return WalletRefusal.BALANCE_TOO_LOW
         moved, entry = grant_money(wallet, granted, self.books)
         if self._is_over(moved):
@@ -383,6 +384,11 @@ class _Desk:
         return None
 
     def _set_status(self, wallet: Wallet, status: WalletStatus) -> WalletRefusal | None:
+        if wallet.status is status is WalletStatus.CLOSED:
+            # A late tap may have given money back since.
+            if not self._held_for_rides_fen(wallet):
+                self._pay_out(wallet)
+            return None
         if wallet.status is status:
             return None
         if wallet.status is WalletStatus.CLOSED:
@@ -395,16 +401,21 @@ class _Desk:
                 return WalletRefusal.WALLET_HAS_CHILDREN
             if self._held_for_rides_fen(wallet):
                 return WalletRefusal.WALLET_RIDES
-            wallet = self._return_purses(wallet, wallet.purses)
             if terms.parent_id in self.wallets:
                 parent = self.wallets[terms.parent_id]
                 spent = joined(parent.spent, wallet.spent)
                 self._allot(parent, terms.own, -1, spent=spent)
-            if wallet.net_fen:
-                cause_id = uuid5(wallet.wallet_id, f"payout {wallet.version}")
-                wallet = self._move(wallet, -wallet.net_fen, "payout", cause_id)
+            wallet = self._pay_out(wallet)
         self._change(wallet, status=status)
         return None
+
+    def _pay_out(self, wallet: Wallet) -> Wallet:
+        """Give back what purses hold, to those who gave it, and the rest to the rider."""
+        wallet = self._return_purses(wallet, wallet.purses)
+        if wallet.net_fen > 0:
+            cause_id = uuid5(wallet.wallet_id, f"payout {wallet.version}")
+            wallet = self._move(wallet, -wallet.net_fen, "payout", cause_id)
+        return wallet
 
     def _held_for_rides_fen(self, wallet: Wallet) -> int:
         return held_for_rides_fen(wallet.riders, self.tariff, self.snapshot.now)

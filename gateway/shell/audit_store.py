@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from gateway.core.audit import Break
 from gateway.core.audit_heads import NO_ROWS, DayDigest, Head, head_content, head_from, head_name
+from gateway.core.purse_desk import given_id, taken_id
 from gateway.core.taps import TapOutcome
 from gateway.shell import rows
 from gateway.shell.store import connect_for_reading
@@ -80,7 +81,7 @@ async def look_at(connection: Connection) -> Picture:
     return Picture(
         row["settled_below"],
         row["next"] + ahead,
-        f"{row['system']} {row['major']}",
+        f"{row['system']} {row['major']} {row['database']} {row['ledger']}",
         _COLUMNS_SHA256,
         row["closed_through"],
         row["wallets_count"],
@@ -166,7 +167,22 @@ async def list_forbidden(connection: Connection, days: Sequence[date] | None) ->
         given = (list(days or ()),) if "$1" in said else ()
         found = await connection.fetch(said, *given, timeout=_SCAN_SECONDS)
         breaks += [Break(kind, row[0], "") for row in found]
-    return breaks
+    return breaks + await _list_strange_transfers(connection, days)
+
+
+async def _list_strange_transfers(
+    connection: Connection, days: Sequence[date] | None
+) -> list[Break]:
+    """Entries that move money between wallets otherwise than somebody has asked."""
+    asked: dict[UUID, tuple[UUID, int]] = {}
+    for transfer_id, giver, taker, fen in await connection.fetch(_READ_TRANSFERS):
+        asked |= {given_id(transfer_id): (giver, fen), taken_id(transfer_id): (taker, -fen)}
+    found = await connection.fetch(_READ_TRANSFER_ENTRIES, days, timeout=_SCAN_SECONDS)
+    return [
+        Break("transfer_differs", f"{wallet_id} {version}", "nobody asked for it as it is")
+        for wallet_id, version, cause_id, bank_fen in found
+        if asked.get(cause_id) != (wallet_id, bank_fen)
+    ]
 
 
 async def list_changed_wallets(connection: Connection, picture: Picture, since: Head) -> list[UUID]:
@@ -230,6 +246,9 @@ SELECT
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
     age('3'::xid) AS age_of_three,
     (SELECT system_identifier FROM pg_control_system()) AS system,
+    -- A dump that is restored on the same server has rows of other transactions, too.
+    (SELECT oid FROM pg_database WHERE datname = current_database()) AS database,
+    'journal_entry'::regclass::oid AS ledger,
     current_setting('server_version_num')::int / 10000 AS major,
     (SELECT closed_through FROM settlement_clock) AS closed_through,
     (SELECT count(*) FROM wallet) AS wallets_count
@@ -306,8 +325,19 @@ FORBIDDEN = {
     "correction_without_decision": """
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
         WHERE {of_days} AND kind IN ('refund', 'goodwill') AND NOT EXISTS (
-            SELECT FROM correction_decision AS decided
-            WHERE decided.correction_id = entry.cause_id AND state = 'booked'
+            SELECT FROM correction JOIN correction_decision AS decided USING (correction_id)
+            WHERE correction_id = entry.cause_id AND state = 'booked'
+            AND correction.wallet_id = entry.wallet_id
+            AND decided.wallet_version = entry.wallet_version
+            AND amount_fen = abs(entry.purse_fen + coalesce(entry.debt_fen, 0))
+        )""",
+    "correction_without_entry": """
+        SELECT correction_id::text FROM correction
+        JOIN correction_decision AS decided USING (correction_id)
+        WHERE kind IN ('refund', 'goodwill', 'top_up_void') AND state = 'booked'
+        AND decided_at >= greatest({since}, {old}) AND NOT EXISTS (
+            SELECT FROM journal_entry AS entry
+            WHERE entry.cause_id = correction_id AND entry.wallet_id = correction.wallet_id
         )""",
     "campaign_inexact": """
         WITH slots AS (
@@ -341,6 +371,10 @@ FORBIDDEN = {
             WHERE kind = 'top_up' AND cause_id = top_up_id
             AND entry.wallet_id = top_up.wallet_id AND -bank_fen = amount_fen
         )""",
+    "payout_without_close": """
+        SELECT entry.wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        JOIN wallet USING (wallet_id)
+        WHERE {of_days} AND kind = 'payout' AND status <> 'closed'""",
     "transfers_differ": """
         SELECT 'received and given ' || sum(bank_fen) FROM journal_entry
         WHERE {of_days} AND kind = 'transfer' HAVING sum(bank_fen) <> 0""",
@@ -357,6 +391,32 @@ FORBIDDEN = {
             settlement_batch AS batch JOIN settlement_manifest USING (settlement_day)
         ) USING (settlement_day, operator_id)
         WHERE delivery.paid_fen IS DISTINCT FROM batch.paid_fen""",
+    "batch_without_settlement": """
+        SELECT settlement_day || ' ' || operator_id FROM settlement_batch AS batch
+        WHERE NOT EXISTS (
+            SELECT FROM settlement WHERE settlement.settlement_day = batch.settlement_day
+        )""",
+    "return_without_bank": """
+        SELECT end_to_end_id FROM payout_return AS back
+        WHERE NOT EXISTS (
+            SELECT FROM delivery WHERE delivery.end_to_end_id = back.end_to_end_id
+            AND delivery.operator_id = back.operator_id AND paid_fen = back.amount_fen
+        ) OR NOT EXISTS (
+            SELECT FROM payment_answer AS answer
+            WHERE answer.end_to_end_id = back.end_to_end_id AND status IN ('RJCT', 'CANC')
+            UNION ALL SELECT FROM bank_line AS line
+            WHERE line.end_to_end_id = back.end_to_end_id AND line.amount_fen > 0
+        )""",
+    "clock_differs": """
+        SELECT 'closed through ' || coalesce(max(closed_through)::text, 'no day')
+        FROM settlement_clock
+        HAVING count(*) <> 1
+        OR max(closed_through) IS DISTINCT FROM (SELECT max(settlement_day) FROM settlement)""",
+    "entry_in_wrong_period": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry AS entry
+        WHERE {of_days} AND settlement_day <> service_day AND NOT EXISTS (
+            SELECT FROM settlement WHERE settlement.settlement_day = entry.settlement_day - 1
+        )""",
     "entry_in_no_period": """
         WITH wrong AS (
             SELECT settlement_day FROM (
@@ -372,6 +432,11 @@ FORBIDDEN = {
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry JOIN wrong
         USING (settlement_day) WHERE operator_id IS NOT NULL""",
 }
+_READ_TRANSFERS = "SELECT transfer_id, from_wallet_id, to_wallet_id, amount_fen FROM transfer"
+_READ_TRANSFER_ENTRIES = """
+SELECT wallet_id, wallet_version, cause_id, bank_fen FROM journal_entry
+WHERE kind = 'transfer' AND ($1::date[] IS NULL OR service_day = ANY($1))
+"""
 _READ_CHANGED_WALLETS = """
 SELECT wallet_id FROM (
     SELECT wallet_id FROM wallet WHERE age(xmin) BETWEEN 0 AND $1

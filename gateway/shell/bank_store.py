@@ -71,8 +71,9 @@ async def import_bank_file(
                 balance.balance_on,
                 balance.amount_fen,
             )
-        returned = await _note_returns(connection, answers, new, now)
-        await _tell_deliveries(connection, answers, new, now)
+        telling = await _without_mends(connection, new)
+        returned = await _note_returns(connection, answers, telling, now)
+        await _tell_deliveries(connection, answers, telling, now)
     return Imported(file.kind, file.message_id, False, len(answers), len(new), returned)
 
 
@@ -111,6 +112,23 @@ async def _insert_lines(
         if status.endswith(" 1"):
             new.append(line)
     return new
+
+
+async def _without_mends(connection: Connection, lines: Sequence[BankLine]) -> list[BankLine]:
+    """Without what came back of payments that are booked in full all the same: the bank had booked
+    them twice.
+    """
+    references = [line.end_to_end_id for line in lines if line.amount_fen > 0]
+    found = await connection.fetch(_READ_PAID_IN_FULL, references) if references else ()
+    in_full = {row["end_to_end_id"] for row in found}
+    return [line for line in lines if line.amount_fen < 0 or line.end_to_end_id not in in_full]
+
+
+_READ_PAID_IN_FULL = """
+SELECT end_to_end_id FROM delivery JOIN bank_line USING (end_to_end_id)
+WHERE end_to_end_id = ANY($1::text[]) AND paid_fen > 0
+GROUP BY delivery_id HAVING sum(amount_fen) <= -paid_fen
+"""
 
 
 async def _note_returns(

@@ -84,25 +84,25 @@ async def _add_earlier(
     rides = [line for line in books.lines if line.journey_id is not None]
     if not rides:
         return
-    journeys = {line.journey_id for line in rides}
     # A journey's rides lie on two service days at most.
     since = min(line.service_day for line in rides) - timedelta(days=1)
     until = max(line.service_day for line in rides) + timedelta(days=1)
-    books.earlier.extend(
-        await _load_ledger_lines(
-            connection, _READ_EARLIER_OF, list(journeys), row.days_after, since
-        )
-    )
+    archived = list[SettledLine]()
     near = [day for day in days if since <= day.service_day <= until]
     if near:
         paths = paths_of(archive, near, ENTRIES)
         assert row.days_after is not None
         entries = await asyncio.to_thread(read_settled_entries, paths, None, row.days_after)
-        books.earlier.extend(
-            settled_line(entry)
-            for entry in entries
-            if entry.operator_id and entry.shared and entry.shared.journey_id in journeys
-        )
+        archived = [settled_line(entry) for entry in entries if entry.operator_id and entry.shared]
+    taps = {line.tap_id for line in rides}
+    journeys = {line.journey_id for line in (*rides, *archived) if line.tap_id in taps}
+    found = await _load_ledger_lines(
+        connection, _READ_EARLIER_OF, list(journeys), row.days_after, since, list(taps)
+    )
+    journeys |= {line.journey_id for line in found}
+    wanted = {line.tap_id for line in archived if line.journey_id in journeys}
+    books.earlier.extend(found)
+    books.earlier.extend(line for line in archived if line.tap_id in wanted)
 
 
 async def _add_archived(
@@ -201,19 +201,35 @@ _LINE = """
     recorded_at, ride_count, operator_fen AS amount_fen, journey_id, own_fen, distance_m, change_fen
 """
 _READ_LINES = f"SELECT {_LINE} FROM journal_entry WHERE {_PERIOD} AND operator_id IS NOT NULL"
-# A journey's rides lie on two service days at most.
+# All lines of a journey's rides, for some may say that they are part of another by now. A journey's
+# rides lie on two service days at most.
 _READ_EARLIER = f"""
 WITH touched AS (
-    SELECT DISTINCT journey_id, min(service_day) OVER () AS since FROM journal_entry
+    SELECT DISTINCT tap_id, min(service_day) OVER () - 1 AS since FROM journal_entry
     WHERE {_PERIOD} AND journey_id IS NOT NULL
+), journeys AS (
+    SELECT DISTINCT journey_id, since FROM journal_entry JOIN touched USING (tap_id)
+    WHERE service_day >= since AND settlement_day <= $1
+), rides AS (
+    SELECT DISTINCT tap_id, since FROM journal_entry JOIN journeys USING (journey_id)
+    WHERE service_day >= since AND settlement_day <= $2
 )
-SELECT {_LINE} FROM journal_entry JOIN touched USING (journey_id)
-WHERE settlement_day <= $2 AND service_day >= since - 1
+SELECT {_LINE} FROM journal_entry JOIN rides USING (tap_id)
+WHERE settlement_day <= $2 AND service_day >= since AND operator_id IS NOT NULL
+    AND journey_id IS NOT NULL
 """
 _READ_EARLIER_OF = f"""
-SELECT {_LINE} FROM journal_entry
-WHERE journey_id = ANY($1::uuid[]) AND settlement_day <= $2 AND service_day >= $3
-    AND operator_id IS NOT NULL
+WITH journeys AS (
+    SELECT unnest($1::uuid[]) AS journey_id
+    UNION SELECT journey_id FROM journal_entry
+    WHERE tap_id = ANY($4::uuid[]) AND settlement_day <= $2 AND service_day >= $3
+), rides AS (
+    SELECT DISTINCT tap_id FROM journal_entry JOIN journeys USING (journey_id)
+    WHERE settlement_day <= $2 AND service_day >= $3
+)
+SELECT {_LINE} FROM journal_entry JOIN rides USING (tap_id)
+WHERE settlement_day <= $2 AND service_day >= $3 AND operator_id IS NOT NULL
+    AND journey_id IS NOT NULL
 """
 _READ_SPONSORED = f"""
 SELECT

@@ -43,6 +43,9 @@ class Parties(Struct, frozen=True):
     held: tuple[str, ...] = ()
     # Whether each operator's folder has its fees. Earlier closes had none, and are made again so.
     tells_fees: bool = False
+    # Whether a ride is shared within the journey that it is part of by now; at earlier closes each
+    # line was within its own.
+    follows_rides: bool = False
 
 
 class SettlementDiffers(Exception):
@@ -92,6 +95,7 @@ class CloseWork:
             clearing,
             tuple(row["operator_id"] for row in held),
             tells_fees=True,
+            follows_rides=True,
         )
         await self._connection.execute(
             """INSERT INTO settlement

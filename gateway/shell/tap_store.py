@@ -216,14 +216,17 @@ async def reopen_grants(
 
 
 def _reopened(wallets: Sequence[Wallet], loaded: Mapping[UUID, Wallet]) -> list[UUID]:
-    """Grants that had ended, and have money again: a ride that they paid for costs less."""
+    """Grants that may have ended, and have money again: a ride that they paid for costs less.
+
+    One that ended with nothing left lies empty in its wallet until another needs its place.
+    """
     return [
         purse.grant_id
         for wallet in wallets
         if wallet.purses
-        for known in [{one.grant_id for one in loaded[wallet.wallet_id].purses}]
+        for held in [{one.grant_id: one.held_fen for one in loaded[wallet.wallet_id].purses}]
         for purse in wallet.purses
-        if purse.grant_id not in known
+        if purse.held_fen and not held.get(purse.grant_id)
     ]
 
 

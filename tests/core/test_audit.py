@@ -88,6 +88,27 @@ def test_a_changed_amount_is_found_even_when_the_entry_still_balances(honest, ha
     assert kinds(books, harbour) >= {"balance_differs", "charge_differs"}
 
 
+@pytest.mark.parametrize("fare_fen", [300, 0])
+def test_an_amount_or_a_ride_moved_to_another_operator_is_found(desk, harbour, fare_fen):
+    wallet = desk.wallets[desk.id("alice")]
+    day = desk.at("07:00").date()
+    plan = desk.decide(
+        structs.replace(desk.tap("board", "M390", "09:00"), full_fare=fare_fen),
+        wallets={wallet.wallet_id: structs.replace(wallet, balance_fen=5_000)},
+        days={wallet.wallet_id: LoadedDays(day, (WalletDay(day),))},
+    )
+    entry = plan.entries[0]
+    postings = tuple(
+        structs.replace(one, account="operator:tram") if one.account == "operator:bus" else one
+        for one in entry.postings
+    )
+    books = WalletBooks(plan.wallets[0], plan.kept, plan.entries)
+    assert "charge_differs" not in kinds(books, harbour)
+    moved = with_entry(books, 0, structs.replace(entry, operator_id="tram", postings=postings))
+    (found,) = [one for one in audit_wallet(moved, harbour) if one.kind == "charge_differs"]
+    assert f"posted operator:tram {fare_fen}, due operator:bus {fare_fen}" in found.fault
+
+
 @pytest.mark.parametrize(
     "change",
     [{"fare_fen": 1}, {"balance_fen": 1}, {"open": False}, {"payers": ()}, {"owed_fen": 9}],

@@ -210,6 +210,19 @@ async def test_a_payment_that_came_back_is_told_and_carried(town: Town):
     assert await town.kinds() == [("returned", True)]
 
 
+async def test_a_second_booking_that_the_bank_takes_back_leaves_the_payment_as_it_is(town: Town):
+    """Carried on, it would be paid once more."""
+    await town.statement(debit(town.buses, "R1"), debit(town.metro, "R2"), debit(town.buses, "R3"))
+    assert await town.kinds() == [("paid_twice", False)]
+    back = Booking(town.buses.amount, "R4", town.buses.end_to_end_id, is_return=True)
+    assert (await town.statement(back, message_id="S2"))["returned_count"] == 0
+    assert await town.kinds() == []
+    assert await status(town, "buses") == "paid"
+    again = Booking(town.buses.amount, "R5", town.buses.end_to_end_id, is_return=True)
+    assert (await town.statement(again, message_id="S3"))["returned_count"] == 1
+    assert await status(town, "buses") == "rejected"
+
+
 async def test_a_charge_that_the_taps_do_not_come_to_is_found(town: Town):
     pool = town.door.api.pool
     wallet_id = await pool.fetchval("SELECT wallet_id FROM wallet")

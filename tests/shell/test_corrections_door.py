@@ -376,6 +376,37 @@ async def test_the_audit_finds_a_correction_that_was_booked_wrongly(open_door, s
         assert any("charge_differs" in line for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    ("statements", "fault"),
+    [
+        (
+            "UPDATE journal_entry SET purse_fen = purse_fen + 5, operator_fen = operator_fen - 5"
+            " WHERE kind = 'refund'; UPDATE wallet SET balance_fen = balance_fen + 5",
+            "correction_without_decision",
+        ),
+        ("UPDATE correction SET amount_fen = 90", "correction_without_decision"),
+        ("DELETE FROM correction", "correction_without_decision"),
+        ("UPDATE journal_entry SET cause_id = tap_id WHERE kind = 'refund'",
+         "correction_without_entry"),
+    ],
+)  # fmt: skip
+async def test_the_audit_finds_money_that_nobody_agreed_to(
+    open_door, server_dsn, statements, fault
+):
+    async with open_door() as door:
+        wallet_id = await door.open_wallet()
+        tap = (await door.post_taps(door.tap(tapped_at=at(0)))).message
+        said = await correct(door, wallet_id, "refund", tap_id=tap["tap_id"], amount_fen=100)
+        assert said.message["state"] == "booked"
+        assert (await audited(door))[-1] == "audit passed"
+        owner = await asyncpg.connect(await dsn_of(door, server_dsn))
+        await owner.execute("SET session_replication_role = replica")
+        await owner.execute(statements)
+        await owner.close()
+        lines = await audited(door)
+        assert any(fault in line for line in lines), lines
+
+
 async def test_corrections_are_listed_on_the_command_line(desk, server_dsn, capsys):
     wallet_id = await desk.open_wallet()
     tap = (await desk.post_taps(desk.tap(tapped_at=at(0)))).message

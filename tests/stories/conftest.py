@@ -117,6 +117,12 @@ class Story:
         wish = Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.CLOSED)
         return str(self.store.take_wishes([wish], at(clock)))
 
+    def refused_grant(self, name: str, rule_id: str, amount_fen: int, clock: str) -> str:
+        """Why a rider may not set own money aside at a moment."""
+        wallet_id = uuid5(NAMESPACE_URL, name)
+        money = GrantMoney(uuid5(wallet_id, clock), rule_id, amount_fen)
+        return str(self.store.take_wishes([Wish(wallet_id, grants=money)], at(clock)))
+
     def block(self, name: str) -> Story:
         return self._wish(Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.BLOCKED))
 

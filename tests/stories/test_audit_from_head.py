@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
 
 import asyncpg
 import pytest
@@ -22,6 +25,22 @@ from gateway.shell.audit_store import HeadEdited, find_head
 BOOK = load_book(MIDNIGHT)
 LAST_DAY = 2
 RIDERS = ("ann", "bob", "cai", "dan", "eve")
+
+
+def desk_entries(kind: str, moved_fen: dict[str, int]) -> str:
+    """Statements that book something at the desk, wallets and all."""
+    return ";".join(
+        f"""UPDATE wallet SET version = version + 1, balance_fen = balance_fen + {fen}
+        WHERE wallet_id = '{uuid5(NAMESPACE_URL, name)}';
+        INSERT INTO journal_entry (wallet_id, wallet_version, effective_at, recorded_at,
+            service_day, settlement_day, purse_fen, bank_fen, ride_count, cause_id, kind)
+        SELECT wallet_id, version, now(), now(), '2018-09-05', '2018-09-05', {fen}, -({fen}), 0,
+            gen_random_uuid(), '{kind}'
+        FROM wallet WHERE wallet_id = '{uuid5(NAMESPACE_URL, name)}'"""
+        for name, fen in moved_fen.items()
+    )
+
+
 # What is done behind the gateway's back, what a full audit says of it, and what one from a head
 # that was made before says.
 CHANGES = {
@@ -88,8 +107,41 @@ CHANGES = {
     ),
     "a day opened again": (
         "UPDATE settlement_clock SET closed_through = '2018-09-03'",
-        set(),
-        {"clock_set_back"},
+        {"clock_differs"},
+        {"clock_differs", "clock_set_back"},
+    ),
+    "a clock that is gone": (
+        "DELETE FROM settlement_clock",
+        {"clock_differs"},
+        {"clock_differs", "clock_set_back"},
+    ),
+    "a ride that is to be settled later": (
+        "UPDATE journal_entry SET settlement_day = '2018-09-09' WHERE service_day = '2018-09-05'"
+        " AND wallet_version = 8",
+        {"entry_in_wrong_period"},
+        {"entry_in_wrong_period", "verified_day_differs"},
+    ),
+    "a payment that nobody gave back": (
+        "INSERT INTO payout_return VALUES ('9-nobody', 'bus', 1000, 'AC01', now())",
+        {"return_without_bank"},
+        {"return_without_bank"},
+    ),
+    "a transfer that nobody asked for": (
+        desk_entries("transfer", {"ann": 1_000, "bob": -1_000}),
+        {"transfer_differs"},
+        {"transfer_differs"},
+    ),
+    "a payout of a wallet that is open": (
+        desk_entries("payout", {"ann": -1_000}),
+        {"payout_without_close"},
+        {"payout_without_close"},
+    ),
+    "money carried from no settlement": (
+        "INSERT INTO settlement_batch (settlement_day, operator_id, ride_count, gross_fen,"
+        " carried_in_fen, paid_fen, carried_out_fen, shared_fen, fees_fen)"
+        " VALUES ('2018-09-05', 'bus', 0, 0, 1000, 0, 1000, 0, 0)",
+        {"batch_without_settlement"},
+        {"batch_without_settlement"},
     ),
     "a settlement": (
         "UPDATE settlement_manifest SET manifest = manifest || ' '",
@@ -107,6 +159,17 @@ CHANGES = {
         " WHERE settlement_day = '2018-09-04' AND operator_id = 'bus'",
         {"settlement_differs", "delivery_differs"},
         {"settlement_differs", "delivery_differs"},
+    ),
+    "an operator that nobody knows": (
+        "UPDATE journal_entry SET operator_id = 'nobody' WHERE wallet_version = 2"
+        " AND service_day = '2018-09-03'",
+        {"charge_differs", "settlement_differs"},
+        {"charge_differs", "settlement_differs", "verified_day_differs"},
+    ),
+    "who was to be paid": (
+        "UPDATE settlement SET parties = 'nonsense' WHERE settlement_day = '2018-09-04'",
+        {"settlement_differs"},
+        {"settlement_differs"},
     ),
     "a delivery that is gone": (
         "DELETE FROM delivery WHERE operator_id = 'bus'",
@@ -333,3 +396,31 @@ def kinds(report: AuditReport) -> set[str]:
 def said_of(report: AuditReport, name: str) -> str:
     lines = "\n".join(report.notes).splitlines()
     return next(line for line in lines if line.startswith(name))
+
+
+def test_a_head_is_of_no_use_in_a_database_that_was_restored_on_its_server(
+    database: str, server_dsn: str, tmp_path: Path
+) -> None:
+    """What is restored has the same rows, written by transactions of its own."""
+    town = Town(BOOK, database, tmp_path)
+    town.rider("ann")
+    town.tap("ann", "board", "bus M390", 0, "08:00")
+    take_head(town)
+    town.store.close()
+    name = urlsplit(database).path.removeprefix("/")
+    asyncio.run(on_server(server_dsn, f"CREATE DATABASE {name}_copy TEMPLATE {name}"))
+    other = urlsplit(database)._replace(path=f"/{name}_copy").geturl()
+    copy = Town(BOOK, other, tmp_path)
+    written_anew = "UPDATE tap SET tap_id = tap_id; UPDATE journal_entry SET tap_id = tap_id"
+    copy.store.run(tamper(copy, written_anew))
+    report = audit_since(copy, newest_head(copy))
+    copy.store.close()
+    asyncio.run(on_server(server_dsn, f"DROP DATABASE {name}_copy"))
+    assert report.is_passed, "\n".join(report.lines())
+    assert "restored" in report.notes[0]
+
+
+async def on_server(server_dsn: str, statement: str) -> None:
+    server = await asyncpg.connect(server_dsn)
+    await server.execute(statement)
+    await server.close()

@@ -49,3 +49,12 @@ def test_a_wallet_is_not_closed_while_money_is_held(midnight_story):
     assert story.refused_close("ann", "08:10") == "wallet_rides"
     story.tap("ann", "alight", "ferry west", "08:20").close("ann")
     assert story.balance("ann") == 0
+
+
+def test_money_that_is_held_is_not_set_aside_for_a_purpose(midnight_story):
+    story = company(midnight_story, 700)
+    story.tap("ann", "board", "ferry east", "08:00")
+    assert story.refused_grant("ann", "bus_money", 301, "08:10") == "balance_too_low"
+    story.grant("ann", "bus_money", 300, funder=None)
+    story.tap("ann", "alight", "ferry west", "08:20")
+    assert (story.balance("ann"), story.owed("ann")) == (150, 0)

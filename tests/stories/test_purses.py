@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+from _town import Town, moment
+
+from fare_rules import TariffBook
+from gateway.core.purse_desk import GrantMoney
+from gateway.core.wallet_wishes import Wish
+from gateway.purse_path import run_expiry
+
 
 def test_an_envelope_pays_before_the_main_purse_and_in_part(harbour_story):
     story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "gift", 500)
@@ -88,3 +98,58 @@ def test_own_money_set_aside_goes_back_to_the_main_purse(harbour_story):
         "desk grant_return  purse:alice +300  grant:alice's bus_money -300",
         "desk payout  purse:alice -800  bank +800",
     ]
+
+
+def test_what_a_late_exit_gives_back_to_a_closed_wallet_leaves_when_it_is_closed_again(
+    harbour_story,
+):
+    """The leg was given up at 9.00, and the ride costs 3.00."""
+    story = harbour_story.rider("alice", purse_fen=1_000).grant("alice", "gift", 700)
+    story.tap("alice", "enter", "metro luohu", "08:00")
+    story.tap("alice", "enter", "tram park", "14:00").close("alice")
+    story.tap("alice", "exit", "metro laojie", "08:20", arrives="14:05")
+    assert (story.holds("alice"), story.balance("alice")) == ({"gift": 400}, 200)
+    for _ in range(2):
+        story.close("alice")
+        assert (story.holds("alice"), story.balance("alice")) == ({}, 0)
+    assert story.ledger().splitlines()[-2:] == [
+        "desk grant_return  purse:alice +0  grant:alice's gift -400  sponsor:icbc +400",
+        "desk payout  purse:alice -200  bank +200",
+    ]
+
+
+def test_a_ride_is_paid_by_no_more_purses_than_an_entry_has_room_for(harbour_story):
+    """Three grants that were used up are opened again when late rides make theirs a change."""
+    story, hours = harbour_story.rider("alice", purse_fen=5_000), ("08", "10", "12")
+    for hour in hours:
+        story.grant("alice", "gift", 200).tap("alice", "board", "bus M390", f"{hour}:30")
+    for _ in range(12):
+        story.grant("alice", "gift", 1)
+    for hour in reversed(hours):
+        story.tap("alice", "board", "bus M506", f"{hour}:10", arrives="16:00")
+    assert story.balance("alice") == 5_000 - 3 * 200
+    story.tap("alice", "board", "bus M390", "17:00")
+    assert story.said.outcome == "ride_charged"
+    assert story.balance("alice") == 5_000 - 3 * 200 - (200 - 3 * 50 - 9)
+    story.tap("alice", "board", "bus M390", "18:30")
+    assert story.balance("alice") == 5_000 - 3 * 200 - (200 - 3 * 50 - 9) - (200 - 3)
+
+
+def test_what_comes_back_to_a_gift_that_was_used_up_when_it_ended_is_its_funders(
+    harbour_book: TariffBook, database: str, tmp_path: Path
+) -> None:
+    """The leg was given up at 9.00, which the gift paid; the ride costs 3.00."""
+    town = Town(harbour_book, database, tmp_path)
+    town.rider("ann")
+    wallet_id, ends = uuid5(NAMESPACE_URL, "ann"), moment(1, "06:00")
+    gift = GrantMoney(uuid5(wallet_id, "gift"), "gift", 900, "icbc", None, ends)
+    town.store.take_wishes([Wish(wallet_id, grants=gift)], moment(0, "06:00"))
+    town.tap("ann", "enter", "metro luohu", 0, "08:00")
+    town.tap("ann", "enter", "tram park", 0, "14:00")
+    town.store.run(run_expiry(town.store.pool, town.book, ends))
+    town.tap("ann", "exit", "metro laojie", 0, "08:20", arrives=2)
+    returned = town.store.run(run_expiry(town.store.pool, town.book, moment(2, "12:01")))
+    assert (returned.grants_count, returned.amount_fen) == (1, 600)
+    assert town.store.wallet(wallet_id).held_fen == town.store.wallet(wallet_id).balance_fen
+    town.check_audit()
+    town.store.close()

@@ -71,6 +71,41 @@ def test_a_day_closed_before_operators_were_told_of_fees_comes_out_as_it_was(
     assert "no file shows the fees" in said
 
 
+@pytest.mark.parametrize(
+    ("arrives", "shared"),
+    [("in its place", [73]), ("before the close", [73]), ("after the close", [83, -10])],
+)
+def test_a_ride_that_joins_another_journey_late_is_shared_as_a_part_of_it(
+    database: str, tmp_path: Path, arrives: str, shared: list[int]
+) -> None:
+    """The bus takes 0.30 off the ferry, of which it is due a third: of 2.50 once, of 2.20 now."""
+    town = Town(load_book(SHARED), database, tmp_path)
+    town.rider("bob")
+    if arrives == "in its place":
+        town.tap("bob", "board", "bus M390", 0, "08:40")
+    town.tap("bob", "board", "ferry east", 0, "09:00")
+    town.tap("bob", "alight", "ferry west", 0, "09:20")
+    if arrives == "before the close":
+        town.tap("bob", "board", "bus M390", 0, "08:40", arrives=0)
+    town.close(0)
+    if arrives == "after the close":
+        town.tap("bob", "board", "bus M390", 0, "08:40", arrives=1)
+        town.close(1)
+    assert [
+        (one.operator_id, one.shared_fen)
+        for settled in town.settlements()
+        for one in settled.batches
+        if one.shared_fen
+    ] == [(name, fen * sign) for fen in shared for name, sign in (("bus", 1), ("ferry", -1))]
+    files = town.settlement_files()
+    town.check_audit()
+    town.close(ARCHIVING_DAY - 2)
+    town.archive(ARCHIVING_DAY)
+    assert day_of(0) in town.archived_days()
+    assert {day: town.settlement_files()[day] for day in files} == files
+    town.store.close()
+
+
 async def _as_before_fees_were_told(dsn: str) -> None:
     owner = await asyncpg.connect(dsn)
     try:
