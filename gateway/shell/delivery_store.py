@@ -221,6 +221,8 @@ _READ_BACKLOG = """
 SELECT
     coalesce(extract(epoch FROM $1 - min(created_at) FILTER (WHERE NOT is_dead)), 0)::float8,
     count(*) FILTER (WHERE is_dead),
-    coalesce(extract(epoch FROM $1 - (SELECT max(closed_at) FROM settlement)), 0)::float8
+    coalesce(extract(epoch FROM $1 - coalesce(
+        (SELECT max(closed_at) FROM settlement), (SELECT min(opened_at) FROM log_day)
+    )), 0)::float8
 FROM delivery_job JOIN delivery USING (delivery_id) JOIN delivery_channel USING (operator_id)
 """

@@ -92,7 +92,9 @@ DELIVERIES_GIVEN_UP = _gauge(
     "faregate_deliveries_given_up", "Deliveries that wait for a person.", of_all="max"
 )
 CLOSE_AGE_SECONDS = _gauge(
-    "faregate_close_age_seconds", "Since the last close of a service day.", of_all="max"
+    "faregate_close_age_seconds",
+    "Since the last close of a service day, or since the first day of a city without any.",
+    of_all="max",
 )
 
 # The process.

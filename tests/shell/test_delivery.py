@@ -190,6 +190,14 @@ async def test_a_file_that_went_away_is_missed_before_anything_is_sent(settled, 
     assert await run(settled) == (1, 0, 0)
 
 
+async def test_a_city_that_has_closed_no_day_waits_since_it_began(door):
+    await door.open_wallet()
+    await door.post_taps(door.tap())
+    later = datetime.now(UTC) + timedelta(hours=40)
+    backlog = await delivery_store.load_backlog(door.api.pool, later)
+    assert 40 * 3_600 <= backlog.close_age_seconds < 41 * 3_600
+
+
 async def test_what_operators_wait_for_is_seen(settled, server: Server):
     soon = datetime.now(UTC) + timedelta(hours=2)
     backlog = await delivery_store.load_backlog(settled.api.pool, soon)
