@@ -375,7 +375,8 @@ class _Desk:
             return None
         if known:
             return WalletRefusal.TOP_UP_ID_REUSED
-        if wallet.status is WalletStatus.CLOSED:
+        # What a tap that came in later made a closed wallet owe may be paid, and no more.
+        if wallet.status is WalletStatus.CLOSED and wallet.net_fen + wish.amount_fen > 0:
             return WalletRefusal.WALLET_CLOSED
         if self._is_over(wallet.moved(wish.amount_fen)):
             return WalletRefusal.BALANCE_LIMIT

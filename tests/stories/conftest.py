@@ -117,6 +117,12 @@ class Story:
         wish = Wish(uuid5(NAMESPACE_URL, name), status=WalletStatus.CLOSED)
         return str(self.store.take_wishes([wish], at(clock)))
 
+    def refused_top_up(self, name: str, amount_fen: int, clock: str) -> str:
+        """Why the desk takes no money for a wallet at a moment."""
+        wallet_id = uuid5(NAMESPACE_URL, name)
+        wish = Wish(wallet_id, top_up=TopUp(uuid5(wallet_id, clock), amount_fen))
+        return str(self.store.take_wishes([wish], at(clock)))
+
     def refused_grant(self, name: str, rule_id: str, amount_fen: int, clock: str) -> str:
         """Why a rider may not set own money aside at a moment."""
         wallet_id = uuid5(NAMESPACE_URL, name)

@@ -60,3 +60,13 @@ def test_an_offline_tap_of_a_blocked_wallet_is_charged_all_the_same(story):
     story.tap("alice", "board", "bus M390", "08:00", full_fare=200)
     story.tap("alice", "board", "bus M390", "08:05", full_fare=200, offline=True)
     assert story.outcomes == ["wallet_blocked", "ride_charged"]
+
+
+def test_what_a_stored_tap_made_a_closed_wallet_owe_may_be_paid_and_no_more(story):
+    story.rider("alice", purse_fen=0).close("alice")
+    story.tap("alice", "board", "bus M390", "08:00", full_fare=200, offline=True, arrives="20:00")
+    assert (story.said.outcome, story.owed("alice")) == ("ride_owed", 160)
+    assert story.refused_top_up("alice", 161, "20:01") == "wallet_closed"
+    story.top_up("alice", 160)
+    assert (story.balance("alice"), story.owed("alice")) == (0, 0)
+    assert story.refused_top_up("alice", 1, "20:02") == "wallet_closed"
