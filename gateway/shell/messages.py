@@ -114,7 +114,7 @@ def _read_many(
         for tap in found:
             _check_tap(tap, chars_max)
         return list(found)
-    except msgspec.ValidationError:
+    except _FAULTS:
         raws = _packed_raws.decode(body) if is_packed else _json_raws.decode(body)
         _check_count(len(raws), taps_max)
         return [_read_or_refuse(bytes(raw), is_packed, chars_max) for raw in raws]

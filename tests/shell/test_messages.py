@@ -303,6 +303,17 @@ async def test_bytes_that_are_no_text_are_refused(door, before):
     await check_no_effect(door, before)
 
 
+@pytest.mark.parametrize("content_type", [JSON, MESSAGE_PACK])
+async def test_in_an_array_only_the_tap_with_bytes_that_are_no_text_is_refused(door, content_type):
+    await door.open_wallet()
+    encode = msgspec.json.encode if content_type == JSON else msgspec.msgpack.encode
+    bad, good = encode(door.tap()).replace(b"card-1", b"card-\xff"), encode(door.tap())
+    body = b"[%s,%s]" % (bad, good) if content_type == JSON else b"\x92" + bad + good
+    said = await door.post_bytes(body, content_type)
+    assert said.status == 200, said
+    assert [one["outcome"] for one in said.message] == ["malformed", "ride_charged"]
+
+
 async def test_sql_in_an_id_is_only_an_id(door):
     token = "'; DROP TABLE tap; --"
     wallet_id = await door.open_wallet(token)
