@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from gateway.core.taps import Tap, TapOutcome, TapResult
 from gateway.shell.problems import Problem
@@ -43,9 +44,10 @@ def read_message(body: bytes, content_type: str, kind: type[T]) -> T:
         if content_type == MESSAGE_PACK:
             found = msgspec.msgpack.decode(body, type=kind)
             _refuse_duplicate_packed_keys(body)
-            return found
-        found = msgspec.json.decode(body, type=kind)
-        _refuse_duplicate_keys(body)
+        else:
+            found = msgspec.json.decode(body, type=kind)
+            _refuse_duplicate_keys(body)
+        _check_values(found, "$")
         return found
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
@@ -162,11 +164,29 @@ def _check_count(count: int, taps_max: int) -> None:
         )
 
 
-def _check_tap(tap: Tap, chars_max: int) -> None:
-    if not _YEAR_MIN <= tap.tapped_at.year <= _YEAR_MAX:
+def _check_values(value: Any, place: str) -> None:
+    """Refuse what each type allows, and nobody can compute with or keep."""
+    if isinstance(value, datetime):
+        _check_year(value, place)
+    elif isinstance(value, str) and "\0" in value:
+        raise msgspec.ValidationError(f"Expected no NUL character - at `{place}`")
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            _check_values(getattr(value, name), f"{place}.{name}")
+    elif isinstance(value, (list, tuple)):
+        for position, one in enumerate(value):
+            _check_values(one, f"{place}[{position}]")
+
+
+def _check_year(instant: datetime, place: str) -> None:
+    if not _YEAR_MIN <= instant.year <= _YEAR_MAX:
         raise msgspec.ValidationError(
-            f"Expected a year from {_YEAR_MIN} to {_YEAR_MAX} - at `$.tapped_at`"
+            f"Expected a year from {_YEAR_MIN} to {_YEAR_MAX} - at `{place}`"
         )
+
+
+def _check_tap(tap: Tap, chars_max: int) -> None:
+    _check_year(tap.tapped_at, "$.tapped_at")
     for name in _NAMES:
         value = getattr(tap, name)
         if isinstance(value, str) and len(value) > chars_max:

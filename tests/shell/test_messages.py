@@ -400,3 +400,32 @@ async def tables_that_hold(door, text: str) -> list[str]:
         if row:
             found.append(name)
     return found
+
+
+FIRST, LAST = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+QUOTE = {"network": "bus", "route_id": "M486", "full_fare": 200}
+HOLD = {"hold_id": str(uuid4()), "operator_id": "buses"}
+KEY = {"gate_ids": ["bus-1"]}
+CORRECTION = {"correction_id": str(uuid4()), "kind": "missing_ride", "reason": "gate_fault",
+              "media_token": "card-1", "gate_id": "bus-1", "route_id": "M486"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "name", "value"),
+    [
+        ("/v1/quotes", QUOTE, "at", FIRST),
+        ("/v1/quotes", QUOTE, "at", LAST),
+        ("/v1/corrections", CORRECTION, "since", FIRST),
+        ("/v1/corrections", CORRECTION, "since", LAST),
+        ("/v1/gate-keys", KEY, "valid_until", FIRST),
+        ("/v1/payout-holds", HOLD, "reason", "a\0b"),
+    ],
+)
+async def test_what_nobody_can_compute_with_or_keep_is_refused(door, path, message, name, value):
+    wallet_id = await door.open_wallet()
+    before = await door.books()
+    whose = {"wallet_id": wallet_id} if path == "/v1/corrections" else {}
+    said = await door.ask("POST", path, {**message, **whose, name: value})
+    said.check_problem(422, "invalid-message", f"$.{name}")
+    assert said.message["field"] == f"$.{name}"
+    await check_no_effect(door, before)
