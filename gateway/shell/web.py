@@ -26,7 +26,7 @@ from gateway.core.registry import Role
 from gateway.shell import store, telemetry
 from gateway.shell.connection import TAPS_PATH, DoorRunner, Headers, Said
 from gateway.shell.messages import JSON
-from gateway.shell.problems import Problem, busy, forbidden, too_many, unauthorized
+from gateway.shell.problems import Problem, busy, forbidden, not_found, too_many, unauthorized
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings
 from gateway.shell.signatures import KEY_HEADER, GateSecrets, bearer, signing_gate
@@ -148,6 +148,8 @@ class Door:
             request[_ROUTE] = f"{route.method} {route.path}"
             body = await self._read_body(request)
             caller = self._identify(route, request, body)
+            if "\0" in request.path:  # PostgreSQL takes no such text, not even to look for it.
+                raise not_found("No name holds a NUL character.")
             with self._share_of(caller.gate_id):
                 return await route.handler(request, body, caller)
 

@@ -429,3 +429,17 @@ async def test_what_nobody_can_compute_with_or_keep_is_refused(door, path, messa
     said.check_problem(422, "invalid-message", f"$.{name}")
     assert said.message["field"] == f"$.{name}"
     await check_no_effect(door, before)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/envelope-campaigns/%00"),
+        ("GET", "/v1/envelope-campaigns/a%00b/list"),
+        ("GET", "/v1/campaigns/a/%00"),
+        ("POST", "/v1/purse-rules/%00/returns"),
+    ],
+)
+async def test_a_path_with_a_nul_character_leads_nowhere(door, method, path):
+    said = await door.ask(method, path, {} if method == "POST" else None)
+    said.check_problem(404, "not-found", "NUL")
