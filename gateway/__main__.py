@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar
 import aiohttp
 import asyncpg
 import uvloop
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from msgspec import structs
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +42,7 @@ from gateway.envelope_commands import envelopes_app
 from gateway.export_commands import export_trips
 from gateway.fare_speed import measure_speed
 from gateway.gate_commands import tell_gates
-from gateway.registry_path import run_token_issue, run_token_revocation
+from gateway.registry_path import TokenRefused, run_token_issue, run_token_revocation
 from gateway.rules_commands import rules_app
 from gateway.serving import (
     CannotRun,
@@ -297,7 +297,13 @@ def db_status() -> int:
 
 
 @token.command(name="create")
-def token_create(name: str, *, role: Role, operator: str | None = None, days: int = 365) -> int:
+def token_create(
+    name: str,
+    *,
+    role: Role,
+    operator: str | None = None,
+    days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=36_500))] = 365,
+) -> int:
     """Print a new token, once. --operator narrows it to one operator's gates and wallets."""
     until = datetime.now(UTC) + timedelta(days=days)
     with _database() as (_, dsn):
@@ -462,7 +468,7 @@ def main() -> None:
         sys.exit("faregate checks money with assertions; do not run it under python -O.")
     try:
         sys.exit(app(exit_on_error=True, result_action="return_value"))
-    except SettingsWrong as wrong:
+    except (SettingsWrong, TokenRefused) as wrong:
         print(wrong, file=sys.stderr)
         sys.exit(USAGE)
     except TariffFaults as faults:

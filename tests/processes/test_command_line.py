@@ -41,6 +41,23 @@ def test_a_database_that_is_away_is_told_apart_from_a_fault() -> None:
     assert "FAREGATE_DATABASE_URL" in said.stderr
 
 
+async def test_a_token_that_is_not_made_says_why(database: str, tmp_path: Path) -> None:
+    where = {"FAREGATE_DATABASE_URL": database, "FAREGATE_DATA_DIR": str(tmp_path)}
+    create = ("token", "create", "ann", "--role", "desk")
+    assert run_faregate(*create, **where).returncode == 0
+    for more, why in [
+        ((), "named ann; choose another name"),
+        (("--operator", "nobody"), "no operator nobody; register it first"),
+        (("--days", "0"), "--days"),
+        (("--days", "10000000000"), "--days"),
+    ]:
+        name = "ann" if not more else "ben"
+        said = run_faregate("token", "create", name, "--role", "desk", *more, **where)
+        assert said.returncode == 2, said
+        assert why in said.stdout + said.stderr
+        assert "Traceback" not in said.stderr
+
+
 def test_the_shipped_tariffs_are_free_of_faults() -> None:
     cities = sorted(str(path) for path in TARIFFS.iterdir() if path.is_dir())
     said = run_faregate("rules", "check", *cities)
