@@ -65,6 +65,10 @@ class WalletRequests(Desk):
             raise Problem(422, "too-many-wallets", "Too many wallets", f"Send at most {IDS_MAX}.")
         for wish in wishes:
             caller.check_operator(wish.issuer_id)
+        for parent_id in {one.parent_id for one in wishes if caller.operator_id and one.parent_id}:
+            parent = await store.load_wallet(self._given.pool, parent_id)
+            if parent is not None:
+                caller.check_operator(parent.issuer_id)
         await self.grant([Wish(wish.wallet_id, opens=wish) for wish in wishes])
         return answer(encode(Done(), JSON))
 

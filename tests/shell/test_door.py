@@ -183,6 +183,29 @@ async def test_a_token_of_one_operator_sees_only_its_own_taps_and_charges(door):
     assert len((await door.ask("GET", "/v1/taps")).message["taps"]) == 2
 
 
+async def test_a_token_of_one_operator_is_quoted_nothing_of_anothers_card(door):
+    wish = {
+        "network": "bus", "at": "2018-08-02T00:00:00Z", "route_id": "M486", "full_fare": 200,
+        "media_token": "card-1"}  # fmt: skip
+    for issuer, status in (("metro", 422), (None, 422), ("buses", 200)):
+        await door.open_wallet(wish["media_token"], issuer_id=issuer)
+        said = await door.ask("POST", "/v1/quotes", wish, who="buses_finance")
+        assert said.status == status, said
+        assert (await door.ask("POST", "/v1/quotes", wish)).status == 200
+        wish["media_token"] += "x"
+
+
+async def test_a_token_of_one_operator_opens_no_child_of_anothers_wallet(door):
+    parent_id = await door.open_wallet(issuer_id="metro")
+    child = {"wallet_id": str(uuid4()), "issuer_id": "buses", "parent_id": parent_id}
+    said = await door.ask("POST", "/v1/wallets", [child], who="buses_finance")
+    said.check_problem(403, "forbidden")
+    own = {"wallet_id": str(uuid4()), "issuer_id": "buses"}
+    family = [own, {**child, "parent_id": own["wallet_id"]}]
+    said = await door.ask("POST", "/v1/wallets", family, who="buses_finance")
+    assert said.status == 200, said
+
+
 # One tap, one answer.
 
 
