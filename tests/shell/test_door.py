@@ -476,6 +476,15 @@ async def test_without_its_database_it_is_not_ready(door):
     assert (await door.send("GET", "/livez")).status == 200
 
 
+async def test_while_nobody_gets_at_its_database_it_says_that_it_is_not_ready(door):
+    pool = door.api.pool
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(pool.get_max_size()):
+            await held.enter_async_context(pool.acquire())
+        (await door.send("GET", "/readyz")).check_problem(503, "busy", "database")
+    assert (await door.send("GET", "/readyz")).status == 200
+
+
 async def test_metrics_count_taps_by_outcome_and_name_no_rider(door):
     await door.open_wallet("rider-of-the-metrics")
     await door.post_taps(door.tap(media_token="rider-of-the-metrics"))
