@@ -34,6 +34,8 @@ from gateway.shell.signatures import KEY_HEADER, GateSecrets, bearer, signing_ga
 log = structlog.get_logger()
 
 _TAPS_ROUTE = f"POST {TAPS_PATH}"
+# A full gateway is alive, and is to be seen; whoever watches would kill it otherwise.
+_WATCHES = frozenset({"/livez", "/metrics"})
 _ROUTE = web.RequestKey("route", str)
 
 
@@ -276,7 +278,8 @@ class Door:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         started_at = time.perf_counter()
-        if self._in_flight_count >= self.settings.requests_in_flight_max:
+        is_crowded = self._in_flight_count >= self.settings.requests_in_flight_max
+        if is_crowded and request.path not in _WATCHES:
             return self._finish(request, _CROWDED.response(), started_at)
         self._in_flight_count += 1
         response: web.StreamResponse

@@ -384,8 +384,11 @@ async def test_too_many_requests_at_once_are_refused_at_once(open_door):
                 said = await door.post_taps(door.tap())
             said.check_problem(503, "busy", "Too many requests")
             assert said.headers["Retry-After"] == "1"
+            (await door.send("GET", "/readyz")).check_problem(503, "busy", "Too many requests")
+            assert (await door.send("GET", "/livez")).status == 200
+            assert (await door.ask("GET", "/metrics")).status == 200
         for _ in range(100):
-            if (await door.send("GET", "/livez")).status == 200:
+            if (await door.send("GET", "/readyz")).status == 200:
                 break
             await asyncio.sleep(0.02)
         assert await door.books() == before
