@@ -15,6 +15,7 @@ from gateway.shell.problems import Problem
 
 JSON = "application/json"
 MESSAGE_PACK = "application/msgpack"
+REPEATS_HEADER = "Faregate-Repeats"
 T = TypeVar("T")
 
 _json_taps = msgspec.json.Decoder(list[Tap])
