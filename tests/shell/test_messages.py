@@ -8,6 +8,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from gateway.core.delivery import Host, SecretName
+from gateway.core.envelopes import Sha256
+
 JSON = "application/json"
 MESSAGE_PACK = "application/msgpack"
 KIB = 1024
@@ -443,3 +446,12 @@ async def test_what_nobody_can_compute_with_or_keep_is_refused(door, path, messa
 async def test_a_path_with_a_nul_character_leads_nowhere(door, method, path):
     said = await door.ask(method, path, {} if method == "POST" else None)
     said.check_problem(404, "not-found", "NUL")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(Sha256, "a" * 64), (Host, "sftp.example.org"), (SecretName, "bus-key")]
+)
+def test_what_is_compared_or_opened_ends_in_no_line_break(kind, text):
+    assert msgspec.convert(text, kind) == text
+    with pytest.raises(msgspec.ValidationError, match="matching regex"):
+        msgspec.convert(text + "\n", kind)
