@@ -34,7 +34,8 @@ class CityRequests:
         self._given = given
 
     async def accept_city(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
-        city = read_message(body, request.content_type, City)
+        chars_max = self._given.settings.text_chars_max
+        city = read_message(body, request.content_type, City, chars_max=chars_max)
         if city.operators:
             caller.check_operator(None)
             if caller.role is not Role.ADMIN:

@@ -434,6 +434,23 @@ async def test_what_nobody_can_compute_with_or_keep_is_refused(door, path, messa
     await check_no_effect(door, before)
 
 
+async def test_a_name_that_no_tap_could_say_is_not_registered(door):
+    wallet_id, long = await door.open_wallet(), "x" * 65
+    before = await door.books()
+    for path, message, place in [
+        ("/v1/registry", {"stops": [{"stop_id": long}]}, "$.stops[0].stop_id"),
+        (f"/v1/wallets/{wallet_id}/media", {"media_token": long}, "$.media_token"),
+        (
+            "/v1/wallets",
+            [{"wallet_id": str(uuid4()), "media": [{"media_token": long}]}],
+            "$[0].media[0].media_token",
+        ),
+    ]:
+        said = await door.ask("POST", path, message)
+        said.check_problem(422, "invalid-message", f"at most 64 characters - at `{place}`")
+    await check_no_effect(door, before)
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
