@@ -63,6 +63,8 @@ class CityRequests:
         self, request: web.Request, body: bytes, caller: Caller
     ) -> web.Response:
         wish = read_message(body, request.content_type, KeyWish)
+        if wish.valid_until and wish.valid_until <= now():
+            raise unprocessable("already_expired", "Let the keys end later than now.")
         registry = self._given.door.registry.current
         for gate_id in wish.gate_ids:
             gate = registry.gates.get(gate_id)
