@@ -44,7 +44,7 @@ from gateway.envelope_commands import envelopes_app
 from gateway.export_commands import export_trips
 from gateway.fare_speed import measure_speed
 from gateway.gate_commands import tell_gates
-from gateway.registry_path import run_token_issue, run_token_revocation
+from gateway.registry_path import TokenRefused, run_token_issue, run_token_revocation
 from gateway.rules_commands import rules_app
 from gateway.serving import (
     CannotRun,
@@ -309,19 +309,10 @@ def token_create(
     """Print a new token, once. --operator narrows it to one operator's gates and wallets."""
     until = datetime.now(UTC) + timedelta(days=days)
     with _database() as (_, dsn):
-        try:
-            issued = _with_pool(
-                dsn,
-                lambda pool: run_token_issue(
-                    pool, name, role, operator_id=operator, valid_until=until
-                ),
-            )
-        except asyncpg.UniqueViolationError:
-            _out.print(f"there was a token named {name} already; choose a new name", markup=False)
-            return PROBLEMS_FOUND
-        except asyncpg.ForeignKeyViolationError:
-            _out.print(f"there is no operator {operator}", markup=False)
-            return PROBLEMS_FOUND
+        issued = _with_pool(
+            dsn,
+            lambda pool: run_token_issue(pool, name, role, operator_id=operator, valid_until=until),
+        )
     _out.print(issued)
     return OK
 
@@ -487,7 +478,7 @@ def main() -> None:
         sys.exit("faregate checks money with assertions; do not run it under python -O.")
     try:
         sys.exit(app(exit_on_error=True, result_action="return_value"))
-    except SettingsWrong as wrong:
+    except (SettingsWrong, TokenRefused) as wrong:
         print(wrong, file=sys.stderr)
         sys.exit(USAGE)
     except TariffFaults as faults:

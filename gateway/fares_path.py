@@ -109,9 +109,12 @@ def _corrected(one: Correction) -> str:
     return f"{one.wish.kind} {one.state}: {one.wish.reason}, by {who}{agreed}"
 
 
-async def run_quote(pool: asyncpg.Pool, wish: QuoteWish, book: TariffBook) -> Quotation:
+async def run_quote(
+    pool: asyncpg.Pool, wish: QuoteWish, book: TariffBook, *, issuer_id: str | None = None
+) -> Quotation:
     """Price a journey before travel, with nothing saved.
 
+    Whoever asks for one issuer is told nothing of another's card.
     Raises: QuoteRefused when it names what the tariff, or the gateway, does not know.
     """
     media = None if wish.media_token is None else await load_media(pool, wish.media_token)
@@ -120,6 +123,8 @@ async def run_quote(pool: asyncpg.Pool, wish: QuoteWish, book: TariffBook) -> Qu
     wallet = Wallet(UUID(int=0))
     if media is not None and media.wallet_id is not None:
         wallet = await load_wallet(pool, media.wallet_id) or wallet
+        if issuer_id not in (None, wallet.issuer_id):
+            raise QuoteRefused("The media token is bound to no wallet of yours; leave it out.")
     question = _question(wish, media, wallet)
     faults = question_faults(question, book)
     if faults:

@@ -58,6 +58,10 @@ class RegistryRefusal(StrEnum):
     TOO_MANY_KEYS = "too_many_keys"
 
 
+class TokenRefused(Exception):
+    """A token that is not made; the text says why, and what to do."""
+
+
 @asynccontextmanager
 async def _work(pool: asyncpg.Pool) -> AsyncIterator[RegistryWork]:
     async with pool.acquire() as connection, connection.transaction():
@@ -136,10 +140,19 @@ async def run_token_issue(
     operator_id: str | None = None,
     valid_until: datetime | None = None,
 ) -> str:
-    """A new bearer token: shown this once, kept only as its hash."""
+    """A new bearer token: shown this once, kept only as its hash. Raises: TokenRefused."""
     token = new_token()
-    async with _work(pool) as work:
-        await work.save_credential(token_sha256(token), token_id, role, operator_id, valid_until)
+    try:
+        async with _work(pool) as work:
+            await work.save_credential(
+                token_sha256(token), token_id, role, operator_id, valid_until
+            )
+    except asyncpg.UniqueViolationError:
+        raise TokenRefused(
+            f"A token is or was named {token_id}; choose another name, for names stay in the books."
+        ) from None
+    except asyncpg.ForeignKeyViolationError:
+        raise TokenRefused(f"There is no operator {operator_id}; register it first.") from None
     return token
 
 

@@ -4,6 +4,6 @@
 """
 
 from gateway.api.routes import VERSION, Api
-from gateway.api.taps import REPEATS_HEADER
+from gateway.shell.messages import REPEATS_HEADER
 
 __all__ = ["REPEATS_HEADER", "VERSION", "Api"]

@@ -22,8 +22,6 @@ from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, forbidden, not_found
 from gateway.shell.web import Caller, answer
 
-_YEAR_MAX = 9998
-
 
 class IssuedKeys(Struct, frozen=True):
     keys: tuple[IssuedKey, ...]
@@ -36,7 +34,8 @@ class CityRequests:
         self._given = given
 
     async def accept_city(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
-        city = read_message(body, request.content_type, City)
+        chars_max = self._given.settings.text_chars_max
+        city = read_message(body, request.content_type, City, chars_max=chars_max)
         if city.operators:
             caller.check_operator(None)
             if caller.role is not Role.ADMIN:
@@ -64,8 +63,8 @@ class CityRequests:
         self, request: web.Request, body: bytes, caller: Caller
     ) -> web.Response:
         wish = read_message(body, request.content_type, KeyWish)
-        if wish.valid_until and wish.valid_until.year > _YEAR_MAX:
-            raise unprocessable("invalid-message", f"valid_until is after {_YEAR_MAX}.")
+        if wish.valid_until and wish.valid_until <= now():
+            raise unprocessable("already_expired", "Let the keys end later than now.")
         registry = self._given.door.registry.current
         for gate_id in wish.gate_ids:
             gate = registry.gates.get(gate_id)

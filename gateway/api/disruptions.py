@@ -47,6 +47,9 @@ class DisruptionRequests:
         named = {*disruption.stops, *filter(None, [disruption.completed_at])}
         if unknown := sorted(named - stops.keys()):
             raise unprocessable("unknown_stop", f"Register the stop {unknown[0]} first.")
+        known_networks = {name for tariff in self._given.book.tariffs for name in tariff.networks}
+        if unknown := sorted(set(disruption.networks) - known_networks):
+            raise unprocessable("unknown_network", f"No tariff has a network {unknown[0]}.")
         if not disruption.is_whole:
             raise unprocessable(
                 "fields_differ",

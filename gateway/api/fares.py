@@ -32,12 +32,13 @@ class FareRequests:
     def __init__(self, given: Given) -> None:
         self._given = given
 
-    async def quote(self, request: web.Request, body: bytes, _: Caller) -> web.Response:
-        wish = read_message(body, request.content_type, QuoteWish)
+    async def quote(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
+        wish, given = read_message(body, request.content_type, QuoteWish), self._given
         try:
-            return answer(encode(await run_quote(self._given.pool, wish, self._given.book), JSON))
+            found = await run_quote(given.pool, wish, given.book, issuer_id=caller.operator_id)
         except QuoteRefused as refused:
             raise unprocessable("not-known", f"{refused}.") from None
+        return answer(encode(found, JSON))
 
     async def get_tariffs(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:
         tariffs = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +16,7 @@ from gateway.shell.messages import JSON, encode
 from gateway.shell.problems import busy, not_found
 from gateway.shell.web import Caller, answer
 
+_READY_SECONDS_MAX = 2
 _DOCS = Path(__file__).parent.parent / "shell" / "docs"
 
 
@@ -39,7 +41,9 @@ class ServiceRequests:
         if self._given.door.is_draining:
             raise busy("The gateway is stopping.", "stopping")
         try:
-            await self._given.pool.fetchval("SELECT version FROM registry_version", timeout=2)
+            # Around the whole: to ask for a timeout of the query alone waits for the server, too.
+            async with asyncio.timeout(_READY_SECONDS_MAX):
+                await self._given.pool.fetchval("SELECT version FROM registry_version")
         except (*store.OUTAGES, asyncpg.PostgresError):
             raise busy("The database does not answer.", "database_away") from None
         return answer(encode(State("ready"), JSON))

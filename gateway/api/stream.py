@@ -83,10 +83,6 @@ class StreamRequests:
             raise busy("The gateway is stopping; another one answers.", "stopping")
         if len(self._open) >= settings.streams_max:
             raise busy("Too many streams are open.", "too_many_streams")
-        if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
-            raise Problem(
-                400, "no-stream", "This opens a stream", f"Ask for the subprotocol {PROTOCOL}."
-            )
         socket = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             heartbeat=settings.stream_ping_seconds,
@@ -94,6 +90,13 @@ class StreamRequests:
             timeout=_CLOSE_SECONDS_MAX,
             compress=False,
         )
+        if socket.can_prepare(request).protocol != PROTOCOL:
+            raise Problem(
+                400,
+                "no-stream",
+                "This opens a stream",
+                f"Open a WebSocket, and ask for the subprotocol {PROTOCOL}.",
+            )
         await socket.prepare(request)
         assert caller.gate_id is not None
         stream = TapStream(

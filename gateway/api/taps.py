@@ -15,12 +15,10 @@ from gateway.core.taps import Tap, TapOutcome, TapResult, looks_like_card_number
 from gateway.fares_path import run_explanation
 from gateway.shell import kept_store
 from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
-from gateway.shell.messages import JSON, encode, read_message, read_taps
+from gateway.shell.messages import JSON, REPEATS_HEADER, encode, read_message, read_taps
 from gateway.shell.problems import Problem, busy, not_found
 from gateway.shell.store import load_archived_days
 from gateway.shell.web import Caller, answer
-
-REPEATS_HEADER = "Faregate-Repeats"
 
 
 class ChargesWish(Struct, frozen=True, forbid_unknown_fields=True):

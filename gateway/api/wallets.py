@@ -60,11 +60,17 @@ class WalletRequests(Desk):
     async def accept_wallets(
         self, request: web.Request, body: bytes, caller: Caller
     ) -> web.Response:
-        wishes = read_message(body, request.content_type, list[OpenWallet])
+        chars_max = self._given.settings.text_chars_max
+        kind = list[OpenWallet]
+        wishes = read_message(body, request.content_type, kind, chars_max=chars_max)
         if len(wishes) > IDS_MAX:
             raise Problem(422, "too-many-wallets", "Too many wallets", f"Send at most {IDS_MAX}.")
         for wish in wishes:
             caller.check_operator(wish.issuer_id)
+        for parent_id in {one.parent_id for one in wishes if caller.operator_id and one.parent_id}:
+            parent = await store.load_wallet(self._given.pool, parent_id)
+            if parent is not None:
+                caller.check_operator(parent.issuer_id)
         await self.grant([Wish(wish.wallet_id, opens=wish) for wish in wishes])
         return answer(encode(Done(), JSON))
 
@@ -92,7 +98,8 @@ class WalletRequests(Desk):
         return answer(encode(receipt, JSON))
 
     async def bind_media(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
-        media = read_message(body, request.content_type, BindMedia)
+        chars_max = self._given.settings.text_chars_max
+        media = read_message(body, request.content_type, BindMedia, chars_max=chars_max)
         wallet = await self.own_wallet(request, caller)
         await self.grant([Wish(wallet.wallet_id, binds=media)])
         return answer(encode(Done(), JSON))

@@ -12,10 +12,13 @@ from msgspec import Meta, Struct
 
 from gateway.core.taps import Name
 
-Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$(?!\n)")]
 SecretName = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="a file of FAREGATE_DELIVERY_SECRETS_DIR"),
+    Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)",
+        description="a file of FAREGATE_DELIVERY_SECRETS_DIR",
+    ),
 ]
 
 
@@ -29,13 +32,13 @@ class Sftp(Struct, frozen=True, forbid_unknown_fields=True, tag="sftp", tag_fiel
     ]
     secret: Annotated[SecretName, Meta(description="the private key to log in with")]
     port: Annotated[int, Meta(ge=1, le=65_535)] = 22
-    folder: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./-]{1,200}$")] = "."
+    folder: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./-]{1,200}$(?!\n)")] = "."
 
 
 class Webhook(Struct, frozen=True, forbid_unknown_fields=True, tag="webhook", tag_field="kind"):
     """A message that names the files and their hashes is posted; the operator fetches them."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://[^\s]{1,1000}$")]
+    url: Annotated[str, Meta(pattern=r"^https?://[^\s]{1,1000}$(?!\n)")]
     secret: Annotated[SecretName, Meta(description="what the message is signed with, HMAC-SHA-256")]
 
 

@@ -28,7 +28,7 @@ from gateway.core.purse_desk import Amount
 from gateway.core.taps import Name
 
 Moment = Annotated[datetime, Meta(tz=True)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SHA-256 in hexadecimal")]
 ENVELOPES_MAX = 10_000_000
 
 

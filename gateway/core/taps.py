@@ -7,6 +7,7 @@ These are the gateway's public words: the HTTP door decodes straight into `Tap` 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -163,21 +164,37 @@ def differing_field(first: Tap, second: Tap) -> str | None:
     )
 
 
-_CARD_NUMBER = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
+_DIGITS_MIN, _DIGITS_MAX = 13, 19
+_CARD_NUMBER = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}")
 
 
 def looks_like_card_number(text: str) -> bool:
     """Whether a text holds 13 to 19 digits that pass the Luhn check, spaced or not.
 
+    Other digits may stand beside them, after a space or hyphen, as a date of expiry does.
     Source: ISO/IEC 7812-1, annex B. One opaque token of digits in ten passes by chance, so tokens
     should hold a letter.
     """
-    if _CARD_NUMBER.search(text) is None:
-        return False
-    return any(_passes_luhn(match.group()) for match in _CARD_NUMBER.finditer(text))
+    return any(
+        _passes_luhn(digits)
+        for match in _CARD_NUMBER.finditer(text)
+        for digits in _runs(re.split("[ -]", match.group()))
+    )
+
+
+def _runs(groups: list[str]) -> Iterator[str]:
+    """Each run of whole groups that has as many digits as a card number."""
+    for start in range(len(groups)):
+        digits = ""
+        for group in groups[start:]:
+            digits += group
+            if len(digits) > _DIGITS_MAX:
+                break
+            if len(digits) >= _DIGITS_MIN:
+                yield digits
 
 
 def _passes_luhn(number: str) -> bool:
-    digits = [int(character) for character in reversed(number) if character.isdigit()]
+    digits = [int(digit) for digit in reversed(number)]
     doubled = (digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0

@@ -139,6 +139,13 @@ class PurseView(Struct, frozen=True, omit_defaults=True):
     valid_until: datetime | None = None
 
 
+class AutoTopUpView(Struct, frozen=True):
+    """Money that is paid in by itself, as people are shown it."""
+
+    below_fen: int
+    amount_fen: int
+
+
 class WalletView(Struct, frozen=True, omit_defaults=True):
     """A wallet as people are shown it."""
 
@@ -152,11 +159,12 @@ class WalletView(Struct, frozen=True, omit_defaults=True):
     class_id: str | None = None
     parent_id: UUID | None = None
     limits: ChildLimits = ChildLimits()
-    auto_top_up: AutoTopUp | None = None
+    auto_top_up: AutoTopUpView | None = None
 
 
 def view(wallet: Wallet) -> WalletView:
     terms = wallet.terms or Terms()
+    rule = terms.auto_top_up
     return WalletView(
         wallet_id=wallet.wallet_id,
         status=wallet.status,
@@ -178,5 +186,5 @@ def view(wallet: Wallet) -> WalletView:
         class_id=terms.class_id,
         parent_id=terms.parent_id,
         limits=ChildLimits(*structs.astuple(terms.own)),
-        auto_top_up=terms.auto_top_up,
+        auto_top_up=AutoTopUpView(rule.below_fen, rule.amount_fen) if rule else None,
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from gateway.core.taps import Tap, TapOutcome, TapResult
 from gateway.shell.problems import Problem
 
 JSON = "application/json"
 MESSAGE_PACK = "application/msgpack"
+REPEATS_HEADER = "Faregate-Repeats"
 T = TypeVar("T")
 
 _json_taps = msgspec.json.Decoder(list[Tap])
@@ -26,7 +28,8 @@ _json = msgspec.json.Encoder()
 _packed = msgspec.msgpack.Encoder()
 _packed_frame = msgspec.msgpack.Decoder(tuple[int, Raw])
 _packed_map = msgspec.msgpack.Decoder(dict[Any, Raw])
-_NAMES = [name for name in Tap.__struct_fields__ if name.endswith(("_id", "_token", "_class"))]
+_NAME_ENDS = ("_id", "_token", "_class")
+_NAMES = [name for name in Tap.__struct_fields__ if name.endswith(_NAME_ENDS)]
 # At the ends of the calendar an instant cannot be told in another timezone.
 _YEAR_MIN, _YEAR_MAX = 2, 9998
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, OverflowError)
@@ -36,16 +39,22 @@ def encode(value: Any, content_type: str) -> bytes:
     return (_packed if content_type == MESSAGE_PACK else _json).encode(value)
 
 
-def read_message(body: bytes, content_type: str, kind: type[T]) -> T:
-    """Decode a whole body. Raises: Problem 400, 415 or 422."""
+def read_message(
+    body: bytes, content_type: str, kind: type[T], *, chars_max: int | None = None
+) -> T:
+    """Decode a whole body; `chars_max` bounds the names that taps are to say.
+
+    Raises: Problem 400, 415 or 422.
+    """
     _check_content_type(content_type)
     try:
         if content_type == MESSAGE_PACK:
             found = msgspec.msgpack.decode(body, type=kind)
             _refuse_duplicate_packed_keys(body)
-            return found
-        found = msgspec.json.decode(body, type=kind)
-        _refuse_duplicate_keys(body)
+        else:
+            found = msgspec.json.decode(body, type=kind)
+            _refuse_duplicate_keys(body)
+        _check_values(found, "$", chars_max)
         return found
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
@@ -114,7 +123,7 @@ def _read_many(
         for tap in found:
             _check_tap(tap, chars_max)
         return list(found)
-    except msgspec.ValidationError:
+    except _FAULTS:
         raws = _packed_raws.decode(body) if is_packed else _json_raws.decode(body)
         _check_count(len(raws), taps_max)
         return [_read_or_refuse(bytes(raw), is_packed, chars_max) for raw in raws]
@@ -162,17 +171,41 @@ def _check_count(count: int, taps_max: int) -> None:
         )
 
 
-def _check_tap(tap: Tap, chars_max: int) -> None:
-    if not _YEAR_MIN <= tap.tapped_at.year <= _YEAR_MAX:
+def _check_values(value: Any, place: str, chars_max: int | None) -> None:
+    """Refuse what each type allows, and nobody can compute with or keep."""
+    if isinstance(value, datetime):
+        _check_year(value, place)
+    elif isinstance(value, str):
+        if "\0" in value:
+            raise msgspec.ValidationError(f"Expected no NUL character - at `{place}`")
+        if chars_max is not None and place.endswith(_NAME_ENDS):
+            _check_length(value, place, chars_max)
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            _check_values(getattr(value, name), f"{place}.{name}", chars_max)
+    elif isinstance(value, (list, tuple)):
+        for position, one in enumerate(value):
+            _check_values(one, f"{place}[{position}]", chars_max)
+
+
+def _check_length(text: str, place: str, chars_max: int) -> None:
+    if len(text) > chars_max:
+        raise msgspec.ValidationError(f"Expected at most {chars_max} characters - at `{place}`")
+
+
+def _check_year(instant: datetime, place: str) -> None:
+    if not _YEAR_MIN <= instant.year <= _YEAR_MAX:
         raise msgspec.ValidationError(
-            f"Expected a year from {_YEAR_MIN} to {_YEAR_MAX} - at `$.tapped_at`"
+            f"Expected a year from {_YEAR_MIN} to {_YEAR_MAX} - at `{place}`"
         )
+
+
+def _check_tap(tap: Tap, chars_max: int) -> None:
+    _check_year(tap.tapped_at, "$.tapped_at")
     for name in _NAMES:
         value = getattr(tap, name)
-        if isinstance(value, str) and len(value) > chars_max:
-            raise msgspec.ValidationError(
-                f"Expected at most {chars_max} characters - at `$.{name}`"
-            )
+        if isinstance(value, str):
+            _check_length(value, f"$.{name}", chars_max)
 
 
 def _refuse_repeated_keys(body: bytes, read: Tap | list[Tap], is_packed: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from apispec import APISpec
 
-from gateway.shell.messages import JSON, MESSAGE_PACK
+from gateway.shell.messages import JSON, MESSAGE_PACK, REPEATS_HEADER
 from gateway.shell.problems import CONTENT_TYPE, ProblemDocument
 from gateway.shell.signatures import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from gateway.shell.web import Route
@@ -21,13 +21,26 @@ _PROBLEMS = {
     404: "There is no such thing.",
     408: "The request took too long to arrive.",
     409: "It contradicts what is there already.",
+    410: "It was there, and is told to nobody any more.",
     413: "The body is too large.",
     415: "The body is in a form that is not read here.",
     422: "The message does not have the form it should.",
     429: "The gate sends more than its share: send it again after Retry-After seconds.",
     431: "The request has too many headers.",
+    500: "The gateway has a fault: what became of the request is not known.",
     503: "Not now: send it again after Retry-After seconds.",
 }
+_UUIDS = {
+    "tap_id", "wallet_id", "grant_id", "correction_id", "disruption_id", "delivery_id", "hold_id",
+}  # fmt: skip
+_REPEATS = {
+    REPEATS_HEADER: {
+        "description": "Which taps were repeats, by their positions from 0, such as 0-2,5.",
+        "schema": {"type": "string"},
+    }
+}
+# Such as the 503 of a full door, which says after how many seconds to come again.
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 
 
 def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
@@ -81,7 +94,9 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         for status, text in _PROBLEMS.items()
         if status not in route.answers
     }
-    answers = {str(s): _answer(kind, schema_of) for s, kind in route.answers.items()}
+    for status in ("429", "503"):
+        problems[status]["headers"] = _RETRY_AFTER
+    answers = {str(s): _answer(route, kind, schema_of) for s, kind in route.answers.items()}
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": route.summary,
@@ -100,29 +115,33 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     if route.roles:
         operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."
     if route.body is not None:
-        schema = {"schema": schema_of[repr(route.body)]}
-        operation["requestBody"] = {
-            "required": True,
-            "content": {JSON: schema, MESSAGE_PACK: schema},
-        }
+        operation["requestBody"] = {"required": True, "content": _body(route.body, schema_of)}
     return operation
 
 
+def _body(kind: Any, schema_of: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(kind, str):
+        return {kind: {}}
+    schema = {"schema": schema_of[repr(kind)]}
+    return {JSON: schema, MESSAGE_PACK: schema}
+
+
 def _path_schema(name: str) -> dict[str, Any]:
-    if name in ("tap_id", "wallet_id"):
+    if name in _UUIDS:
         return {"type": "string", "format": "uuid"}
     if name == "service_day":
         return {"type": "string", "format": "date"}
-    return {"type": "string", "minLength": 1, "maxLength": 64}
+    return {"type": "string", "minLength": 1, "maxLength": 255}
 
 
-def _answer(kind: Any, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _answer(route: Route, kind: Any, schema_of: dict[str, Any]) -> dict[str, Any]:
     if kind is None:
         return {"description": "Done."}
-    if isinstance(kind, str):
-        return {"description": "Done.", "content": {kind: {}}}
-    schema = {"schema": schema_of[repr(kind)]}
-    return {"description": "Done.", "content": {JSON: schema, MESSAGE_PACK: schema}}
+    content = _body(kind, schema_of)
+    if not route.takes_taps:  # Only gates are answered in the form in which they asked.
+        content.pop(MESSAGE_PACK, None)
+        return {"description": "Done.", "content": content}
+    return {"description": "Done.", "content": content, "headers": _REPEATS}
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:

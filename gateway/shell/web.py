@@ -26,7 +26,7 @@ from gateway.core.registry import Role
 from gateway.shell import store, telemetry
 from gateway.shell.connection import TAPS_PATH, DoorRunner, Headers, Said
 from gateway.shell.messages import JSON
-from gateway.shell.problems import Problem, busy, forbidden, too_many, unauthorized
+from gateway.shell.problems import Problem, busy, forbidden, not_found, too_many, unauthorized
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings
 from gateway.shell.signatures import KEY_HEADER, GateSecrets, bearer, signing_gate
@@ -34,6 +34,8 @@ from gateway.shell.signatures import KEY_HEADER, GateSecrets, bearer, signing_ga
 log = structlog.get_logger()
 
 _TAPS_ROUTE = f"POST {TAPS_PATH}"
+# A full gateway is alive, and is to be seen; whoever watches would kill it otherwise.
+_WATCHES = frozenset({"/livez", "/metrics"})
 _ROUTE = web.RequestKey("route", str)
 
 
@@ -148,6 +150,8 @@ class Door:
             request[_ROUTE] = f"{route.method} {route.path}"
             body = await self._read_body(request)
             caller = self._identify(route, request, body)
+            if "\0" in request.path:  # PostgreSQL takes no such text, not even to look for it.
+                raise not_found("No name holds a NUL character.")
             with self._share_of(caller.gate_id):
                 return await route.handler(request, body, caller)
 
@@ -274,7 +278,8 @@ class Door:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         started_at = time.perf_counter()
-        if self._in_flight_count >= self.settings.requests_in_flight_max:
+        is_crowded = self._in_flight_count >= self.settings.requests_in_flight_max
+        if is_crowded and request.path not in _WATCHES:
             return self._finish(request, _CROWDED.response(), started_at)
         self._in_flight_count += 1
         response: web.StreamResponse

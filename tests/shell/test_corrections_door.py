@@ -435,6 +435,8 @@ async def test_rides_of_a_disruption_are_put_right_once_two_people_have_agreed(d
     }
     said = await desk.ask("POST", "/v1/disruptions", {**wish, "stops": ["nowhere"]}, who="desk")
     said.check_problem(422, "unknown_stop")
+    said = await desk.ask("POST", "/v1/disruptions", {**wish, "networks": ["mtro"]}, who="desk")
+    said.check_problem(422, "unknown_network", "mtro")
     for _ in range(2):
         said = await desk.ask("POST", "/v1/disruptions", wish, who="desk")
         assert said.status == 200, said.body

@@ -183,6 +183,29 @@ async def test_a_token_of_one_operator_sees_only_its_own_taps_and_charges(door):
     assert len((await door.ask("GET", "/v1/taps")).message["taps"]) == 2
 
 
+async def test_a_token_of_one_operator_is_quoted_nothing_of_anothers_card(door):
+    wish = {
+        "network": "bus", "at": "2018-08-02T00:00:00Z", "route_id": "M486", "full_fare": 200,
+        "media_token": "card-1"}  # fmt: skip
+    for issuer, status in (("metro", 422), (None, 422), ("buses", 200)):
+        await door.open_wallet(wish["media_token"], issuer_id=issuer)
+        said = await door.ask("POST", "/v1/quotes", wish, who="buses_finance")
+        assert said.status == status, said
+        assert (await door.ask("POST", "/v1/quotes", wish)).status == 200
+        wish["media_token"] += "x"
+
+
+async def test_a_token_of_one_operator_opens_no_child_of_anothers_wallet(door):
+    parent_id = await door.open_wallet(issuer_id="metro")
+    child = {"wallet_id": str(uuid4()), "issuer_id": "buses", "parent_id": parent_id}
+    said = await door.ask("POST", "/v1/wallets", [child], who="buses_finance")
+    said.check_problem(403, "forbidden")
+    own = {"wallet_id": str(uuid4()), "issuer_id": "buses"}
+    family = [own, {**child, "parent_id": own["wallet_id"]}]
+    said = await door.ask("POST", "/v1/wallets", family, who="buses_finance")
+    assert said.status == 200, said
+
+
 # One tap, one answer.
 
 
@@ -361,8 +384,11 @@ async def test_too_many_requests_at_once_are_refused_at_once(open_door):
                 said = await door.post_taps(door.tap())
             said.check_problem(503, "busy", "Too many requests")
             assert said.headers["Retry-After"] == "1"
+            (await door.send("GET", "/readyz")).check_problem(503, "busy", "Too many requests")
+            assert (await door.send("GET", "/livez")).status == 200
+            assert (await door.ask("GET", "/metrics")).status == 200
         for _ in range(100):
-            if (await door.send("GET", "/livez")).status == 200:
+            if (await door.send("GET", "/readyz")).status == 200:
                 break
             await asyncio.sleep(0.02)
         assert await door.books() == before
@@ -451,6 +477,15 @@ async def test_without_its_database_it_is_not_ready(door):
     await door.api.pool.close()
     (await door.send("GET", "/readyz")).check_problem(503, "busy", "database")
     assert (await door.send("GET", "/livez")).status == 200
+
+
+async def test_while_nobody_gets_at_its_database_it_says_that_it_is_not_ready(door):
+    pool = door.api.pool
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(pool.get_max_size()):
+            await held.enter_async_context(pool.acquire())
+        (await door.send("GET", "/readyz")).check_problem(503, "busy", "database")
+    assert (await door.send("GET", "/readyz")).status == 200
 
 
 async def test_metrics_count_taps_by_outcome_and_name_no_rider(door):

@@ -240,6 +240,7 @@ async def test_a_wallet_tops_itself_up_once_a_day(harbour):
     rule = {"below_fen": 200, "amount_fen": 1_000}
     said = await harbour.ask("PUT", f"/v1/wallets/{wallet_id}/auto-top-up", rule)
     assert said.status == 200, said.body
+    assert said.message["auto_top_up"] == rule
     assert (await ride(harbour))["balance_fen"] == 950
     for _ in range(4):
         await ride(harbour)

@@ -8,6 +8,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from gateway.core.delivery import Host, SecretName
+from gateway.core.envelopes import Sha256
+
 JSON = "application/json"
 MESSAGE_PACK = "application/msgpack"
 KIB = 1024
@@ -303,6 +306,17 @@ async def test_bytes_that_are_no_text_are_refused(door, before):
     await check_no_effect(door, before)
 
 
+@pytest.mark.parametrize("content_type", [JSON, MESSAGE_PACK])
+async def test_in_an_array_only_the_tap_with_bytes_that_are_no_text_is_refused(door, content_type):
+    await door.open_wallet()
+    encode = msgspec.json.encode if content_type == JSON else msgspec.msgpack.encode
+    bad, good = encode(door.tap()).replace(b"card-1", b"card-\xff"), encode(door.tap())
+    body = b"[%s,%s]" % (bad, good) if content_type == JSON else b"\x92" + bad + good
+    said = await door.post_bytes(body, content_type)
+    assert said.status == 200, said
+    assert [one["outcome"] for one in said.message] == ["malformed", "ride_charged"]
+
+
 async def test_sql_in_an_id_is_only_an_id(door):
     token = "'; DROP TABLE tap; --"
     wallet_id = await door.open_wallet(token)
@@ -389,3 +403,72 @@ async def tables_that_hold(door, text: str) -> list[str]:
         if row:
             found.append(name)
     return found
+
+
+FIRST, LAST = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+QUOTE = {"network": "bus", "route_id": "M486", "full_fare": 200}
+HOLD = {"hold_id": str(uuid4()), "operator_id": "buses"}
+KEY = {"gate_ids": ["bus-1"]}
+CORRECTION = {"correction_id": str(uuid4()), "kind": "missing_ride", "reason": "gate_fault",
+              "media_token": "card-1", "gate_id": "bus-1", "route_id": "M486"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "name", "value"),
+    [
+        ("/v1/quotes", QUOTE, "at", FIRST),
+        ("/v1/quotes", QUOTE, "at", LAST),
+        ("/v1/corrections", CORRECTION, "since", FIRST),
+        ("/v1/corrections", CORRECTION, "since", LAST),
+        ("/v1/gate-keys", KEY, "valid_until", FIRST),
+        ("/v1/payout-holds", HOLD, "reason", "a\0b"),
+    ],
+)
+async def test_what_nobody_can_compute_with_or_keep_is_refused(door, path, message, name, value):
+    wallet_id = await door.open_wallet()
+    before = await door.books()
+    whose = {"wallet_id": wallet_id} if path == "/v1/corrections" else {}
+    said = await door.ask("POST", path, {**message, **whose, name: value})
+    said.check_problem(422, "invalid-message", f"$.{name}")
+    assert said.message["field"] == f"$.{name}"
+    await check_no_effect(door, before)
+
+
+async def test_a_name_that_no_tap_could_say_is_not_registered(door):
+    wallet_id, long = await door.open_wallet(), "x" * 65
+    before = await door.books()
+    for path, message, place in [
+        ("/v1/registry", {"stops": [{"stop_id": long}]}, "$.stops[0].stop_id"),
+        (f"/v1/wallets/{wallet_id}/media", {"media_token": long}, "$.media_token"),
+        (
+            "/v1/wallets",
+            [{"wallet_id": str(uuid4()), "media": [{"media_token": long}]}],
+            "$[0].media[0].media_token",
+        ),
+    ]:
+        said = await door.ask("POST", path, message)
+        said.check_problem(422, "invalid-message", f"at most 64 characters - at `{place}`")
+    await check_no_effect(door, before)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/envelope-campaigns/%00"),
+        ("GET", "/v1/envelope-campaigns/a%00b/list"),
+        ("GET", "/v1/campaigns/a/%00"),
+        ("POST", "/v1/purse-rules/%00/returns"),
+    ],
+)
+async def test_a_path_with_a_nul_character_leads_nowhere(door, method, path):
+    said = await door.ask(method, path, {} if method == "POST" else None)
+    said.check_problem(404, "not-found", "NUL")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(Sha256, "a" * 64), (Host, "sftp.example.org"), (SecretName, "bus-key")]
+)
+def test_what_is_compared_or_opened_ends_in_no_line_break(kind, text):
+    assert msgspec.convert(text, kind) == text
+    with pytest.raises(msgspec.ValidationError, match="matching regex"):
+        msgspec.convert(text + "\n", kind)

@@ -61,6 +61,21 @@ async def test_the_document_holds_every_route_and_who_may_ask(door):
     assert count == sum(len(operations) for operations in paths.values())
 
 
+async def test_the_document_says_what_is_sent_and_answered_besides(door):
+    paths = (await document(door))["paths"]
+    post = paths["/v1/taps"]["post"]
+    assert set(post["requestBody"]["content"]) == set(post["responses"]["200"]["content"])
+    assert "Faregate-Repeats" in post["responses"]["200"]["headers"]
+    assert "Retry-After" in post["responses"]["503"]["headers"]
+    assert "500" in post["responses"]
+    wallet = paths["/v1/wallets/{wallet_id}/erase"]["post"]
+    assert set(wallet["responses"]["200"]["content"]) == {"application/json"}
+    assert "410" in paths["/v1/wallets/{wallet_id}/export"]["get"]["responses"]
+    assert set(paths["/v1/bank-files"]["post"]["requestBody"]["content"]) == {"application/xml"}
+    (grant,) = paths["/v1/grants/{grant_id}"]["get"]["parameters"]
+    assert grant["schema"]["format"] == "uuid"
+
+
 def fuzz(found: dict[str, Any], address: str, headers: dict[str, str]) -> list[tuple[str, int]]:
     """Ask every operation what its schema allows, and what it does not; all that was answered."""
     answered: list[tuple[str, int]] = []

@@ -178,8 +178,14 @@ async def test_a_revoked_key_signs_nothing(door, before):
 
 async def test_an_expired_key_signs_nothing(door, before):
     now = datetime.now(UTC)
-    expired = await issue(door, valid_until=(now - timedelta(seconds=1)).isoformat())
-    current = await issue(door, valid_until=(now + timedelta(minutes=5)).isoformat())
+    until = (now + timedelta(minutes=5)).isoformat()
+    expired = await issue(door, valid_until=until)
+    await door.api.pool.execute(
+        "UPDATE gate_key SET valid_until = $2 WHERE key_id = $1", expired[0], now
+    )
+    await door.api.pool.execute("UPDATE registry_version SET version = version + 1")
+    await door.api.door.registry.refresh()
+    current = await issue(door, valid_until=until)
     said = await door.post_taps(door.tap(), key=expired)
     await check_not_let_in(door, said, {**before, "keys": before["keys"] + 2})
     said = await door.post_taps(door.tap(), key=current)
@@ -205,6 +211,14 @@ async def test_a_key_for_a_gate_that_is_not_there_is_not_issued(door, before):
     said = await door.ask("POST", "/v1/gate-keys", {"gate_ids": ["bus-1", "nowhere"]})
     said.check_problem(422, "unknown_gate", "'nowhere' is not known")
     assert await door.books() == before
+
+
+async def test_a_key_that_has_expired_is_not_issued_and_replaces_none(door):
+    await door.open_wallet()
+    wish = {"gate_ids": ["bus-1"], "replace": True, "valid_until": "2020-01-01T00:00:00Z"}
+    said = await door.ask("POST", "/v1/gate-keys", wish)
+    said.check_problem(422, "already_expired", "later than now")
+    assert (await door.post_taps(door.tap())).status == 200
 
 
 async def test_a_key_may_not_expire_at_the_end_of_the_calendar(door, before):

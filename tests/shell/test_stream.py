@@ -121,6 +121,8 @@ async def test_a_stream_opens_only_with_a_gates_signature(door):
         assert refused.value.status == 401
     said = await door.send("GET", "/v1/stream", b"", right)
     said.check_problem(400, "no-stream", PROTOCOL)
+    said = await door.send("GET", "/v1/stream", b"", {**right, "Sec-WebSocket-Protocol": PROTOCOL})
+    said.check_problem(400, "no-stream", "Open a WebSocket")
     assert {KEY_HEADER, TIMESTAMP_HEADER} <= right.keys()
 
 
