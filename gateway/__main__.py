@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import aiohttp
-import asyncpg
 import uvloop
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
