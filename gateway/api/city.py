@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.given import Done, Given, now, unprocessable
-from gateway.core.registry import Role
+from gateway.core.registry import Registry, Role
 from gateway.registry_path import (
     City,
     IssuedKey,
@@ -27,6 +27,12 @@ class IssuedKeys(Struct, frozen=True):
     keys: tuple[IssuedKey, ...]
 
 
+def _changes_what_is_shared(city: City, registry: Registry) -> bool:
+    return any(registry.stops.get(one.stop_id, one) != one for one in city.stops) or any(
+        registry.routes.get(one.route_id, one) != one for one in city.routes
+    )
+
+
 class CityRequests:
     """How the city becomes known to the gateway."""
 
@@ -40,11 +46,14 @@ class CityRequests:
             caller.check_operator(None)
             if caller.role is not Role.ADMIN:
                 raise forbidden("Only an admin registers operators.")
+        registry = self._given.door.registry.current
         for gate in city.gates:
             caller.check_operator(gate.operator_id)
-            known = self._given.door.registry.current.gates.get(gate.gate_id)
+            known = registry.gates.get(gate.gate_id)
             caller.check_operator(known.operator_id if known else gate.operator_id)
-        if found := check_city(city, self._given.door.registry.current, self._given.book):
+        if caller.operator_id is not None and _changes_what_is_shared(city, registry):
+            raise forbidden("Stops and routes are everybody's: you may add some, but change none.")
+        if found := check_city(city, registry, self._given.book):
             refused, value = found
             if refused is RegistryRefusal.GATE_ID_TAKEN:
                 detail = f"{value!r} is the gate of rides that the desk puts in; choose another id."

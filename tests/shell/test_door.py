@@ -160,6 +160,23 @@ async def test_a_token_of_one_operator_registers_and_keys_only_its_own_gates(doo
     assert await door.books() == before
 
 
+async def test_a_token_of_one_operator_adds_stops_and_routes_and_changes_none(door):
+    async def register(city):
+        return await door.ask("POST", "/v1/registry", city, who="buses_gate_operator")
+
+    known = {"stops": [{"stop_id": "luohu"}], "routes": [{"route_id": "M486", "network": "bus"}]}
+    new = {"stops": [{"stop_id": "new"}], "routes": [{"route_id": "M1", "network": "bus"}]}
+    for city in (known, new):
+        assert (await register(city)).status == 200
+    before = await door.books()
+    for city in (
+        {"stops": [{"stop_id": "luohu", "name": "Elsewhere"}]},
+        {"routes": [{"route_id": "M486", "network": "metro"}]},
+    ):
+        (await register(city)).check_problem(403, "forbidden", "everybody's")
+    assert await door.books() == before
+
+
 async def test_a_token_of_one_operator_sees_only_its_own_taps_and_charges(door):
     await door.open_wallet()
     bus, metro = door.tap(), door.metro_tap("enter")
