@@ -90,7 +90,7 @@ def share(
     if not clearing.agreements:
         return []
     rides: dict[tuple[object, ...], list[SettledLine]] = {}
-    for line in sorted(lines, key=lambda line: (line.recorded_at, line.entry_id)):
+    for line in sorted(lines, key=_age if follows_rides else _age_by_id):
         if line.journey_id is not None:
             journey_id = None if follows_rides else line.journey_id
             rides.setdefault((line.tap_id, line.product_id, journey_id), []).append(line)
@@ -112,6 +112,15 @@ def share(
     return moved
 
 
+def _age(line: SettledLine) -> tuple[datetime, int, UUID]:
+    """Taps that come in one batch are recorded at one instant, and change a ride one by one."""
+    return line.recorded_at, line.wallet_version, line.entry_id
+
+
+def _age_by_id(line: SettledLine) -> tuple[datetime, UUID]:
+    return line.recorded_at, line.entry_id
+
+
 def _join(journeys: dict[UUID, list[SettledLine]], ride: Sequence[SettledLine]) -> None:
     """Add a ride's lines to the journey that the newest names."""
     if ride and ride[-1].journey_id is not None:
@@ -119,9 +128,9 @@ def _join(journeys: dict[UUID, list[SettledLine]], ride: Sequence[SettledLine]) 
 
 
 def _due(lines: Sequence[SettledLine], clearing: Clearing) -> dict[tuple[str, str], int]:
-    """What agreements move to each operator, for one journey's lines."""
+    """What agreements move to each operator, for one journey's lines, each ride's by their age."""
     legs: dict[tuple[UUID, str], _Leg] = {}
-    for line in sorted(lines, key=lambda line: (line.recorded_at, line.entry_id)):
+    for line in lines:
         ride = (line.tap_id, line.product_id)
         leg = legs.setdefault(ride, _Leg(line.operator_id, line.product_id, line.effective_at))
         leg.paid_fen += line.amount_fen

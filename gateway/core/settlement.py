@@ -41,6 +41,8 @@ class SettledLine(Struct, frozen=True):
     own_fen: int | None = None
     distance_m: int | None = None
     change_fen: int | None = None
+    # Counts the entries of a wallet, for several may be recorded at one instant. In no file.
+    wallet_version: int = 0
 
 
 class SettlementPeriod(Struct, frozen=True):

@@ -198,7 +198,8 @@ _LINES_AT_ONCE = 500
 _PERIOD = "settlement_day <= $1 AND ($2::date IS NULL OR settlement_day > $2)"
 _LINE = """
     kind, tap_id, cause_id, operator_id, product_id, service_day, settlement_day, effective_at,
-    recorded_at, ride_count, operator_fen AS amount_fen, journey_id, own_fen, distance_m, change_fen
+    recorded_at, ride_count, operator_fen AS amount_fen, journey_id, own_fen, distance_m,
+    change_fen, wallet_version
 """
 _READ_LINES = f"SELECT {_LINE} FROM journal_entry WHERE {_PERIOD} AND operator_id IS NOT NULL"
 # All lines of a journey's rides, for some may say that they are part of another by now. A journey's

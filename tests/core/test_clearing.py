@@ -145,6 +145,21 @@ def test_a_correction_after_the_close_moves_the_difference_only():
     assert {k: v for k, v in both.items() if v} == moved([*first, back], terms)
 
 
+@pytest.mark.parametrize("ids", [(1, 2), (2, 1)])
+def test_of_two_changes_in_one_batch_the_later_one_says_the_journey(ids):
+    """Whatever their ids: the wallet's version counts them."""
+    ferry = leg(1, "ferry", 300, journey=1, own=300)
+    bus = leg(2, "bus", 60, journey=1, own=100)
+    away, back = (
+        structs.replace(bus, entry_id=UUID(int=ids[i]), ride_count=0, amount_fen=0,
+            journey_id=UUID(int=journey), recorded_at=NOON + timedelta(hours=1), wallet_version=i)
+        for i, journey in enumerate((2, 1))
+    )  # fmt: skip
+    share_alike = agreed("own_fare")
+    assert moved([ferry, bus, away, back], share_alike) == {"bus": 30, "ferry": -30}
+    assert moved([ferry, bus, away], share_alike) == {}
+
+
 def test_a_leg_that_did_not_happen_has_no_share():
     gone = leg(2, "train", -50, own=325, rides=-1, entry=1)
     lines = [leg(1, "bus", 275, own=275), leg(2, "train", 50, own=325), gone]
