@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from gateway.core.taps import Name
 
+# Python's $ also matches before a last line break, and JSON Schema has no \Z.
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$(?!\n)")]
 SecretName = Annotated[
     str,

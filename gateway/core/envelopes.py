@@ -28,6 +28,7 @@ from gateway.core.purse_desk import Amount
 from gateway.core.taps import Name
 
 Moment = Annotated[datetime, Meta(tz=True)]
+# As in delivery.py: no line break after the last digit.
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SHA-256 in hexadecimal")]
 ENVELOPES_MAX = 10_000_000
 
