@@ -61,7 +61,7 @@ types: .venv/dev.stamp  ## Check types: strict in fare_rules and gateway.core.
 	.venv/bin/mypy
 
 docs: .venv/runtime.stamp  ## Write the pages that are made from the code; a test keeps them true.
-	.venv/bin/python -c 'from gateway.shell.settings import settings_page as page; print(page(), end="")' \
+	.venv/bin/python -c 'from gateway.shell.environment import settings_page as page; print(page(), end="")' \
 		> gateway/SETTINGS.md
 	.venv/bin/python -m fare_rules.reference
 

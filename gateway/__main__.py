@@ -64,7 +64,8 @@ from gateway.shell.embedded_postgres import (
     cluster_folder,
     die_with,
 )
-from gateway.shell.settings import Settings, SettingsWrong, read_settings, settings_table
+from gateway.shell.environment import SettingsWrong, read_settings, settings_table
+from gateway.shell.settings import Settings
 from gateway.shell.store import OUTAGES, UNFIT, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped

@@ -22,7 +22,7 @@ def apply() -> int:
 
     May be run again, and is at every close.
     """
-    from gateway.shell.settings import read_settings
+    from gateway.shell.environment import read_settings
 
     settings = read_settings()
     if not settings.database_url:
@@ -57,7 +57,7 @@ def list_(state: Literal["proposed", "booked", "rejected"] | None = None) -> int
     state
         Only those that are so.
     """
-    from gateway.shell.settings import read_settings
+    from gateway.shell.environment import read_settings
 
     url = read_settings().database_url
     if not url:

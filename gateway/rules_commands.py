@@ -312,7 +312,7 @@ def _report(comparison: Comparison, format: ReportFormat, out: Path | None) -> N
 def _tariff_paths(paths: tuple[Path, ...]) -> Iterator[Path]:
     """Files and folders of tariffs; a folder of such folders is all of them."""
     if not paths:
-        from gateway.shell.settings import read_settings
+        from gateway.shell.environment import read_settings
 
         paths = (read_settings().tariffs_dir.parent,)
     for path in paths:

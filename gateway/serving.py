@@ -237,7 +237,7 @@ def _port(runner: web.AppRunner) -> int:
 async def serve_until_stopped(
     settings: Settings, dsn: str, master_key: bytes, *, shares_port: bool = False
 ) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until told to stop."""
     stop = stop_event()
     async with (
         gateway(settings, dsn, master_key) as api,
@@ -249,10 +249,11 @@ async def serve_until_stopped(
 
 
 def stop_event() -> asyncio.Event:
-    """Set at the first SIGTERM or SIGINT."""
+    """Set at the first SIGTERM, SIGINT or SIGHUP (a terminal that was closed)."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # As `nohup` wants it.
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 

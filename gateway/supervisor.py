@@ -43,7 +43,7 @@ _FOLDER_PREFIX = "faregate-metrics-"
 
 
 async def supervise_until_stopped(settings: Settings, dsn: str) -> bool:
-    """Serve with `workers_count` processes until SIGTERM or SIGINT. True when all have drained.
+    """Serve with `workers_count` processes until told to stop. True when all have drained.
 
     Raises: CannotRun for what would stop every worker, before there is any, and for a worker that
             dies at every start. TariffFaults likewise.

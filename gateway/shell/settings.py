@@ -1,45 +1,20 @@
-"""Every setting: its name, default, check and meaning in one table, read from the environment.
+"""Every setting: its name, type, default, bounds and meaning in one table.
 
-Settings        the table; field `port` is the variable FAREGATE_PORT
-read_settings   the environment becomes Settings, or all its faults at once
-settings_table  the same table for people, secrets hidden
-settings_page   and for the documentation
+The field `port` is the variable FAREGATE_PORT; environment.py reads them.
 """
 
-import base64
 import os
 import re
-from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-import msgspec
-from msgspec import NODEFAULT, Meta, Struct, field, structs
+from msgspec import Meta, Struct, field
 
 import fare_rules
 
 PREFIX = "FAREGATE_"
-# Variables that may come as a file's name instead, because files can be kept from other users.
-SECRETS = ("database_url", "gate_master_key", "signing_key")
-# A name ends in its unit, or in its unit and its bound.
-UNITS = {
-    "bytes", "chars", "count", "days", "fen", "frames", "lanes", "ms", "requests", "seconds",
-    "streams", "taps",
-}  # fmt: skip
-
-_KEY_BYTES_MIN = 32
 _HIDDEN = "(hidden)"
 _LOOK_BACK_DAYS = 2
-
-
-class SettingsWrong(ValueError):
-    """The environment has faults; `faults` has a sentence for each."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
 
 
 class SecretKey(bytes):
@@ -54,7 +29,7 @@ class DatabaseUrl(str):
 
     def __repr__(self) -> str:
         shown = re.sub(r"^([^:]*://[^:/@]*):[^/]*@", rf"\1:{_HIDDEN}@", self)
-        return re.sub(r"(?<=[?&]password=)[^&]*", _HIDDEN, shown)
+        return re.sub(r"([?&](?:ssl)?password=)[^&]*", rf"\1{_HIDDEN}", shown)
 
 
 def _data_dir() -> Path:
@@ -297,43 +272,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "auto"
 
 
-class SettingRow(NamedTuple):
-    """One setting, as text for people."""
-
-    name: str
-    value: str
-    default: str
-    unit: str
-    allowed: str
-    meaning: str
-
-
-def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read every setting; an empty variable counts as one that is not there.
-
-    Raises: SettingsWrong with every fault of the environment, not just the first.
-    """
-    given = {name: text for name, text in environment.items() if text}
-    faults = _unknown_names(given)
-    values: dict[str, Any] = {}
-    for setting in structs.fields(Settings):
-        try:
-            text = _given_text(setting.name, given)
-            if text is not None:
-                values[setting.name] = _parse(setting, text)
-        except ValueError as fault:
-            faults.append(f"{_variable(setting.name)}: {fault}")
-    if not faults:
-        settings = Settings(**values)
-        faults = _contradictions(settings)
-    if faults:
-        raise SettingsWrong(faults)
-    return structs.replace(
-        settings,
-        settlement_dir=settings.data_dir / settings.settlement_dir,
-        archive_dir=settings.data_dir / settings.archive_dir,
-        trips_dir=settings.data_dir / settings.trips_dir,
-    )
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
 
 
 def retention_fault(settings: Settings, late_days: int, cause: str) -> str | None:
@@ -344,7 +285,7 @@ def retention_fault(settings: Settings, late_days: int, cause: str) -> str | Non
     if settings.retention_days >= late_days + _LOOK_BACK_DAYS:
         return None
     return (
-        f"{_variable('retention_days')}: {settings.retention_days} is too short: {cause} lets a "
+        f"{variable('retention_days')}: {settings.retention_days} is too short: {cause} lets a "
         f"tap come {late_days} days late, and it looks back {_LOOK_BACK_DAYS} more. "
         f"Keep {late_days + _LOOK_BACK_DAYS} days or more, or take taps for fewer."
     )
@@ -355,166 +296,7 @@ def unlink_fault(settings: Settings) -> str | None:
     if not settings.unlink_days or settings.unlink_days >= settings.retention_days:
         return None
     return (
-        f"{_variable('unlink_days')}: {settings.unlink_days} is less than "
-        f"{_variable('retention_days')}, {settings.retention_days}: only an archived day is "
+        f"{variable('unlink_days')}: {settings.unlink_days} is less than "
+        f"{variable('retention_days')}, {settings.retention_days}: only an archived day is "
         "unlinked. Raise the one or lower the other."
     )
-
-
-def settings_table(settings: Settings) -> list[SettingRow]:
-    """List every setting with its value; secrets are hidden."""
-    return [
-        SettingRow(
-            name=_variable(setting.name),
-            value=_shown(getattr(settings, setting.name)),
-            default=_default(setting),
-            unit=next((word for word in setting.name.split("_") if word in UNITS), ""),
-            allowed=_allowed(setting),
-            meaning=_meta(setting).description or "",
-        )
-        for setting in structs.fields(Settings)
-    ]
-
-
-def settings_page() -> str:
-    """Write SETTINGS.md."""
-    rows = "".join(
-        f"| `{row.name}` | {row.default} | {row.unit} | {row.allowed} | {row.meaning} |\n"
-        for row in settings_table(Settings())
-    )
-    files = " and ".join(f"`{_variable(name)}_FILE`" for name in SECRETS)
-    return (
-        "# Settings\n\n"
-        "Every setting is an environment variable. `faregate config show` prints those in force,\n"
-        f"secrets hidden. An unknown `{PREFIX}*` name is an error; an empty one counts as absent.\n"
-        f"Secrets may lie in files instead: {files} name them.\n\n"
-        "This page is generated by `make docs`.\n\n"
-        "| Variable | Default | Unit | Allowed | Meaning |\n|---|---|---|---|---|\n"
-        f"{rows}"
-    )
-
-
-def _variable(name: str) -> str:
-    return PREFIX + name.upper()
-
-
-def _unknown_names(given: Mapping[str, str]) -> list[str]:
-    known = [setting.name.upper() for setting in structs.fields(Settings)]
-    known += [f"{name.upper()}_FILE" for name in SECRETS]
-    faults = []
-    for name in sorted(given):
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
-            # The prefix that all share would make any two names look alike.
-            close = get_close_matches(name.removeprefix(PREFIX), known, n=1)
-            remedy = f"Did you mean {PREFIX}{close[0]}?" if close else "See `faregate config show`."
-            faults.append(f"{name}: there is no such setting. {remedy}")
-    return faults
-
-
-def _given_text(name: str, given: Mapping[str, str]) -> str | None:
-    text = given.get(_variable(name))
-    file = given.get(f"{_variable(name)}_FILE") if name in SECRETS else None
-    if text and file:
-        raise ValueError(f"set this or {_variable(name)}_FILE, not both.")
-    if file:
-        try:
-            return Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the file {file} cannot be read: {error}.") from error
-    if name == "database_url":
-        return text or given.get("DATABASE_URL")
-    return text
-
-
-def _parse(setting: structs.FieldInfo, text: str) -> Any:
-    """Raise ValueError with a sentence that never repeats a secret."""
-    try:
-        return msgspec.convert(text, setting.type, strict=False, dec_hook=_from_text)
-    except msgspec.ValidationError as error:
-        allowed = _allowed(setting)
-        reason = f"{text!r} is not in: {allowed}" if allowed else str(error)
-        raise ValueError(f"{reason}. {_meta(setting).description}") from None
-
-
-def _from_text(kind: type, text: str) -> Any:
-    if kind is Path:
-        return Path(text).expanduser()
-    if kind is DatabaseUrl:
-        if not text.startswith(("postgresql://", "postgres://")):
-            raise ValueError("Expected a URL that begins with postgresql://")
-        _check_ports(text)
-        return DatabaseUrl(text)
-    assert kind is SecretKey
-    return _key_from_text(text)
-
-
-def _check_ports(url: str) -> None:
-    """A password with a bare / ? or # ends where the server's name should begin."""
-    try:
-        for server in urlsplit(url).netloc.rpartition("@")[2].split(","):
-            _ = urlsplit(f"//{server}").port
-    except ValueError:
-        raise ValueError(
-            "The port must be a number from 0 to 65535. Write / ? # : and @ in a password as "
-            "%2F %3F %23 %3A and %40"
-        ) from None
-
-
-def _key_from_text(text: str) -> SecretKey:
-    # A key in hex is valid base64 too, so hex is tried first.
-    try:
-        if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", text):
-            key = bytes.fromhex(text)
-        else:
-            plain = text.translate(str.maketrans("-_", "+/")).rstrip("=")
-            key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except ValueError:
-        raise ValueError("Expected hex or base64") from None
-    if len(key) < _KEY_BYTES_MIN:
-        raise ValueError(f"Expected {_KEY_BYTES_MIN} bytes or more, got {len(key)}")
-    return SecretKey(key)
-
-
-def _contradictions(settings: Settings) -> list[str]:
-    faults = []
-    if settings.request_taps_max > settings.queue_taps_max:
-        faults.append(
-            f"{_variable('queue_taps_max')}: {settings.queue_taps_max} is less than "
-            f"{_variable('request_taps_max')}, {settings.request_taps_max}: "
-            "a full request could never be queued. Raise the one or lower the other."
-        )
-    age_days_max = settings.tap_age_days_max
-    if fault := retention_fault(settings, age_days_max, _variable("tap_age_days_max")):
-        faults.append(fault)
-    if fault := unlink_fault(settings):
-        faults.append(fault)
-    return faults
-
-
-def _meta(setting: structs.FieldInfo) -> Meta:
-    meta: Meta = setting.type.__metadata__[0]
-    return meta
-
-
-def _default(setting: structs.FieldInfo) -> str:
-    if in_words := (_meta(setting).extra or {})["default"]:
-        return str(in_words)
-    assert setting.default is not NODEFAULT
-    return _shown(setting.default)
-
-
-def _shown(value: object) -> str:
-    if value is None or value == "":
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, SecretKey | DatabaseUrl) else str(value)
-
-
-def _allowed(setting: structs.FieldInfo) -> str:
-    kind, meta = setting.type.__origin__, _meta(setting)
-    if kind is bool:
-        return "true, false"
-    if kind is int:
-        return f"{meta.ge} to {meta.le}" if meta.le is not None else f"{meta.ge} or more"
-    return ", ".join(getattr(kind, "__args__", ())) if "Literal" in str(kind) else ""

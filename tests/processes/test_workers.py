@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.example_city import CityClient, morning, wallets
+from gateway.serving import stop_event
 
 Opener = Callable[..., Gateway]
 
@@ -102,6 +103,23 @@ def test_what_a_dead_worker_counted_stays_and_what_it_held_goes(open_workers: Op
     assert shown(gateway, "faregate_requests", route="GET /livez") == 30
     assert shown(gateway, "faregate_workers") == 2
     assert shown(gateway, "faregate_worker_starts") == 3
+
+
+def test_a_terminal_that_is_closed_ends_it_as_any_stop_does(open_workers: Opener) -> None:
+    gateway = open_workers()
+    assert gateway.stop(signal.SIGHUP) == 0
+    assert gateway.said('"draining"') == 2
+
+
+async def test_who_asked_to_outlive_the_terminal_does() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = stop_event()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.01)
+        assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.timeout(120)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.shell.settings import (
-    Settings,
+from gateway.shell.environment import (
     SettingsWrong,
     read_settings,
     settings_page,
     settings_table,
 )
+from gateway.shell.settings import Settings
 
 KEY = bytes(range(32))
 
@@ -145,7 +145,12 @@ def test_the_settlement_folder_is_seen_from_the_data_folder():
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://u:s3same@h/d", "postgresql://u:s3s@me@h/d", "postgresql:///d?password=s3same"],
+    [
+        "postgresql://u:s3same@h/d",
+        "postgresql://u:s3s@me@h/d",
+        "postgresql:///d?password=s3same",
+        "postgresql://h/d?sslkey=k&sslpassword=s3same",
+    ],
 )
 def test_secrets_are_hidden_wherever_settings_are_shown(url: str):
     settings = read_settings({"FAREGATE_DATABASE_URL": url, "FAREGATE_GATE_MASTER_KEY": KEY.hex()})

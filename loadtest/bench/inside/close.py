@@ -13,7 +13,7 @@ import sys
 from datetime import date, datetime
 
 from gateway.close_process import NICENESS, close_day
-from gateway.shell.settings import read_settings
+from gateway.shell.environment import read_settings
 
 
 def main(service_day: str, instant: str) -> None:
