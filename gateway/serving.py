@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import secrets
 import signal
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 import asyncpg
 import structlog
 from aiohttp import web
+from msgspec import structs
 
 from fare_rules import TariffBook, load_book
 from gateway.api import VERSION, Api
@@ -42,6 +44,8 @@ log = structlog.get_logger()
 _DAYS_AHEAD = 3
 _DAYS_AHEAD_EVERY_SECONDS = 600
 _OBSERVE_SECONDS = 1.0
+# Connections to PostgreSQL, files that are read and written, the event loop's own.
+_OTHER_FILES_COUNT = 256
 _OBSERVE_BACKLOG_SECONDS = 15.0
 
 
@@ -65,6 +69,7 @@ async def prepare_database(settings: Settings, dsn: str) -> None:
 @contextlib.asynccontextmanager
 async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncIterator[Api]:
     """Everything that one process needs, started; on leaving, drained and closed."""
+    settings = with_files_for_connections(settings)
     book = load_book(settings.tariffs_dir)
     # Where the setting says how late, it was held against the retention when it was read.
     late_days = late_days_max(settings, book)
@@ -103,6 +108,20 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
         await pool.close()
 
 
+def with_files_for_connections(settings: Settings) -> Settings:
+    """Ask for as many open files as connections may need; fewer files are fewer connections."""
+    wanted = settings.connections_count_max + _OTHER_FILES_COUNT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    may_be = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < may_be:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (may_be, hard))
+    if may_be == wanted:
+        return settings
+    count = max(may_be - _OTHER_FILES_COUNT, 1)
+    log.warning("fewer connections than set, for want of open files (ulimit -Hn)", count=count)
+    return structs.replace(settings, connections_count_max=count)
+
+
 async def _keep_days_open(pool: asyncpg.Pool, book: TariffBook) -> None:
     """Make the partitions of the days to come before the first tap of each."""
     log_days = LogDays()
@@ -138,7 +157,12 @@ def _say_what_runs(settings: Settings) -> None:
     telemetry.WORKERS_WANTED.set(settings.workers_count)
     telemetry.WORKER_STARTS.inc()
     telemetry.begin_counting()
-    for name in ("requests_in_flight_max", "queue_taps_max", "pool_connections_count_max"):
+    for name in (
+        "connections_count_max",
+        "requests_in_flight_max",
+        "queue_taps_max",
+        "pool_connections_count_max",
+    ):
         telemetry.LIMIT.labels(name).set(getattr(settings, name))
 
 

@@ -18,11 +18,15 @@ from typing import Any, TypeGuard
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 
+from gateway.shell import telemetry
 from gateway.shell.messages import JSON, MESSAGE_PACK
-from gateway.shell.problems import Problem
+from gateway.shell.problems import Problem, busy, too_slow
 
 TAPS_PATH = "/v1/taps"
 _HANGS_UP = {"Connection": "close"}
+_CROWDED = busy("Too many connections are open.", "too_many_connections")
+# Headers that never end hold no connection.
+_TOO_SLOW = too_slow("Nothing was done.")
 
 Headers = dict[str, str]
 Said = tuple[int, Headers, bytes]
@@ -36,6 +40,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "_answer_taps",
+        "_connections_count_max",
         "_head_timer",
         "_refuse_taps",
         "_request_seconds_max",
@@ -48,14 +53,22 @@ class Connection(web.RequestHandler):
         answer_taps: AnswerTaps,
         refuse_taps: RefuseTaps,
         request_seconds_max: float,
+        connections_count_max: int,
         **limits: Any,
     ) -> None:
         super().__init__(*args, **limits)
+        self._connections_count_max = connections_count_max
         self._answer_taps = answer_taps
         self._refuse_taps = refuse_taps
         self._request_seconds_max = request_seconds_max
         self._head_timer: asyncio.TimerHandle | None = None
         self._short_way: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        telemetry.CONNECTIONS.inc()
+        if self._manager and len(self._manager.connections) > self._connections_count_max:
+            self._hang_up(_CROWDED)
 
     def data_received(self, data: bytes) -> None:
         # While aiohttp waits for a request, it is not woken before we have looked at what came.
@@ -66,7 +79,9 @@ class Connection(web.RequestHandler):
             self._stop_watching()
             self._choose_way()
         elif data and waiter is not None and self._head_timer is None:
-            self._head_timer = self._loop.call_later(self._request_seconds_max, self._hang_up)
+            self._head_timer = self._loop.call_later(
+                self._request_seconds_max, self._hang_up, _TOO_SLOW
+            )
 
     def _choose_way(self) -> None:
         # What is under way comes first, and takes the next by itself.
@@ -81,6 +96,7 @@ class Connection(web.RequestHandler):
             refused = None if self.writing_paused else self._refuse_taps(message.headers)
             if refused is None:
                 self._request_in_progress = True
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 answering = self._answer(message.headers, body)
                 self._short_way = self._loop.create_task(answering)
             else:
@@ -93,13 +109,13 @@ class Connection(web.RequestHandler):
             await self._drain_helper()
         self._short_way = None
         self._request_in_progress = False
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         self._choose_way()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_watching()
+        telemetry.CONNECTIONS.dec()
         super().connection_lost(exc)
 
     def handle_error(
@@ -132,13 +148,8 @@ class Connection(web.RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _hang_up(self) -> None:
-        """Headers that never end hold no connection."""
-        response = Problem(
-            408, "too-slow", "The request took too long to arrive", "Nothing was done."
-        ).response()
-        assert isinstance(response.body, bytes)
-        self._say(408, {"Content-Type": response.content_type, **_HANGS_UP}, response.body)
+    def _hang_up(self, problem: Problem) -> None:
+        self._say(problem.document.status, {**problem.headers(), **_HANGS_UP}, problem.body)
         self.force_close()
 
 

@@ -90,6 +90,10 @@ def busy(detail: str, reason: str) -> Problem:
     )
 
 
+def too_slow(detail: str) -> Problem:
+    return Problem(408, "too-slow", "The request took too long to arrive", detail)
+
+
 def too_many(detail: str) -> Problem:
     return Problem(
         429,

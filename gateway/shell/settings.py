@@ -166,6 +166,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 10_000
 
     # The limits of all requests together.
+    connections_count_max: Annotated[
+        int,
+        _says("More open connections are answered 503 and closed.", ge=1, le=1_000_000),
+    ] = 10_000
+    idle_seconds_max: Annotated[
+        int, _says("A connection on which nothing is asked for so long is closed.", ge=1, le=86_400)
+    ] = 600
     requests_in_flight_max: Annotated[
         int, _says("More requests at once are answered 503.", ge=1, le=100_000)
     ] = 512

@@ -99,6 +99,7 @@ CLOSE_AGE_SECONDS = _gauge(
 
 # The process.
 BUILD = _gauge("faregate_build_info", "The version that runs.", "version", of_all="max")
+CONNECTIONS = _gauge("faregate_connections", "Open connections, streams among them.")
 WORKERS = _gauge("faregate_workers", "Processes that serve.")
 WORKERS_WANTED = _gauge("faregate_workers_wanted", "Processes that should.", of_all="max")
 WORKER_STARTS = _counter("faregate_worker_starts", "Processes started, the first ones included.")

@@ -26,7 +26,15 @@ from gateway.core.registry import Role
 from gateway.shell import store, telemetry
 from gateway.shell.connection import TAPS_PATH, DoorRunner, Headers, Said
 from gateway.shell.messages import JSON
-from gateway.shell.problems import Problem, busy, forbidden, not_found, too_many, unauthorized
+from gateway.shell.problems import (
+    Problem,
+    busy,
+    forbidden,
+    not_found,
+    too_many,
+    too_slow,
+    unauthorized,
+)
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings
 from gateway.shell.signatures import KEY_HEADER, GateSecrets, bearer, signing_gate
@@ -131,6 +139,8 @@ class Door:
                 "answer_taps": functools.partial(self.answer_taps, take),
                 "refuse_taps": self.refuse_taps,
                 "request_seconds_max": settings.request_timeout_ms / 1000,
+                "connections_count_max": settings.connections_count_max,
+                "keepalive_timeout": settings.idle_seconds_max,
             },
             max_line_size=settings.header_bytes_max,
             max_field_size=settings.header_bytes_max,
@@ -165,11 +175,8 @@ class Door:
             async with asyncio.timeout(self.settings.request_timeout_ms / 1000):
                 return await request.read()
         except TimeoutError:
-            raise Problem(
-                408,
-                "too-slow",
-                "The request took too long to arrive",
-                f"Send it within {self.settings.request_timeout_ms} ms. Nothing was done.",
+            raise too_slow(
+                f"Send it within {self.settings.request_timeout_ms} ms. Nothing was done."
             ) from None
 
     def _check_headers(self, headers: Mapping[str, str]) -> None:

@@ -196,3 +196,43 @@ async def test_while_too_many_are_in_flight_every_request_of_a_connection_is_ref
         door.api.door.is_full = lambda: False
         gate.writer.write(request(door, door.tap()))
         assert (await gate.answer())[0] == 200
+
+
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n"
+
+
+async def test_only_so_many_connections_are_open(open_door):
+    async with open_door(connections_count_max=2) as door:
+        async with wire(door) as first, wire(door) as second:
+            for gate in (first, second):
+                gate.writer.write(LIVEZ)
+                assert (await gate.answer())[0] == 200
+            async with wire(door) as third:
+                status, headers, body = await third.answer()
+                assert (status, headers["Retry-After"]) == (503, "1")
+                assert headers["Connection"] == "close"
+                assert msgspec.json.decode(body)["detail"] == "Too many connections are open."
+                assert await third.is_hung_up_on()
+            first.writer.write(LIVEZ)
+            assert (await first.answer())[0] == 200
+        for _ in range(100):
+            async with wire(door) as gate:
+                gate.writer.write(LIVEZ)
+                if (await gate.answer())[0] == 200:
+                    break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("the place of a closed connection was not freed")
+
+
+@pytest.mark.parametrize("more", [b"", LIVEZ[:20]])
+async def test_who_asks_nothing_for_long_is_hung_up_on(open_door, more):
+    async with open_door(idle_seconds_max=1) as door, wire(door) as gate:
+        await door.open_wallet()
+        for _ in range(4):  # Longer than that, all in all.
+            gate.writer.write(request(door, door.tap(full_fare=1)))
+            assert (await gate.answer())[0] == 200
+            await asyncio.sleep(0.4)
+        gate.writer.write(request(door, door.tap(full_fare=1)) + more)
+        assert (await gate.answer())[0] == 200
+        assert await gate.is_hung_up_on()
