@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import asyncpg
+import msgspec
 from msgspec import Meta, Struct
 
 from fare_rules import TariffBook
@@ -141,6 +142,12 @@ async def run_token_issue(
     valid_until: datetime | None = None,
 ) -> str:
     """A new bearer token: shown this once, kept only as its hash. Raises: TokenRefused."""
+    try:
+        msgspec.convert(token_id, Name)
+    except msgspec.ValidationError:
+        raise TokenRefused(
+            "A token's name has 1 to 255 characters and no control characters among them."
+        ) from None
     token = new_token()
     try:
         async with _work(pool) as work:

@@ -99,5 +99,9 @@ def archive_at_hand() -> Iterator[None]:
         yield
     except ArchiveMissing as missing:
         raise Problem(
-            503, "archive-missing", "The archive cannot be read", str(missing)
+            503,
+            "archive-missing",
+            "The archive cannot be read",
+            str(missing),
+            retry_after_seconds=60,
         ) from missing

@@ -82,6 +82,10 @@ class GrantRequests(Desk):
         returned = await run_rule_return(
             self._given.pool, self._given.book, now(), rule_id, wish.funder_id, _GRANTS_RETURNED_MAX
         )
+        if not returned.grants_count and not any(
+            rule_id in tariff.purse_rules for tariff in self._given.book.tariffs
+        ):
+            raise not_found("No tariff has such a rule for purses, and nothing is left of one.")
         return answer(encode(returned, JSON))
 
     async def _own_grant(self, request: web.Request, caller: Caller) -> KnownGrant:

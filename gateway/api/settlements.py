@@ -59,7 +59,9 @@ class SettlementRequests:
             raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
         except CloseBroke as broke:
             detail = f"{broke} Ask again: a close that broke off is finished by the next."
-            raise Problem(503, "close-broke-off", "The close broke off", detail) from None
+            raise Problem(
+                503, "close-broke-off", "The close broke off", detail, retry_after_seconds=5
+            ) from None
         return answer(said)
 
     async def list_settlements(

@@ -39,6 +39,7 @@ class Problem(Exception):
     ) -> None:
         """`reason` is how it is counted, where one slug covers several."""
         super().__init__(title)
+        assert status != 503 or retry_after_seconds, "say when to try again"
         self.reason = reason or slug.replace("-", "_")
         self.document = ProblemDocument(
             f"urn:faregate:problem:{slug}", title, status, detail, field or UNSET

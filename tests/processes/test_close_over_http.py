@@ -52,7 +52,8 @@ class Town:
             json={"service_day": str(day)},
             headers={"Authorization": f"Bearer {self._token}"},
         ) as said:
-            return said.status, json.loads(await said.read())
+            retry = {"retry_after": after} if (after := said.headers.get("Retry-After")) else {}
+            return said.status, json.loads(await said.read()) | retry
 
     @contextlib.asynccontextmanager
     async def close_that_waits(self, at: str) -> AsyncIterator[tuple[asyncio.Task[Any], int]]:
@@ -144,6 +145,7 @@ async def test_a_close_killed_at_any_moment_is_finished_by_the_next(
                 assert said["type"] == "urn:faregate:problem:close-broke-off"
                 assert "signal 9 (Killed)" in said["detail"]
                 assert "Ask again" in said["detail"]
+                assert said["retry_after"] == "5"
         status, settlement = await town.close()
         assert status == 200, settlement
         files = town.settled()

@@ -64,13 +64,14 @@ async def test_a_token_that_is_not_made_says_why(database: str, tmp_path: Path) 
     where = {"FAREGATE_DATABASE_URL": database, "FAREGATE_DATA_DIR": str(tmp_path)}
     create = ("token", "create", "ann", "--role", "desk")
     assert run_faregate(*create, **where).returncode == 0
-    for more, why in [
-        ((), "named ann; choose another name"),
-        (("--operator", "nobody"), "no operator nobody; register it first"),
-        (("--days", "0"), "--days"),
-        (("--days", "10000000000"), "--days"),
+    for name, *more, why in [
+        ("ann", "named ann; choose another name"),
+        ("", "1 to 255 characters"),
+        ("a\tb", "no control characters"),
+        ("ben", "--operator", "nobody", "no operator nobody; register it first"),
+        ("ben", "--days", "0", "--days"),
+        ("ben", "--days", "10000000000", "--days"),
     ]:
-        name = "ann" if not more else "ben"
         said = run_faregate("token", "create", name, "--role", "desk", *more, **where)
         assert said.returncode == 2, said
         assert why in said.stdout + said.stderr

@@ -108,6 +108,10 @@ async def test_a_grant_is_returned_and_a_rule_is_stopped(harbour):
     assert stopped.message == {"grants_count": 2, "amount_fen": 100, "more": False}
     assert await held(harbour, first) == {}
     assert await held(harbour, second) == {"gift": 50}
+    again = await harbour.ask("POST", "/v1/purse-rules/bus_money/returns", {})
+    assert again.message == {"grants_count": 0, "amount_fen": 0, "more": False}
+    misspelt = await harbour.ask("POST", "/v1/purse-rules/bus_mony/returns", {})
+    misspelt.check_problem(404, "not-found", "No tariff has such a rule for purses")
     pool = harbour.api.pool
     owed = await pool.fetchval(
         "SELECT sum(amount_fen)::bigint FROM posting WHERE account = 'sponsor:abc'"
