@@ -24,7 +24,8 @@ Name = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)",
-        description="an identifier in the operator's own words, without control characters",
+        description="an identifier in the operator's own words, without control characters; a "
+        "gateway may be set to take fewer of them (FAREGATE_TEXT_CHARS_MAX)",
     ),
 ]
 Fare = Annotated[int, Meta(ge=0, le=10_000_000, description="minor units of the currency")]
