@@ -63,6 +63,8 @@ class Booking(Struct, frozen=True):
     end_to_end_id: str = ""
     text: str = ""
     is_return: bool = False
+    # Where the bank books a whole order as one sum, and says no more of it.
+    order_id: str = ""
 
 
 def debit(order: Order, reference: str) -> Booking:
@@ -95,10 +97,13 @@ def _entry(one: Booking, currency: str, day: date) -> str:
     reference = f"<EndToEndId>{one.end_to_end_id}</EndToEndId>" if one.end_to_end_id else ""
     text = f"<RmtInf><Ustrd>{escape(one.text)}</Ustrd></RmtInf>" if one.text else ""
     back = "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>" if one.is_return else ""
+    details = f"<TxDtls><Refs>{reference}</Refs>{back}{text}</TxDtls>"
+    if one.order_id:
+        details = f"<Btch><PmtInfId>{one.order_id}</PmtInfId></Btch>"
     return (
         f"<Ntry>{_amount(one.amount, currency)}<Sts><Cd>BOOK</Cd></Sts>"
         f"<BookgDt><Dt>{day}</Dt></BookgDt><AcctSvcrRef>{escape(one.reference)}</AcctSvcrRef>"
-        f"<NtryDtls><TxDtls><Refs>{reference}</Refs>{back}{text}</TxDtls></NtryDtls></Ntry>"
+        f"<NtryDtls>{details}</NtryDtls></Ntry>"
     )
 
 

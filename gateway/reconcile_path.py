@@ -24,6 +24,7 @@ from gateway.core.reconciliation import (
     invoices_paid_back,
     is_about,
     payment_breaks,
+    told_apart,
 )
 from gateway.shell import bank_store as store
 from gateway.shell.kept_store import load_books_of
@@ -71,7 +72,8 @@ async def run_reconciliation(
             archive are not priced again: `faregate audit` does that.
     Raises: ArchiveMissing when some of what was settled is archived, and cannot be read.
     """
-    everything = await store.load_bank_lines(pool)
+    ever_due = await store.load_payments_due(pool)
+    everything = told_apart(await store.load_bank_lines(pool), ever_due)
     async with reading(pool) as connection:
         taps, breaks = await _fold_taps(connection, book, since, through)
         closes = await store.list_closes(connection, since, through, invoices_paid_back(everything))
@@ -96,12 +98,10 @@ async def run_reconciliation(
         text = "came after the close; it is in a later settlement and keeps its service day"
         subject = f"operator {operator_id}"
         breaks.append(ReconciliationBreak(BreakKind.LATE, subject, through, amount_fen, text, True))
-    due = await store.load_payments_due(pool, since, through)
+    due = [payment for payment in ever_due if since <= payment.settlement_day <= through]
     references = {payment.end_to_end_id for payment in due} - {None}
     # Money out that belongs to no settlement at all is told with every day until it is explained.
-    known = {
-        payment.end_to_end_id for payment in await store.load_payments_due(pool, date.min, date.max)
-    }
+    known = {payment.end_to_end_id for payment in ever_due}
     invoices = [one for one in named if since <= one.settlement_day <= through]
     lines = [
         line

@@ -52,7 +52,10 @@ class RefusedOrder(Struct, frozen=True):
 
 
 class BankLine(Struct, frozen=True):
-    """One booking. Above zero, money that came in; a return is a payment that came back."""
+    """One booking. Above zero, money that came in; a return is a payment that came back.
+
+    `end_to_end_id` names the payment, or where the bank names none, the order that it was in.
+    """
 
     line_id: UUID
     booked_on: date
@@ -200,7 +203,7 @@ def _lines(statement: _Node, account: str) -> Iterator[BankLine]:
         if code not in ("BOOK", ""):
             continue
         booked_on = _date(entry.one("BookgDt"))
-        details = entry.all("NtryDtls", "TxDtls")
+        details, batch = entry.all("NtryDtls", "TxDtls"), entry.maybe("NtryDtls", "Btch")
         is_return = entry.said("RvslInd") == "true" or bool(
             entry.all("NtryDtls", "TxDtls", "RtrInf")
         )
@@ -211,7 +214,7 @@ def _lines(statement: _Node, account: str) -> Iterator[BankLine]:
                 priced.maybe("Amt") or detail.one("AmtDtls", "TxAmt", "Amt")
             )
             sign = _sign(detail if detail.maybe("CdtDbtInd") else entry)
-            end_to_end_id = detail.said("Refs", "EndToEndId")
+            end_to_end_id = _reference(detail, batch)
             reference = detail.said("Refs", "AcctSvcrRef") or entry.said("AcctSvcrRef")
             if reference and not is_whole and not detail.said("Refs", "AcctSvcrRef"):
                 reference = f"{reference}/{number}"
@@ -227,11 +230,18 @@ def _lines(statement: _Node, account: str) -> Iterator[BankLine]:
                 currency=currency,
                 is_return=is_return,
                 reference=reference,
-                end_to_end_id=None if end_to_end_id in ("", "NOTPROVIDED") else end_to_end_id,
+                end_to_end_id=end_to_end_id or None,
                 remittance=" ".join(
                     node._element.text or "" for node in detail.all("RmtInf", "Ustrd")
                 ).strip()[:500],
             )
+
+
+def _reference(detail: _Node, batch: _Node | None) -> str:
+    """What a booking is of: a payment, or an order whose payments are booked as one sum."""
+    named = [detail.said("Refs", name) for name in ("EndToEndId", "PmtInfId", "MsgId")]
+    named += [batch.said(name) for name in ("PmtInfId", "MsgId")] if batch else []
+    return next((one for one in named if one not in ("", "NOTPROVIDED")), "")
 
 
 def _balances(statement: _Node, account: str) -> Iterator[BankBalance]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.bank_answers import BankLine, PaymentAnswer
 
@@ -53,6 +53,7 @@ class PaymentDue(Struct, frozen=True):
 
     operator_id: str
     settlement_day: date
+    order_id: str
     end_to_end_id: str | None
     paid_fen: int
     due_fen: int
@@ -94,6 +95,32 @@ _REFERENCE = re.compile(r"\bINV-(?P<number>\d{1,18})-")
 def invoice_reference(number: int, sponsor_id: str) -> str:
     """What a sponsor writes on its payment, so that it finds its invoice."""
     return f"INV-{number}-{sponsor_id}"
+
+
+def told_apart(lines: Sequence[BankLine], due: Iterable[PaymentDue]) -> list[BankLine]:
+    """Bookings of a whole order in one sum, as a booking of each of its payments.
+
+    A payment that is booked by itself, too, because another of the bank's files has the details,
+    counts once. A sum that is not the order's stays as it is.
+    """
+    orders: dict[str, list[PaymentDue]] = {}
+    for payment in due:
+        if payment.end_to_end_id is not None:
+            orders.setdefault(payment.order_id, []).append(payment)
+    alone = {line.end_to_end_id for line in lines if line.amount_fen < 0}
+    found: list[BankLine] = []
+    for line in lines:
+        payments = orders.get(line.end_to_end_id or "", [])
+        rest = [payment for payment in payments if payment.end_to_end_id not in alone]
+        sums = [sum(payment.paid_fen for payment in some) for some in (payments, rest)]
+        if not payments or -line.amount_fen not in sums:
+            found.append(line)
+            continue
+        found += [
+            structs.replace(line, end_to_end_id=one.end_to_end_id, amount_fen=-one.paid_fen)
+            for one in rest
+        ]
+    return found
 
 
 def payment_breaks(

@@ -17,7 +17,7 @@ from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer, Refused
 from gateway.core.delivery import DeliveryStatus
 from gateway.core.invoices import sponsored_by
 from gateway.core.payment_order import end_to_end_id, message_id
-from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference
+from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference, told_apart
 from gateway.shell.archive_files import ENTRIES, SettledSum, paths_of, read_settled_sums
 from gateway.shell.delivery_store import add_event
 from gateway.shell.store import load_archived_days
@@ -51,7 +51,8 @@ async def import_bank_file(
         )
         if status.endswith(" 0"):
             return Imported(file.kind, file.message_id, True, 0, 0, 0)
-        answers = [*file.answers, *await _answers_of(connection, file.refused)]
+        due = await load_payments_due(connection)
+        answers = [*file.answers, *_answers_of(file.refused, due)]
         for answer in answers:
             await connection.execute(
                 """INSERT INTO payment_answer VALUES ($1, $2, $3, $4, $5)
@@ -71,29 +72,20 @@ async def import_bank_file(
                 balance.balance_on,
                 balance.amount_fen,
             )
-        telling = await _without_mends(connection, new)
+        telling = told_apart(await _without_mends(connection, new), due)
         returned = await _note_returns(connection, answers, telling, now)
         await _tell_deliveries(connection, answers, telling, now)
     return Imported(file.kind, file.message_id, False, len(answers), len(new), returned)
 
 
-async def _answers_of(
-    connection: Connection, refused: Sequence[RefusedOrder]
-) -> list[PaymentAnswer]:
+def _answers_of(refused: Sequence[RefusedOrder], due: Sequence[PaymentDue]) -> list[PaymentAnswer]:
     """Of an order that was refused as a whole, each payment was."""
-    reasons = {order.message_id: order for order in refused}
-    found = await connection.fetch(_READ_ORDERED) if refused else ()
+    orders = {order.message_id: order for order in refused}
     return [
-        PaymentAnswer(row["end_to_end_id"], order.status, order.reason)
-        for row in found
-        if (order := reasons.get(message_id(row["number"], row["settlement_day"])))
+        PaymentAnswer(payment.end_to_end_id, order.status, order.reason)
+        for payment in due
+        if payment.end_to_end_id and (order := orders.get(payment.order_id))
     ]
-
-
-_READ_ORDERED = """
-SELECT number, settlement_day, end_to_end_id FROM delivery JOIN settlement USING (settlement_day)
-WHERE end_to_end_id IS NOT NULL AND paid_fen > 0 ORDER BY end_to_end_id
-"""
 
 
 async def _insert_lines(
@@ -180,19 +172,17 @@ async def _tell_deliveries(
             await add_event(connection, row["delivery_id"], status, detail, now)
 
 
-async def load_payments_due(pool: asyncpg.Pool, since: date, through: date) -> list[PaymentDue]:
-    """Every payment of the settlements of some days, and those that none was made of."""
-    found = await pool.fetch(
+async def load_payments_due(connection: Connection | asyncpg.Pool) -> list[PaymentDue]:
+    """Every payment of the settlements, and those that none was made of; the oldest first."""
+    found = await connection.fetch(
         """SELECT batch.*, settlement.number, currency FROM settlement_batch AS batch
-        JOIN settlement USING (settlement_day)
-        WHERE settlement_day BETWEEN $1 AND $2 ORDER BY settlement_day, operator_id""",
-        since,
-        through,
+        JOIN settlement USING (settlement_day) ORDER BY settlement_day, operator_id"""
     )
     return [
         PaymentDue(
             row["operator_id"],
             row["settlement_day"],
+            message_id(row["number"], row["settlement_day"]),
             end_to_end_id(row["number"], row["operator_id"]) if row["paid_fen"] else None,
             row["paid_fen"],
             row["carried_out_fen"],

@@ -146,6 +146,49 @@ async def test_money_that_left_for_no_payment_of_ours_is_found(town: Town):
     assert "rent" in found.breaks[1].explanation
 
 
+async def test_an_order_booked_as_one_sum_pays_each_of_its_payments(town: Town):
+    number = await town.door.api.pool.fetchval("SELECT number FROM settlement")
+    ordered, name = sum(order.amount for order in town.orders), message_id(number, town.day)
+    await town.statement(Booking(-ordered, "R1", order_id=name))
+    assert await town.kinds() == []
+    assert [await status(town, operator_id) for operator_id in ("buses", "metro")] == ["paid"] * 2
+    # The details come in a file of their own, as where the statement has sums alone.
+    await town.statement(debit(town.buses, "R2"), message_id="S2")
+    assert await town.kinds() == []
+    await town.statement(debit(town.metro, "R3"), message_id="S3")
+    assert await town.kinds() == []
+    assert [row.bank_fen for row in (await town.reconcile()).operators] == [
+        int(order.amount * 100) for order in (town.buses, town.metro)
+    ]
+
+
+async def test_a_sum_that_is_not_the_orders_stays_unmatched_and_one_booked_twice_is_told(
+    town: Town,
+):
+    number = await town.door.api.pool.fetchval("SELECT number FROM settlement")
+    ordered, name = sum(order.amount for order in town.orders), message_id(number, town.day)
+    await town.statement(Booking(-ordered - 1, "R1", order_id=name))
+    assert await town.kinds() == [("unmatched_bank_line", False), *[("not_paid_yet", True)] * 2]
+    await town.statement(
+        Booking(-ordered, "R2", order_id=name),
+        Booking(-ordered, "R3", order_id=name),
+        message_id="S2",
+    )
+    assert [kind for kind, _ in await town.kinds()] == [
+        *["paid_twice"] * 2, "unmatched_bank_line",
+    ]  # fmt: skip
+
+
+async def test_a_payment_that_came_back_after_a_sum_is_carried_on(town: Town):
+    number = await town.door.api.pool.fetchval("SELECT number FROM settlement")
+    ordered, name = sum(order.amount for order in town.orders), message_id(number, town.day)
+    back = Booking(town.buses.amount, "R2", town.buses.end_to_end_id, is_return=True)
+    await town.statement(Booking(-ordered, "R1", order_id=name))
+    assert (await town.statement(back, message_id="S2"))["returned_count"] == 1
+    assert await town.kinds() == [("returned", True)]
+    assert await status(town, "buses") == "rejected"
+
+
 async def test_a_payment_that_was_refused_is_made_again_once(town: Town):
     rejected = pain_002(town.orders, {town.buses.end_to_end_id: "AC01"})
     assert (await town.take(rejected))["returned_count"] == 1
