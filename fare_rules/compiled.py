@@ -6,7 +6,7 @@ The rules that fit legs of the same facts are the same, so they are looked for o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -44,7 +44,7 @@ from fare_rules.plans import LegPlan, purse_terms
 from fare_rules.quotes import Fare
 from fare_rules.service_day import service_day_of
 from fare_rules.states import ChainLeg, PastLeg
-from fare_rules.tables import Tables
+from fare_rules.tables import RulePlaces, Tables
 from fare_rules.timeframes import Timeframes
 from fare_rules.zones import ByZones, Span, ZoneMap
 
@@ -69,7 +69,7 @@ class Campaign(Struct, frozen=True):
 class CompiledTariff:
     """One tariff in the form in which it prices legs."""
 
-    def __init__(self, tariff: Tariff, tables: Tables, places: Mapping[str, str]) -> None:
+    def __init__(self, tariff: Tariff, tables: Tables, places: RulePlaces) -> None:
         self.file = tariff
         self.tables = tables
         self.name = tariff.tariff
@@ -82,7 +82,6 @@ class CompiledTariff:
         self.service_day_starts = time.fromisoformat(tariff.service_day_starts)
         self.effective_from = tariff.effective_from
         self.late_taps_days = tariff.late_taps_days
-        # Where the rule of a quote line stands: its file and line.
         self.places = places
         self.rider_categories = frozenset(each.id for each in tariff.rider_categories)
         self.default_rider_category = next(c.id for c in tariff.rider_categories if c.default)
@@ -471,11 +470,8 @@ class CompiledTariff:
         )
 
 
-def compile_tariff(tariff: Tariff, tables: Tables, places: Mapping[str, str]) -> CompiledTariff:
-    """Turn a tariff without faults into look-ups.
-
-    Shape:  places says of each rule where it stands, as `2018-08-01.yaml:41`.
-    """
+def compile_tariff(tariff: Tariff, tables: Tables, places: RulePlaces) -> CompiledTariff:
+    """Turn a tariff without faults into look-ups."""
     return CompiledTariff(tariff, tables, places)
 
 

@@ -140,8 +140,8 @@ def _section_changes(
             rule_id,
             "added" if one is None else "removed" if other is None else "changed",
             tuple(each for each in keys if each.key != "id"),
-            old.places.get(rule_id, "") if one is not None else "",
-            new.places.get(rule_id, "") if other is not None else "",
+            old.places.get((section, rule_id), "") if one is not None else "",
+            new.places.get((section, rule_id), "") if other is not None else "",
         )
 
 

@@ -151,10 +151,10 @@ def _steps_of(tariff: CompiledTariff) -> dict[str, tuple[str, str]]:
 def _steps(tariff: CompiledTariff) -> Iterator[tuple[str, tuple[str, str]]]:
     places = tariff.places
     for network in tariff.networks.values():
-        place = places.get(network.id, "")
+        place = places.get(("networks", network.id), "")
         yield network.same_stop_id, ("exit at the stop of entry", place)
         yield network.completion_id, ("missing tap taken from habit", place)
-    yield NEVER_DEARER, ("the earlier tariff's lower fare", places.get(NEVER_DEARER, ""))
+    yield NEVER_DEARER, ("the earlier tariff's lower fare", "")
     for section, step in _STEPS.items():
         for rule in getattr(tariff.file, section):
-            yield rule.id, (step, places.get(rule.id, ""))
+            yield rule.id, (step, places.get((section, rule.id), ""))

@@ -19,7 +19,7 @@ from fare_rules.language.scalars import read_scalar
 from fare_rules.language.tariff import Tariff
 from fare_rules.shape import shape_faults
 from fare_rules.source import Document, read_document
-from fare_rules.tables import Tables, read_tables
+from fare_rules.tables import RulePlaces, Tables, read_tables
 
 T = TypeVar("T")
 
@@ -105,11 +105,11 @@ def _check_date(tariff: Tariff, document: Document) -> None:
         document.faults.append(document.fault(("effective_from",), code, message, remedy))
 
 
-def _places_of_rules(tariff: Tariff, document: Document) -> dict[str, str]:
-    """Say where the id of each rule, product and network stands, as 2018-08-01.yaml:41."""
-    found: dict[str, str] = {}
+def _places_of_rules(tariff: Tariff, document: Document) -> RulePlaces:
+    """Say where the id of each rule, product and network stands."""
+    found: dict[tuple[str, str], str] = {}
     for section in ("networks", "fare_leg_rules", *ON_LINES):
         for index, record in enumerate(getattr(tariff, section)):
             line, _ = document.values_at[section, index, "id"]
-            found[record.id] = f"{document.path.name}:{line}"
+            found[section, record.id] = f"{document.path.name}:{line}"
     return found

@@ -5,7 +5,7 @@ Every row that is wrong is told of; the rows that are right are kept.
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,8 @@ Value = TypeVar("Value")
 Pairs = dict[tuple[str, str], int]
 RouteStops = dict[str, dict[str, tuple[int, int | None]]]
 Row = dict[str, str]
+# Where each rule stands, by its section and id: 2018-08-01.yaml:41.
+RulePlaces = Mapping[tuple[str, str], str]
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,6}")
 _ZONE = re.compile(r"[^-\s]{1,20}")

@@ -83,6 +83,18 @@ def test_a_changed_key_is_told_with_both_values_and_places(compare: Compare):
     assert "    pricing.bands[5].amount: 3.00 -> 3.50" in as_text(diff).splitlines()
 
 
+def test_an_id_that_stands_in_two_sections_is_told_with_the_place_of_each(
+    changed: Callable[..., Path],
+):
+    folder, other = changed(), changed(("board, reference: s.2", "board, reference: s.3"))
+    for one in (folder, other):
+        (one / FILE).write_text((one / FILE).read_text().replace("bus_ride", "bus"))
+    [change] = diff_tariffs(load_tariff(folder / FILE), load_tariff(other / FILE)).rules
+    assert (change.section, change.id) == ("networks", "bus")
+    lines = (other / FILE).read_text().splitlines()
+    assert "reference: s.3" in lines[int(change.new_place.rpartition(":")[2]) - 1]
+
+
 def test_a_band_more_does_not_shift_the_others(compare: Compare):
     first = "{up_to_km: 2, amount: 2.00}"
     diff = compare((first, f"{{up_to_km: 1, amount: 1.00}}\n        - {first}"))

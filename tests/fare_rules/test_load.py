@@ -132,8 +132,8 @@ def test_amounts_are_read_in_the_decimals_of_the_currency(tmp_path, currency, sa
 
 def test_each_rule_is_known_by_the_line_of_its_id(tmp_path):
     tariff = load_tariff(_written(tmp_path, HARBOUR))
-    assert tariff.places["ferry_ride"] == "tariff.yaml:14"
-    assert "card" not in tariff.places
+    assert tariff.places["fare_products", "ferry_ride"] == "tariff.yaml:14"
+    assert all(rule_id != "card" for _, rule_id in tariff.places)
 
 
 def test_tables_are_read_beside_the_tariff(tmp_path):
