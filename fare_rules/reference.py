@@ -70,7 +70,7 @@ _UNITS: dict[type, str] = {
 }
 # Written once, for all rules.
 _CONDITIONS = (LegConditions, LegFilter)
-_NAME = "a name of 1 to 80 characters, not blank"
+_NAME = "a name of 1 to 80 characters, not blank and without control characters"
 # A group that many sections share, named for what it is.
 _SHARED: dict[type, str] = {Named: "A name"}
 

@@ -207,7 +207,7 @@ def _shown(value: object) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return f"'{value}'"
+            return f"'{value}'" if value.isprintable() else repr(value)
         case dict():
             return "a group of keys"
         case list():

@@ -132,7 +132,15 @@ def _text(pattern: str, what: str) -> Meta:
     return Meta(pattern=pattern, extra_json_schema={"x-write": what})
 
 
-Id = Annotated[str, _text(r"^\S(.{0,78}\S)?$", "a name of 1 to 80 characters, not blank")]
+# What nobody sees, or what turns the text around it: no database and no screen is to meet it.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"
+Id = Annotated[
+    str,
+    _text(
+        rf"^[^\s{_UNSEEN}]([^{_UNSEEN}]{{0,78}}[^\s{_UNSEEN}])?$",
+        "a name of 1 to 80 characters, not blank and without control characters",
+    ),
+]
 Clock = Annotated[
     str, _text(r"^([01]\d|2\d):[0-5]\d$", "a time of day such as 04:00; 25:10 is ten past one")
 ]
