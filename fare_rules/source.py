@@ -1,9 +1,10 @@
 """One YAML file as plain data, with the place of everything in it.
 
-YAML 1.2: 16:30 is text and `no` is a word. Decimal numbers stay text too, for there is no place in
-a tariff where one is right. There are no merge keys, and a repeated key is a fault.
+YAML 1.2: 16:30 is text and `no` is a word. All but plain whole numbers stay text too, for there is
+no place in a tariff where one is right. There are no merge keys, and a repeated key is a fault.
 """
 
+import re
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,8 @@ TABLE_BYTES_MAX = 20_000_000
 # Counted with aliases followed, so that a few lines cannot unfold into millions of values.
 VALUES_COUNT_MAX = 50_000
 DEPTH_MAX = 20
+# 0x10, 0o17 and 010 are numbers to YAML, and to nobody who sets a fare or names a zone.
+_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 
 Place = tuple[str | int, ...]
 
@@ -161,7 +164,9 @@ class _Builder:
         except (ValueError, IndexError, KeyError):
             # Too many digits, or a tag such as !!int before what is none: it stays text.
             return node.value
-        return node.value if isinstance(value, float) else value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        return value if _PLAIN_NUMBER.fullmatch(node.value) else node.value
 
     def _refuse_bombs(self, place: Place) -> None:
         self._values_count += 1
