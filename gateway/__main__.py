@@ -99,13 +99,13 @@ export = app.command(App(name="export", help="Files for others to work with."))
 
 
 @rules.command
-def speed(*folders: Path) -> int:
+def speed(folder: Path, /, *more: Path) -> int:
     """Measure how many taps a second this machine prices on one core, city by city."""
-    for folder in folders:
-        found = measure_speed(folder)
+    for one in (folder, *more):
+        found = measure_speed(one)
         refused = f", {found.refused_count} refused" if found.refused_count else ""
         _out.print(
-            f"{folder.name}: {found.taps_per_second:,.0f} taps a second "
+            f"{one.name}: {found.taps_per_second:,.0f} taps a second "
             f"({found.taps_count:,} taps{refused})"
         )
     return OK
@@ -209,10 +209,10 @@ def export_trips_of_day(
 
 
 @bank.command(name="import")
-def bank_import(*paths: Path) -> int:
+def bank_import(path: Path, /, *more: Path) -> int:
     """Take in what the bank says: pain.002, camt.053, camt.054. Twice changes nothing."""
     with _database() as (settings, dsn):
-        return _run(import_files(settings, dsn, paths))
+        return _run(import_files(settings, dsn, (path, *more)))
 
 
 @app.command(name="reconcile")

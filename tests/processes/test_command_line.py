@@ -60,6 +60,15 @@ def test_a_folder_that_cannot_be_made_is_not_taken_for_the_database() -> None:
     assert "database" not in said.stderr
 
 
+@pytest.mark.parametrize("command", [("bank", "import"), ("rules", "speed")])
+def test_a_command_that_is_told_no_file_does_not_do_nothing_in_silence(
+    command: tuple[str, str],
+) -> None:
+    said = run_faregate(*command)
+    assert said.returncode == 2
+    assert "requires an argument" in said.stdout + said.stderr
+
+
 async def test_a_token_that_is_not_made_says_why(database: str, tmp_path: Path) -> None:
     where = {"FAREGATE_DATABASE_URL": database, "FAREGATE_DATA_DIR": str(tmp_path)}
     create = ("token", "create", "ann", "--role", "desk")
