@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from fare_rules import TariffBook
 from gateway.core.taps import Name
+from gateway.shell import rider_store
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.batcher import Batcher
 from gateway.shell.problems import Problem, not_found
@@ -90,6 +91,13 @@ def file_in(folder: Path, name: str) -> web.FileResponse:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+async def refuse_erased(pool: asyncpg.Pool, wallet_id: UUID) -> None:
+    """Raises: Problem 410 for a wallet of whose journeys nobody is told any more."""
+    if await rider_store.is_erased(pool, wallet_id):
+        detail = "Its rider asked to be forgotten; what is kept of it is for the books alone."
+        raise Problem(410, "wallet_erased", "The wallet was erased", detail)
 
 
 @contextlib.contextmanager

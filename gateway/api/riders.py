@@ -6,7 +6,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.desk import Desk
-from gateway.api.given import archive_at_hand, now
+from gateway.api.given import archive_at_hand, now, refuse_erased
 from gateway.core.wallet_wishes import WalletView
 from gateway.core.wallets import WalletStatus
 from gateway.rider_path import progress_of, run_export, run_journeys
@@ -60,9 +60,7 @@ class RiderRequests(Desk):
     async def _told_wallet(self, request: web.Request, caller: Caller) -> WalletView:
         """The wallet of a rider that may be told of it."""
         view = await self.own_wallet(request, caller)
-        if await rider_store.is_erased(self._given.pool, view.wallet_id):
-            detail = "Its rider asked to be forgotten; what is kept of it is for the books alone."
-            raise Problem(410, "wallet_erased", "The wallet was erased", detail)
+        await refuse_erased(self._given.pool, view.wallet_id)
         return view
 
     async def erase(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:

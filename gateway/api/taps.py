@@ -8,7 +8,7 @@ from uuid import UUID
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.api.given import IDS_MAX, Given, as_uuid, uuid_of
+from gateway.api.given import IDS_MAX, Given, as_uuid, refuse_erased, uuid_of
 from gateway.core.answers import refusal
 from gateway.core.decide import KeptTap
 from gateway.core.taps import Tap, TapOutcome, TapResult, looks_like_card_number
@@ -140,7 +140,9 @@ class TapRequests:
 
     async def explain_tap(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         tap_id = uuid_of(request, "tap_id")
-        await self._load_kept(tap_id, caller)
+        kept = await self._load_kept(tap_id, caller)
+        if kept.wallet_id is not None:
+            await refuse_erased(self._given.pool, kept.wallet_id)
         return answer(
             encode(await run_explanation(self._given.pool, tap_id, self._given.book), JSON)
         )

@@ -121,7 +121,10 @@ async def test_an_export_has_everything_that_is_kept_of_a_wallet(open_door):
 
 async def test_an_erased_wallet_has_no_card(door):
     wallet_id = await door.open_wallet(fen=1_000)
-    await door.post_taps(door.tap())
+    tap = door.tap()
+    explanation = f"/v1/taps/{tap['tap_id']}/explanation"
+    await door.post_taps(tap)
+    assert (await door.ask("GET", explanation)).status == 200
     said = await door.ask("POST", f"/v1/wallets/{wallet_id}/erase")
     said.check_problem(409, "wallet_open", "Close the wallet first")
     assert (await door.ask("POST", f"/v1/wallets/{wallet_id}/close")).status == 200
@@ -131,6 +134,8 @@ async def test_an_erased_wallet_has_no_card(door):
     for what in ("journeys", "progress", "export"):
         told = await door.ask("GET", f"/v1/wallets/{wallet_id}/{what}")
         told.check_problem(410, "wallet_erased", "asked to be forgotten")
+    told = await door.ask("GET", explanation)
+    told.check_problem(410, "wallet_erased", "asked to be forgotten")
     assert (await ask(door, wallet_id, "entries"))["entries"][0]["kind"] == "payout"
     assert (await door.post_taps(door.tap())).message["outcome"] == "unknown_media"
     report = await run_audit(door.api.pool, door.api.book)
