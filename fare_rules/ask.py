@@ -17,12 +17,10 @@ from fare_rules.book import TariffBook, load_book
 from fare_rules.compiled import CompiledTariff
 from fare_rules.fold import Fold, fold
 from fare_rules.states import NOTHING, RiderState
-from fare_rules.taps import Action, RideTap
+from fare_rules.taps import YEAR_MAX, YEAR_MIN, Action, RideTap
 
 DEFAULT_MINUTES = 30
 MINUTES_MAX = 1_000_000
-# At the ends of the calendar a day has no day before, or after.
-_YEAR_MIN, _YEAR_MAX = 2, 9990
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -106,7 +104,7 @@ def question_faults(question: Question, book: TariffBook) -> list[str]:
 
 
 def _impossible(question: Question) -> Iterator[str]:
-    if not _YEAR_MIN <= question.at.year <= _YEAR_MAX:
+    if not YEAR_MIN <= question.at.year <= YEAR_MAX:
         yield f"there is no service in the year {question.at.year}; ask for another"
     if question.riders_count < 1:
         yield f"there are {question.riders_count} riders; one at least must ride"

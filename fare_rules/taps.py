@@ -6,6 +6,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
+# The years that an instant may lie in: at the ends of the calendar a day has no day before it, or
+# after, and the longest journey would have no end.
+YEAR_MIN, YEAR_MAX = 2, 9990
+
 
 class Action(StrEnum):
     """What the rider did at the gate."""

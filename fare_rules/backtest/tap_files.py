@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from fare_rules.backtest.faults import BacktestFault
-from fare_rules.taps import RideTap
+from fare_rules.taps import YEAR_MAX, YEAR_MIN, RideTap
 
 COLUMNS = RideTap.__struct_fields__
 _REQUIRED_COUNT = len(COLUMNS) - len(RideTap.__struct_defaults__)
@@ -36,8 +36,6 @@ _WHOLE_COLUMNS = {
     COLUMNS.index("distance_m"): "a whole number of metres",
 }
 _RIDERS_COUNT = COLUMNS.index("riders_count")
-# At the ends of the calendar a day has no day before, or after.
-_YEAR_MIN, _YEAR_MAX = 2, 9998
 _coupons_decoder = msgspec.json.Decoder(tuple[tuple[str, datetime], ...])
 _TAP_DEFAULTS: tuple[Any, ...] = ("",) * _REQUIRED_COUNT + RideTap.__struct_defaults__
 
@@ -123,7 +121,7 @@ def _tap(values: list[Any]) -> RideTap:
         raise ValueError(_with_names(str(error))) from error
     if tap.tapped_at.tzinfo is None:
         raise ValueError("'tapped_at' has no offset, as in 2026-03-02T08:05:11+08:00")
-    if not _YEAR_MIN <= tap.tapped_at.year <= _YEAR_MAX:
+    if not YEAR_MIN <= tap.tapped_at.year <= YEAR_MAX:
         raise ValueError(f"'tapped_at' is in the year {tap.tapped_at.year}")
     if tap.tapped_at.tzinfo is not UTC:
         tap = msgspec.structs.replace(tap, tapped_at=tap.tapped_at.astimezone(UTC))

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct
 
+from fare_rules.taps import YEAR_MAX, YEAR_MIN
 from gateway.core.taps import Tap, TapOutcome, TapResult
 from gateway.shell.problems import Problem
 
@@ -30,8 +31,6 @@ _packed_frame = msgspec.msgpack.Decoder(tuple[int, Raw])
 _packed_map = msgspec.msgpack.Decoder(dict[Any, Raw])
 _NAME_ENDS = ("_id", "_token", "_class")
 _NAMES = [name for name in Tap.__struct_fields__ if name.endswith(_NAME_ENDS)]
-# At the ends of the calendar an instant cannot be told in another timezone.
-_YEAR_MIN, _YEAR_MAX = 2, 9998
 _FAULTS = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError, OverflowError)
 
 
@@ -194,9 +193,9 @@ def _check_length(text: str, place: str, chars_max: int) -> None:
 
 
 def _check_year(instant: datetime, place: str) -> None:
-    if not _YEAR_MIN <= instant.year <= _YEAR_MAX:
+    if not YEAR_MIN <= instant.year <= YEAR_MAX:
         raise msgspec.ValidationError(
-            f"Expected a year from {_YEAR_MIN} to {_YEAR_MAX} - at `{place}`"
+            f"Expected a year from {YEAR_MIN} to {YEAR_MAX} - at `{place}`"
         )
 
 

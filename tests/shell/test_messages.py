@@ -8,6 +8,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from fare_rules.taps import YEAR_MAX, YEAR_MIN
 from gateway.core.delivery import Host, SecretName
 from gateway.core.envelopes import Sha256
 
@@ -250,10 +251,10 @@ async def test_a_time_without_offset_or_off_the_calendar_is_refused(door, before
     ("tapped_at", "outcome", "fen"),
     [
         (LATE + timedelta(hours=48), "clock_ahead", 0),
-        (datetime(9998, 12, 31, tzinfo=UTC), "clock_ahead", 0),
+        (datetime(YEAR_MAX, 12, 31, tzinfo=UTC), "clock_ahead", 0),
         (LATE, "ride_charged", 200),
         (LATE - timedelta(days=35), "too_old", 0),
-        (datetime(2, 1, 1, tzinfo=UTC), "too_old", 0),
+        (datetime(YEAR_MIN, 1, 1, tzinfo=UTC), "too_old", 0),
     ],
     ids=["a day ahead", "far ahead", "a day behind", "older than the setting", "ancient"],
 )
