@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from msgspec import Struct
 
-from gateway.core.payment_order import MINOR_DIGITS
+from fare_rules.currency import currency_digits
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 _ROOTS = {
@@ -254,7 +254,7 @@ def _balances(statement: _Node, account: str) -> Iterator[BankBalance]:
 def _amount(node: _Node) -> tuple[int, str]:
     currency, said = node.attribute("Ccy"), (node._element.text or "").strip()
     try:
-        scaled = Decimal(said).scaleb(MINOR_DIGITS.get(currency, 2))
+        scaled = Decimal(said).scaleb(currency_digits(currency))
     except InvalidOperation:
         raise BankFileFault(f"{node.path}: '{said}' is no amount") from None
     if scaled != scaled.to_integral_value() or scaled < 0 or not currency:

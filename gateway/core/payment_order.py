@@ -14,16 +14,9 @@ from xsdata.formats.dataclass.serializers import XmlSerializer
 from xsdata.formats.dataclass.serializers.config import SerializerConfig
 from xsdata.models.datatype import XmlDate, XmlDateTime
 
+from fare_rules.currency import currency_digits
 from gateway.core.registry import Bic, Iban, Operator
 from gateway.core.settlement import Settlement, SettlementBatch, SettlementPeriod
-
-# Source: ISO 4217, list one: the currencies in force whose minor unit is not a hundredth.
-MINOR_DIGITS = {
-    **dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"], 0),
-    **dict.fromkeys(["RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0),
-    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
-    **dict.fromkeys(["CLF", "UYW"], 4),
-}
 
 
 class Debtor(Struct, frozen=True):
@@ -112,7 +105,7 @@ def _payment(
 
 
 def _decimal(amount_fen: int, currency: str) -> Decimal:
-    return Decimal(amount_fen).scaleb(-MINOR_DIGITS.get(currency, 2))
+    return Decimal(amount_fen).scaleb(-currency_digits(currency))
 
 
 def _party(name: str) -> iso.PartyIdentification135:

@@ -15,9 +15,10 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from fare_rules.currency import currency_digits
 from gateway.core.clearing_files import FEES
 from gateway.core.csv_tables import text_of
-from gateway.core.payment_order import MINOR_DIGITS, end_to_end_id
+from gateway.core.payment_order import end_to_end_id
 from gateway.core.settlement import SettlementBatch, SettlementPeriod
 from gateway.core.settlement_files import (
     PAYMENT_ORDER,
@@ -124,7 +125,7 @@ def order_faults(
     Shape:  of each payment its EndToEndId, amount and currency; the order's NbOfTxs and CtrlSum.
     """
     due = {end_to_end_id(period.number, b.operator_id): b.paid_fen for b in batches if b.paid_fen}
-    scale = MINOR_DIGITS.get(period.currency, 2)
+    scale = currency_digits(period.currency)
     found: dict[str, int] = {}
     for reference, amount, currency in payments:
         try:

@@ -1,6 +1,7 @@
 """The order is checked against the schema that the bank checks it against."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from lxml import etree
 from msgspec import structs
 
+from fare_rules.currency import currency_digits
+from fare_rules.language.scalars import Money
 from gateway.core.payment_order import Debtor, end_to_end_id, payment_order
 from gateway.core.registry import Operator
 from gateway.core.settlement import ProductTotal, Settlement, SettlementBatch, SettlementPeriod
@@ -82,6 +85,13 @@ def test_a_currency_has_its_own_minor_unit(schema, currency, amount):
     schema.assertValid(document)
     assert texts(document, "p:InstdAmt") == texts(document, "p:PmtInf/p:CtrlSum") == [amount]
     assert document.find(".//p:InstdAmt", NAMESPACE).get("Ccy") == currency
+
+
+@pytest.mark.parametrize("currency", ["CNY", "KRW", "KWD", "RSD", "IQD", "LBP"])
+def test_the_bank_pays_what_the_tariff_writes(currency):
+    fare_fen = Money.read("50", currency_digits(currency))
+    document = order((METRO, fare_fen), period=structs.replace(PERIOD, currency=currency))
+    assert [Decimal(text) for text in texts(document, "p:InstdAmt")] == [50]
 
 
 def test_an_account_with_right_check_digits_is_an_iban_and_any_other_is_local():

@@ -33,7 +33,14 @@ def test_a_step_makes_an_amount_a_multiple_of_it(mode, fen):
 
 @pytest.mark.parametrize(
     ("currency", "amount", "text"),
-    [("CNY", 290, "2.90"), ("CNY", -40, "-0.40"), ("KRW", 1300, "1300"), ("KWD", 1250, "1.250")],
+    [
+        ("CNY", 290, "2.90"),
+        ("CNY", -40, "-0.40"),
+        ("KRW", 1300, "1300"),
+        ("KWD", 1250, "1.250"),
+        ("RSD", 5000, "50.00"),
+        ("IQD", 500_000, "500.000"),
+    ],
 )
 def test_an_amount_has_the_decimals_of_its_currency(currency, amount, text):
     assert said(amount, currency_digits(currency)) == text
