@@ -23,7 +23,7 @@ from gateway.core.correction_wishes import (
 from gateway.core.days import LoadedDays, Moved, open_until, refold_amended
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings
-from gateway.core.missing_rides import take_missing_ride, tells_its_ends
+from gateway.core.missing_rides import DESK, take_missing_ride, tells_its_ends
 from gateway.core.posting import post, settlement_day
 from gateway.core.purses import Paid
 from gateway.core.taps import looks_like_card_number
@@ -379,7 +379,7 @@ def _missing_end(
     added = structs.replace(
         tap,
         tap_id=one.correction_id,
-        gate_id="desk",
+        gate_id=DESK,
         sequence=0,
         tapped_at=at,
         action=action,

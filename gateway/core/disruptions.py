@@ -17,6 +17,7 @@ from fare_rules import Action, RideTap, TariffBook
 from gateway.core.amendments import amended, next_tap, previous_tap
 from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
 from gateway.core.days import LoadedDays
+from gateway.core.missing_rides import DESK
 from gateway.core.taps import Name
 
 _STOPS_MAX = 1000
@@ -57,7 +58,7 @@ def affected(
             )
             is_then = disruption.begins <= tap.tapped_at < disruption.ends
             # An end that a correction added is not put right again.
-            is_sent = tap.gate_id != "desk"
+            is_sent = tap.gate_id != DESK
             if is_there and is_then and is_sent and _lacks_end(tap, taps, book, now):
                 found.append(_wish(disruption, wallet_id, tap))
     return found
