@@ -17,7 +17,7 @@ from fare_rules.book import TariffBook, load_book
 from fare_rules.compiled import CompiledTariff
 from fare_rules.fold import Fold, fold
 from fare_rules.states import NOTHING, RiderState
-from fare_rules.taps import YEAR_MAX, YEAR_MIN, Action, RideTap
+from fare_rules.taps import ENDS, YEAR_MAX, YEAR_MIN, Action, RideTap
 
 DEFAULT_MINUTES = 30
 MINUTES_MAX = 1_000_000
@@ -75,9 +75,7 @@ def asked_taps(question: Question, book: TariffBook) -> tuple[RideTap, ...]:
     network = tariff.network(question.network) if tariff else None
     if network is None or network.taps == "board":
         return (_tap(question, book, 0, starts_at, Action.BOARD, question.from_stop),)
-    opens, closes = Action.ENTER, Action.EXIT
-    if network.taps == "board_alight":
-        opens, closes = Action.BOARD, Action.ALIGHT
+    opens, closes = ENDS[network.taps]
     stay = _stay(question, network.longest)
     steps = [
         (opens, question.from_stop),

@@ -28,6 +28,12 @@ class Action(StrEnum):
 
 
 _OPENING = (Action.ENTER, Action.BOARD)
+# What opens a leg, and what closes it where riders tap out, by how a network is tapped.
+ENDS: dict[str, tuple[Action, ...]] = {
+    "enter_exit": (Action.ENTER, Action.EXIT),
+    "board_alight": (Action.BOARD, Action.ALIGHT),
+    "board": (Action.BOARD,),
+}
 
 
 class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):

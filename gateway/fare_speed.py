@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from fare_rules import Action, NetworkRules, RideTap, TariffBook, fold, load_book
+from fare_rules.taps import ENDS
 
 _SEED = 20_180_901
 _GATE_FARE_FEN = 300
@@ -99,10 +100,5 @@ def _leg(
             distance_m=None if network.knows_distances else 7_300,
         )
 
-    match network.taps:
-        case "board":
-            return [tap(Action.BOARD, 0, ends[0])]
-        case "board_alight":
-            return [tap(Action.BOARD, 0, ends[0]), tap(Action.ALIGHT, 1, ends[1])]
-        case "enter_exit":
-            return [tap(Action.ENTER, 0, ends[0]), tap(Action.EXIT, 1, ends[1])]
+    actions = zip(ENDS[network.taps], ends, strict=False)
+    return [tap(action, offset, stop) for offset, (action, stop) in enumerate(actions)]

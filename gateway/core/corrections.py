@@ -8,10 +8,12 @@ that is no ride is an entry of its own.
 from __future__ import annotations
 
 from datetime import UTC, date, timedelta
+from itertools import permutations
 
 from msgspec import Struct, structs
 
 from fare_rules import Action, RideTap, TariffBook
+from fare_rules.taps import ENDS
 from gateway.core.amendments import Amendment, AmendmentKind, amended, next_tap, previous_tap
 from gateway.core.correction_wishes import (
     CorrectionKind,
@@ -73,12 +75,7 @@ _OPTIONAL: dict[CorrectionKind, frozenset[str]] = {
 _ALL_FIELDS = frozenset[str]().union(*_FIELDS.values(), *_OPTIONAL.values())
 _MISSING = (CorrectionKind.MISSING_EXIT, CorrectionKind.MISSING_ENTRY)
 # What closes what opens, and the other way round.
-_OTHER_END = {
-    Action.ENTER: Action.EXIT,
-    Action.EXIT: Action.ENTER,
-    Action.BOARD: Action.ALIGHT,
-    Action.ALIGHT: Action.BOARD,
-}
+_OTHER_END = {one: other for ends in ENDS.values() for one, other in permutations(ends, 2)}
 _NEEDS_TAP = (CorrectionKind.VOID, CorrectionKind.CLEARANCE, CorrectionKind.REFUND, *_MISSING)
 
 

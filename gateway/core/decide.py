@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff, RideTap, TariffBook
+from fare_rules.taps import ENDS
 from gateway.core.answers import refusal, ride_result, verdict
 from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, usage_of
 from gateway.core.days import LoadedDays, Opening, ride_tap
@@ -336,10 +337,9 @@ def _age_max(tariff: CompiledTariff | None, book: TariffBook, limits: Limits) ->
     return timedelta(days=(tariff or book.tariffs[0]).late_taps_days)
 
 
-_ACTIONS = {
-    "enter_exit": frozenset({Action.ENTER, Action.EXIT, Action.TOUCH}),
-    "board": frozenset({Action.BOARD}),
-    "board_alight": frozenset({Action.BOARD, Action.ALIGHT}),
+# Between gates, route validators may be touched on the way.
+_ACTIONS = {taps: frozenset(ends) for taps, ends in ENDS.items()} | {
+    "enter_exit": frozenset({*ENDS["enter_exit"], Action.TOUCH})
 }
 _STATUS_REFUSALS = {
     WalletStatus.BLOCKED: TapOutcome.WALLET_BLOCKED,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from msgspec import Struct, structs
 
 from fare_rules import Action, NetworkRules, RideTap, TariffBook
+from fare_rules.taps import ENDS
 from gateway.core.amendments import amended
 from gateway.core.answers import outcome_of, ride_result
 from gateway.core.campaigns import NOTHING_LEFT, usage_of
@@ -27,11 +28,6 @@ from gateway.core.wallets import Wallet
 
 # The gate of taps that a person made. Its numbers are drawn from the taps' ids: nobody counts them.
 DESK = "desk"
-_ACTIONS = {
-    "enter_exit": (Action.ENTER, Action.EXIT),
-    "board_alight": (Action.BOARD, Action.ALIGHT),
-    "board": (Action.BOARD,),
-}
 
 
 class TakenRide(Struct, frozen=True):
@@ -121,7 +117,7 @@ def tells_its_ends(wish: CorrectionWish, registry: Registry, book: TariffBook) -
     is_two = wish.until is not None
     if (wish.exit_stop_id is not None) is not is_two:
         return False
-    return network is None or is_two is (len(_ACTIONS[network.taps]) == 2)
+    return network is None or is_two is (len(ENDS[network.taps]) == 2)
 
 
 def _network(wish: CorrectionWish, registry: Registry, book: TariffBook) -> NetworkRules | None:
@@ -133,7 +129,7 @@ def _network(wish: CorrectionWish, registry: Registry, book: TariffBook) -> Netw
 def _taps(wish: CorrectionWish, network: NetworkRules) -> list[Tap]:
     """The taps that the gate would have made."""
     instants, stops = (wish.since, wish.until), (wish.stop_id, wish.exit_stop_id)
-    ends = zip(wish.ride, _ACTIONS[network.taps], instants, stops, strict=False)
+    ends = zip(wish.ride, ENDS[network.taps], instants, stops, strict=False)
     return [
         Tap(
             tap_id,
