@@ -160,7 +160,7 @@ async def _archive(
         # A day that no tap can be of, so that nothing else is ever kept under it.
         await work.remember(
             {
-                (i, day + timedelta(days=1)): closing(each, book, amendments)
+                (i, day + timedelta(days=1)): closing([each], book, amendments)
                 for i, each, amendments in wallet_days
             }
         )

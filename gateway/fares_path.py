@@ -78,7 +78,7 @@ async def run_explanation(pool: asyncpg.Pool, tap_id: UUID, book: TariffBook) ->
     kept = await load_kept(pool, tap_id)
     if kept is None:
         return None
-    if kept.wallet_id is None or kept.service_day is None:
+    if kept.wallet_id is None:
         return Explanation(tap_id, (f"not charged: {kept.result.outcome}",))
     wallet = await load_wallet(pool, kept.wallet_id)
     assert wallet is not None

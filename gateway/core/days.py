@@ -172,7 +172,7 @@ def fold_days(
             for fold in folds.values():
                 charges |= fold.charges
             states = {token: fold.state for token, fold in folds.items()}
-            opening = _opening(states, book, each.day)
+            opening = opening_of(states, book, each.day)
         folded.append(structs.replace(each, opening=opening))
         folds = {token: RiderFold(book, state) for token, state in opening.items()}
         taps = sorted(amended(each.taps, amendments), key=lambda tap: tap.order)
@@ -231,7 +231,7 @@ def take_one(
         return None
     if tap_day != day:
         states = {token: rider.state for token, rider in riders.items()}
-        opening = _opening(states, book, tap_day) if states else {}
+        opening = opening_of(states, book, tap_day) if states else {}
         riders = {
             token: RiderToday(state, None, RiderFold(book, state).open_until)
             for token, state in opening.items()
@@ -323,9 +323,11 @@ def _concerned(days: Sequence[WalletDay], tap_day: date) -> tuple[WalletDay, ...
     return tuple(each for each in days if each.day >= first)
 
 
-def closing(day: WalletDay, book: TariffBook, amendments: Sequence[Amendment] = ()) -> Opening:
-    """What is remembered of each media when a day ends, before time takes any of it away."""
-    folded = fold_days([day], book, amendments=amendments)
+def closing(
+    days: Sequence[WalletDay], book: TariffBook, amendments: Sequence[Amendment] = ()
+) -> Opening:
+    """What is remembered of each media when days end, before time takes any of it away."""
+    folded = fold_days(days, book, amendments=amendments)
     return {token: rider.state for token, rider in folded.riders.items()}
 
 
@@ -352,7 +354,8 @@ def open_until(riders: Riders, swept_until: datetime | None) -> datetime | None:
     return found
 
 
-def _opening(states: Opening, book: TariffBook, day: date) -> Opening:
+def opening_of(states: Opening, book: TariffBook, day: date) -> Opening:
+    """What is remembered of each media when a day begins, of what was when an earlier one ended."""
     starts_at = book.starts_at(day)
     found = {token: carried(state, book, starts_at) for token, state in sorted(states.items())}
     return {token: state for token, state in found.items() if state != NOTHING_REMEMBERED}

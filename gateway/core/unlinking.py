@@ -16,11 +16,19 @@ from typing import NamedTuple
 
 from msgspec import Struct, structs
 
-from fare_rules import RiderFold, RiderState, RideTap, TariffBook, carried
+from fare_rules import RiderFold, RiderState, RideTap, TariffBook
 from fare_rules.periods import Window, is_over
 from fare_rules.states import Journey, PastLeg
 from gateway.core.amendments import Amendment, AmendmentKind
-from gateway.core.days import NOTHING_REMEMBERED, Opening, RiderToday, WalletDay, fold_days
+from gateway.core.days import (
+    NOTHING_REMEMBERED,
+    Opening,
+    RiderToday,
+    WalletDay,
+    closing,
+    fold_days,
+    opening_of,
+)
 from gateway.core.days import open_until as first_open_until
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
@@ -204,13 +212,13 @@ def _first_without_places(
         first, opening = base.day, base.opening
     else:
         known = days_from(base, rides_of(rows_of(day).taps))
-        first, opening = day + _A_DAY, _closing(known, book, amendments)
+        first, opening = day + _A_DAY, closing(known, book, amendments)
     last = day + timedelta(days=days_remembered(book))
-    while (opening := _carried(opening, book, first)) != forgotten_opening(opening, book, day):
+    while (opening := opening_of(opening, book, first)) != forgotten_opening(opening, book, day):
         if first > last:
             return first, forgotten_opening(opening, book, day)
         for rides in rides_of(rows_of(first).taps).values():
-            opening = _closing([WalletDay(first, tuple(rides), opening)], book, amendments)
+            opening = closing([WalletDay(first, tuple(rides), opening)], book, amendments)
         first += _A_DAY
     return first, opening
 
@@ -230,23 +238,9 @@ def rides_of(taps: Iterable[KeptTap]) -> dict[date, list[RideTap]]:
     found: dict[date, list[RideTap]] = {}
     for kept in taps:
         if kept.result.outcome.is_let_through:
-            assert kept.service_day is not None
             assert kept.facts is not None
             found.setdefault(kept.service_day, []).append(kept.facts)
     return found
-
-
-def _closing(
-    days: Sequence[WalletDay], book: TariffBook, amendments: Sequence[Amendment]
-) -> Opening:
-    folded = fold_days(days, book, amendments=amendments)
-    return {token: rider.state for token, rider in folded.riders.items()}
-
-
-def _carried(opening: Opening, book: TariffBook, day: date) -> Opening:
-    starts_at = book.starts_at(day)
-    found = {token: carried(state, book, starts_at) for token, state in sorted(opening.items())}
-    return {token: state for token, state in found.items() if state != NOTHING_REMEMBERED}
 
 
 def resting(base: Base, book: TariffBook, day: date) -> Base:
@@ -256,7 +250,7 @@ def resting(base: Base, book: TariffBook, day: date) -> Base:
     """
     if day <= base.day:
         return base
-    return structs.replace(base, day=day, opening=_carried(base.opening, book, day))
+    return structs.replace(base, day=day, opening=opening_of(base.opening, book, day))
 
 
 def begun_at(wallet: Wallet, base: Base, book: TariffBook) -> Wallet:
