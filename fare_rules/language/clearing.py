@@ -20,7 +20,7 @@ class Weight(Record, frozen=True, kw_only=True):
 class Agreement(Record, frozen=True, kw_only=True):
     """Rides whose fares are shared. Of the agreements that fit, the first one acts."""
 
-    id: Annotated[Id, Meta(description="A name of your own choice; it stands in clearing.csv.")]
+    id: Annotated[Id, Meta(description="A name of your own choice; it stands in clearing_*.csv.")]
     reference: Annotated[str, Meta(description="The clause of the contract.")]
     by: Annotated[
         ShareBy,
@@ -46,7 +46,7 @@ class Agreement(Record, frozen=True, kw_only=True):
 class Fee(Record, frozen=True, kw_only=True):
     """What an operator pays for being cleared, or an institution is paid for its wallets."""
 
-    id: Annotated[Id, Meta(description="A name of your own choice; it stands in clearing.csv.")]
+    id: Annotated[Id, Meta(description="A name of your own choice; it stands in fees.csv.")]
     reference: Annotated[str, Meta(description="The clause of the contract.")]
     paid_to: Annotated[Id, Meta(description="The party that gets it: an operator's id.")]
     operators: Annotated[Ids, Meta(description="Who pays it; everybody if left out.")] = ()

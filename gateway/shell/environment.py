@@ -31,8 +31,8 @@ from gateway.shell.settings import (
 SECRETS = ("database_url", "gate_master_key", "signing_key")
 # A name ends in its unit, or in its unit and its bound.
 UNITS = {
-    "bytes", "chars", "count", "days", "fen", "frames", "lanes", "ms", "requests", "seconds",
-    "streams", "taps",
+    "bytes", "chars", "count", "days", "fen", "frames", "lanes", "minutes", "ms", "requests",
+    "seconds", "streams", "taps",
 }  # fmt: skip
 
 _KEY_BYTES_MIN = 32

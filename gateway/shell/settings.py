@@ -210,7 +210,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _says("How long taps in flight may take to be answered at a stop.", ge=1, le=3600)
     ] = 30
     registry_poll_ms: Annotated[
-        int, _says("How often gates, media and operators are looked up anew.", ge=50, le=600_000)
+        int, _says("How often the city and its keys are looked up anew.", ge=50, le=600_000)
     ] = 1000
 
     # Several processes.

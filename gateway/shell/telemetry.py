@@ -112,7 +112,7 @@ LOOP_LAG_SECONDS = _histogram(
 )
 REGISTRY_AGE_SECONDS = _gauge(
     "faregate_registry_age_seconds",
-    "Since gates, media and operators were last looked up.",
+    "Since the city and its keys were last looked up.",
     of_all="max",
 )
 
