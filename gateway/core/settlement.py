@@ -13,7 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.registry import Operator
 
@@ -69,6 +69,11 @@ class SettlementPeriod(Struct, frozen=True):
 
     def local(self, instant: datetime) -> datetime:
         return instant.astimezone(ZoneInfo(self.timezone))
+
+    @property
+    def as_written(self) -> SettlementPeriod:
+        """As files have it: under another offset the same instant would be other bytes."""
+        return structs.replace(self, closed_at=self.local(self.closed_at))
 
 
 class ProductTotal(Struct, frozen=True):

@@ -110,11 +110,9 @@ def settlement_files(
 def manifest(
     settlement: Settlement, files: Mapping[str, bytes], previous_manifest_sha256: str | None
 ) -> bytes:
-    """Write the manifest: JSON with sorted keys, UTF-8, a newline at its end."""
-    period = settlement.period
+    """Write the manifest."""
     content = Manifest(
-        # A database gives the same instant back under another offset, which would be other bytes.
-        period=structs.replace(period, closed_at=period.local(period.closed_at)),
+        period=settlement.period.as_written,
         totals=settlement.totals,
         batches=settlement.batches,
         files=tuple(
@@ -123,6 +121,11 @@ def manifest(
         ),
         previous_manifest_sha256=previous_manifest_sha256,
     )
+    return json_file(content)
+
+
+def json_file(content: object) -> bytes:
+    """JSON with sorted keys, UTF-8, a newline at its end."""
     return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
 
 

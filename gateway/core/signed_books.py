@@ -8,7 +8,7 @@ a signature (Ed25519) beside each manifest says that it is ours.
 from __future__ import annotations
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from gateway.core.clearing_files import FEES, own_fees
 from gateway.core.settlement import Settlement, SettlementBatch, SettlementPeriod
@@ -16,6 +16,7 @@ from gateway.core.settlement_files import (
     MANIFEST,
     ManifestFile,
     file_name,
+    json_file,
     operator_file_name,
     sha256_of,
 )
@@ -82,7 +83,7 @@ def operator_files(
             own |= {file_name("fees", batch.operator_id): fees} if fees else {}
         manifest = OperatorManifest(
             operator_id=batch.operator_id,
-            period=structs.replace(period, closed_at=period.local(period.closed_at)),
+            period=period.as_written,
             batch=batch,
             files=tuple(
                 ManifestFile(name, len(content), sha256_of(content))
@@ -92,10 +93,5 @@ def operator_files(
             previous_head_sha256=previous,
         )
         found |= {f"{folder}/{name}": content for name, content in own.items()}
-        found[f"{folder}/{MANIFEST}"] = pretty(manifest)
+        found[f"{folder}/{MANIFEST}"] = json_file(manifest)
     return found
-
-
-def pretty(document: Struct) -> bytes:
-    """JSON with sorted keys, UTF-8, a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"

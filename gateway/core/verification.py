@@ -21,6 +21,7 @@ from gateway.core.csv_tables import text_of
 from gateway.core.payment_order import end_to_end_id
 from gateway.core.settlement import SettlementBatch, SettlementPeriod
 from gateway.core.settlement_files import (
+    MANIFEST,
     PAYMENT_ORDER,
     Manifest,
     file_name,
@@ -160,11 +161,11 @@ def total_faults(manifest: Manifest) -> Iterator[str]:
         ("carried_out_fen", sum(batch.carried_out_fen for batch in batches)),
         ("operator_count", len(batches)),
     ):
-        yield from _differs("manifest.json", f"totals.{name}", getattr(totals, name), summed)
-    yield from _differs("manifest.json", "what is shared", 0, sum(b.shared_fen for b in batches))
-    yield from _differs("manifest.json", "what fees move", 0, sum(b.fees_fen for b in batches))
+        yield from _differs(MANIFEST, f"totals.{name}", getattr(totals, name), summed)
+    yield from _differs(MANIFEST, "what is shared", 0, sum(b.shared_fen for b in batches))
+    yield from _differs(MANIFEST, "what fees move", 0, sum(b.fees_fen for b in batches))
     if any(b.fees_fen for b in batches) and FEES not in {file.name for file in manifest.files}:
-        yield f"manifest.json: fees are taken, but there is no {FEES}"
+        yield f"{MANIFEST}: fees are taken, but there is no {FEES}"
 
 
 def chain_faults(links: Iterable[Link]) -> Iterator[str]:

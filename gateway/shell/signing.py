@@ -10,8 +10,8 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateway.core.settlement_files import MANIFEST, sha256_of
-from gateway.core.signed_books import OPERATORS, SIGNATURE, PublicKey, Signature, pretty
+from gateway.core.settlement_files import MANIFEST, json_file, sha256_of
+from gateway.core.signed_books import OPERATORS, SIGNATURE, PublicKey, Signature
 from gateway.shell.files import sync_folder, write_secret, write_whole
 from gateway.shell.settings import Settings
 
@@ -33,15 +33,14 @@ class Signer:
         """The signature of a manifest, as the file beside it."""
         signed = self._key.sign(manifest).hex()
         signature = Signature(ALGORITHM, self.public.key_id, sha256_of(manifest), signed)
-        return pretty(signature)
+        return json_file(signature)
 
     def publish(self, folder: Path) -> None:
         """Add the public key to those that are published; the old ones stay, for old manifests."""
         known = published_keys(folder)
         if self.public not in known:
             folder.mkdir(parents=True, exist_ok=True)
-            content = msgspec.json.encode([*known, self.public], order="sorted")
-            write_whole(folder / KEYS, msgspec.json.format(content, indent=2) + b"\n")
+            write_whole(folder / KEYS, json_file([*known, self.public]))
 
 
 def signer_of(settings: Settings) -> Signer:
