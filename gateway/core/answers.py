@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from msgspec import structs
 
 from fare_rules import CompiledTariff, NetworkRules, RideTap, TariffBook
@@ -13,8 +11,6 @@ from gateway.core.rides import Ride
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallet_classes import WalletClasses, exceeded
 from gateway.core.wallets import Wallet
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def verdict(
@@ -87,7 +83,7 @@ def _limited(
     if tap.offline:
         limits = classes.offline(wallet.terms, day)
         spent = wallet.spent
-        is_late = spent is not None and (spent.online_at or _NEVER) >= tap.tapped_at
+        is_late = spent and spent.online_at is not None and spent.online_at >= tap.tapped_at
         count = spent.offline_count if spent and not is_late else 0
         is_many = limits.payments is not None and count >= limits.payments
         is_much = limits.single is not None and amount_fen > limits.single

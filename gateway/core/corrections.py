@@ -24,7 +24,7 @@ from gateway.core.correction_wishes import (
 )
 from gateway.core.days import LoadedDays, Moved, open_until, refold_amended
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings
+from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings, spent_after
 from gateway.core.missing_rides import DESK, take_missing_ride, tells_its_ends
 from gateway.core.posting import post, settlement_day
 from gateway.core.purses import Paid
@@ -168,10 +168,7 @@ def amend(
         closed_through=closed_through,
         paid=loaded.paid,
     )
-    spent = charged.spent
-    for entry in entries if spent else ():
-        assert spent is not None
-        spent = spent.after(entry.service_day, -entry.rider_fen)
+    spent = spent_after(charged.spent, entries) if charged.spent else None
     amended_until = max(amendment.until, wallet.amended_until or amendment.until)
     charged = structs.replace(
         charged,

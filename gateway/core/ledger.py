@@ -7,7 +7,7 @@ An entry is about one wallet at most. In it the accounts `purse` (what the rider
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID, uuid5
 
@@ -16,6 +16,7 @@ from msgspec import Struct
 from fare_rules import CHANGE_SPONSORS_MAX, Charge, Fen
 from fare_rules.charges import SharedLeg
 from gateway.core.purses import PURSES_MAX
+from gateway.core.wallet_classes import Spent
 from gateway.core.wallets import Wallet
 
 PURSE = "purse"
@@ -194,6 +195,13 @@ def _campaign_uses(
 
 def _shares(charge: Charge | None) -> dict[str, Fen]:
     return charge.quote.sponsored if charge else {}
+
+
+def spent_after(spent: Spent, entries: Iterable[JournalEntry]) -> Spent:
+    """What a wallet has spent once some entries have charged it, or given back."""
+    for entry in entries:
+        spent = spent.after(entry.service_day, -entry.rider_fen)
+    return spent
 
 
 def rider_postings(before: Wallet, after: Wallet) -> tuple[Posting, ...]:

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from fare_rules import Charge, RideTap, TariffBook
 from gateway.core.campaigns import Usage, usage_of
 from gateway.core.days import LoadedDays, Moved, open_until, refold, swept, take_one
-from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings
+from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings, spent_after
 from gateway.core.posting import post, settlement_day
 from gateway.core.purses import Paid
 from gateway.core.taps import Tap
@@ -90,9 +90,7 @@ def _spent(
     day: date,
     is_offline: bool,
 ) -> Spent:
-    spent = wallet.spent or Spent(day)
-    for entry in entries:
-        spent = spent.after(entry.service_day, -entry.rider_fen)
+    spent = spent_after(wallet.spent or Spent(day), entries)
     is_paid = any(entry.kind == "fare" for entry in entries)
     return spent.seen(tapped_at, is_offline=is_offline, is_paid=is_paid)
 
@@ -124,10 +122,7 @@ def sweep(
     # A sweep that charges nothing leaves no entry to tell the auditor of it, so none is noted.
     swept_until = now if entries else wallet.swept_until
     until = open_until(wallet.riders, now)
-    spent = wallet.spent
-    for entry in entries if spent else ():
-        assert spent is not None
-        spent = spent.after(entry.service_day, -entry.rider_fen)
+    spent = spent_after(wallet.spent, entries) if wallet.spent else None
     return (
         structs.replace(charged, swept_until=swept_until, open_until=until, spent=spent),
         entries,
