@@ -24,7 +24,7 @@ from fare_rules.language.example import Example, ExampleBefore, ExampleTap
 from fare_rules.language.scalars import moment
 from fare_rules.load import read_as
 from fare_rules.periods import Window, first_day_of
-from fare_rules.quotes import QuoteLine
+from fare_rules.quotes import QuoteLine, sponsored_by
 from fare_rules.states import RiderState, Uses
 from fare_rules.subsidies import subsidies_due
 from fare_rules.taps import Action, RideTap
@@ -240,7 +240,7 @@ def payers(charges: list[Charge]) -> dict[str, int]:
     found = {RIDER: sum(int(charge.rider_fen) for charge in charges)}
     for charge in charges:
         for account, amount_fen in charge.quote.sponsored.items():
-            sponsor = account.partition("/")[0]
+            sponsor, _ = sponsored_by(account)
             found[sponsor] = found.get(sponsor, 0) + amount_fen
     return found
 
@@ -251,5 +251,5 @@ def _payers_said(shares: Mapping[str, int], digits: int) -> str:
 
 def line_said(line: QuoteLine, digits: int) -> str:
     """Write a line as examples do: `one_cent -2.99 by icbc`."""
-    by = f" by {line.borne_by.partition('/')[0]}" if line.borne_by else ""
+    by = f" by {sponsored_by(line.borne_by)[0]}" if line.borne_by else ""
     return f"{line.rule_id} {said(line.amount_fen, digits)}{by}"

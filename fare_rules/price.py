@@ -32,7 +32,7 @@ from fare_rules.money import Fen
 from fare_rules.offers import Offers
 from fare_rules.paying import payable_fen, surcharge_fen
 from fare_rules.periods import Window
-from fare_rules.quotes import Fare, Quote, quote_of
+from fare_rules.quotes import Fare, Quote, quote_of, sponsor_account
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import Chain, ChainLeg, JoinedLeg, Journey, PastLeg, RiderState, Uses
 
@@ -395,7 +395,9 @@ class _Pricing:
             if off_fen == 0:
                 continue
             campaign = self.tariff.campaign_of.get(rule.id)
-            borne_by = f"{rule.borne_by}/{campaign}" if campaign else rule.borne_by
+            borne_by = rule.borne_by
+            if borne_by and campaign:
+                borne_by = sponsor_account(borne_by, campaign)
             total.take(rule.id, off_fen, rule.reference, borne_by)
             self.promotion = rule
             return

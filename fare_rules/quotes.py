@@ -9,6 +9,17 @@ from fare_rules.money import Fen
 CHANGE_SPONSORS_MAX = 13
 
 
+def sponsor_account(sponsor_id: str, campaign_id: str) -> str:
+    """Under which name a sponsor pays for one of its campaigns."""
+    return f"{sponsor_id}/{campaign_id}"
+
+
+def sponsored_by(account: str) -> tuple[str, str]:
+    """The sponsor and the campaign that an account is of: `icbc/one_cent`, or `icbc` alone."""
+    sponsor_id, _, campaign_id = account.partition("/")
+    return sponsor_id, campaign_id
+
+
 class QuoteLine(Struct, frozen=True, gc=False):
     """One reason in a price: the rule that acted, the clause it is from, and who bears it.
 

@@ -12,9 +12,9 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
+from fare_rules.quotes import sponsored_by
 from gateway.core.audit import charge_breaks, folded_afresh
 from gateway.core.bank_answers import BankLine
-from gateway.core.invoices import sponsored_by
 from gateway.core.reconciliation import (
     BreakKind,
     ReconciliationBreak,

@@ -20,7 +20,7 @@ from fare_rules import TariffBook
 from fare_rules.amounts import said
 from fare_rules.progress import CapProgress, cap_progress
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import JournalEntry
+from gateway.core.ledger import DEBT, OPERATOR, PURSE, JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.wallets import Media, Wallet
 from gateway.shell import rider_store as store
@@ -111,8 +111,8 @@ def _journey(
         own = by_tap.get(one.tap.tap_id, [])
         for entry in own:
             for posting in entry.postings:
-                if not posting.account.startswith("operator:"):
-                    name = "purse" if posting.account == "debt" else posting.account
+                if not posting.account.startswith(OPERATOR):
+                    name = PURSE if posting.account == DEBT else posting.account
                     paid[name] = paid.get(name, 0) - posting.amount_fen
         views.append(
             TapView(

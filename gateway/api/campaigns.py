@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from msgspec import Struct
 
+from fare_rules.quotes import sponsor_account
 from gateway.api.given import Given
 from gateway.shell.campaign_store import (
     CampaignDay,
@@ -40,7 +41,8 @@ class CampaignRequests:
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        account = f"{request.match_info['sponsor_id']}/{request.match_info['campaign_id']}"
+        asked = request.match_info
+        account = sponsor_account(asked["sponsor_id"], asked["campaign_id"])
         found = await list_campaigns(self._given.pool, account)
         if not found:
             raise not_found("No such campaign has begun.")

@@ -19,13 +19,14 @@ from msgspec import Struct, structs
 
 from fare_rules import Charge, RideTap, TariffBook
 from fare_rules.explain import explain_charge
+from fare_rules.quotes import sponsored_by
 from gateway.core.amendments import Amendment
 from gateway.core.answers import ride_result
 from gateway.core.audit_start import start
 from gateway.core.corrections import amend, amended_days
 from gateway.core.days import FoldedDays, LoadedDays, fold_days
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import DEBT, GRANT, PURSE, JournalEntry, is_riders
+from gateway.core.ledger import DEBT, GRANT, OPERATOR, PURSE, SPONSOR, JournalEntry, is_riders
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.purses import Paid, with_purse
 from gateway.core.rides import sweep, take_ride
@@ -174,9 +175,9 @@ def charge_breaks(
 
 
 def _others_due(charge: Charge) -> dict[str, int]:
-    others_fen = {f"operator:{charge.operator_id}": int(charge.fare_fen)}
+    others_fen = {f"{OPERATOR}{charge.operator_id}": int(charge.fare_fen)}
     for account, fen in charge.quote.sponsored.items():
-        name = _named_account(f"sponsor:{account}")
+        name = _named_account(f"{SPONSOR}{account}")
         others_fen[name] = others_fen.get(name, 0) - fen
     return _who_counts(others_fen, 1)
 
@@ -186,13 +187,13 @@ def _who_counts(others_fen: Mapping[str, int], ride_count: int) -> dict[str, int
     return {
         name: fen
         for name, fen in others_fen.items()
-        if fen or (ride_count and name.startswith("operator:"))
+        if fen or (ride_count and name.startswith(OPERATOR))
     }
 
 
 def _named_account(account: str) -> str:
     """All campaigns of a sponsor are one account: a promotion may move from one to another."""
-    return account.partition("/")[0] if account.startswith("sponsor:") else account
+    return sponsored_by(account)[0] if account.startswith(SPONSOR) else account
 
 
 def _posted(entries: Sequence[JournalEntry]) -> dict[tuple[UUID, str], _Posted]:

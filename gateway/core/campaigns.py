@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from gateway.core.ledger import JournalEntry
+from gateway.core.ledger import SPONSOR, JournalEntry
 
 # Where a campaign has no limit.
 ENDLESS = 2**53
@@ -57,7 +57,7 @@ def usage_of(entries: Iterable[JournalEntry]) -> dict[str, Usage]:
     found: dict[str, Usage] = {}
     for entry in entries:
         for account, uses in entry.campaign_uses:
-            sponsor = f"sponsor:{account}"
+            sponsor = f"{SPONSOR}{account}"
             fen = -sum([each.amount_fen for each in entry.postings if each.account == sponsor])
             found[account] = found.get(account, NOTHING_USED).plus(Usage(fen, uses))
     return found

@@ -24,7 +24,16 @@ from gateway.core.correction_wishes import (
 )
 from gateway.core.days import LoadedDays, Moved, open_until, refold_amended
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import BANK, JournalEntry, Posting, changes, rider_postings, spent_after
+from gateway.core.ledger import (
+    BANK,
+    OPERATOR,
+    SPONSOR,
+    JournalEntry,
+    Posting,
+    changes,
+    rider_postings,
+    spent_after,
+)
 from gateway.core.missing_rides import DESK, take_missing_ride, tells_its_ends
 from gateway.core.posting import post, settlement_day
 from gateway.core.purses import Paid
@@ -405,9 +414,9 @@ def _move(
         amount_fen, bearer = -snapshot.top_up[1], BANK
     else:
         assert wish.amount_fen is not None
-        amount_fen, bearer = wish.amount_fen, f"sponsor:{wish.sponsor_id}"
+        amount_fen, bearer = wish.amount_fen, f"{SPONSOR}{wish.sponsor_id}"
         if wish.sponsor_id is None:
-            operator_id, bearer = snapshot.operator_id, f"operator:{snapshot.operator_id}"
+            operator_id, bearer = snapshot.operator_id, f"{OPERATOR}{snapshot.operator_id}"
     moved = wallet.moved(amount_fen)
     day = book.service_day_of(now)
     entry = JournalEntry(

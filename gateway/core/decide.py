@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules import CompiledTariff, RideTap, TariffBook
+from fare_rules.quotes import sponsored_by
 from fare_rules.taps import ENDS
 from gateway.core.answers import refusal, ride_result, verdict
 from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, usage_of
@@ -251,7 +252,7 @@ class Deciding:
             left = self.snapshot.left.get(account, NOTHING_LEFT)
             if usage.takes and not left.allows(whole):
                 if left.is_all:
-                    return account.partition("/")[2]
+                    return sponsored_by(account)[1]
                 self.short[account] = Usage(max(whole.fen, 0), max(whole.uses, 0))
                 self._short_of.add(wallet.wallet_id)
         return None

@@ -53,12 +53,6 @@ class InstitutionTotal(Struct, frozen=True, order=True):
     amount_fen: int
 
 
-def sponsored_by(account: str) -> tuple[str, str]:
-    """The sponsor and the campaign that an account is of: `icbc/one_cent`, or `icbc` alone."""
-    sponsor_id, _, campaign_id = account.partition("/")
-    return sponsor_id, campaign_id
-
-
 def invoices(lines: Iterable[SponsoredLine]) -> tuple[SponsorInvoice, ...]:
     """Sum up what each sponsor owes, by campaign and service day.
 

@@ -22,6 +22,10 @@ from gateway.core.wallets import Wallet
 PURSE = "purse"
 DEBT = "debt"
 BANK = "bank"
+# What an operator has earned, and what a sponsor has paid: each with its id, a sponsor also with
+# the campaign that it pays for (fare_rules/quotes.py).
+OPERATOR = "operator:"
+SPONSOR = "sponsor:"
 # What is left of a grant, in its wallet: `grant:` and its id.
 GRANT = "grant:"
 # The main purse, the debt, the operator and the bank; other purses, sponsors. So has the database.
@@ -73,9 +77,7 @@ class JournalEntry(Struct, frozen=True):
     @property
     def operator_fen(self) -> int:
         return sum(
-            posting.amount_fen
-            for posting in self.postings
-            if posting.account.startswith("operator:")
+            posting.amount_fen for posting in self.postings if posting.account.startswith(OPERATOR)
         )
 
     @property

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from msgspec import Struct, structs
 
 from fare_rules import Action, NetworkRules, RideTap, TariffBook
+from fare_rules.quotes import sponsored_by
 from fare_rules.taps import ENDS
 from gateway.core.amendments import amended
 from gateway.core.answers import outcome_of, ride_result
@@ -107,7 +108,7 @@ def _spent_out(taken: TakenRide, snapshot: CorrectionSnapshot) -> str | None:
     """A campaign that has not the money for the ride, which then costs what it does without."""
     for account, usage in usage_of(taken.entries).items():
         if usage.takes and not snapshot.left.get(account, NOTHING_LEFT).allows(usage):
-            return account.partition("/")[2]
+            return sponsored_by(account)[1]
     return None
 
 

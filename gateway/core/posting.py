@@ -8,7 +8,15 @@ from uuid import UUID
 
 from msgspec import structs
 
-from gateway.core.ledger import GRANT, Change, JournalEntry, Posting, rider_postings
+from gateway.core.ledger import (
+    GRANT,
+    OPERATOR,
+    SPONSOR,
+    Change,
+    JournalEntry,
+    Posting,
+    rider_postings,
+)
 from gateway.core.purses import Paid, Split, give_back, merged, pay
 from gateway.core.wallets import Wallet
 
@@ -42,11 +50,11 @@ def post(
             paid = merged(paid, charge.key, charge.service_day, gained_fen, known)
             purses = tuple(Posting(f"{GRANT}{i}", fen) for i, fen in gained_fen.items())
         sponsors = [
-            Posting(f"sponsor:{sponsor}", -amount_fen)
+            Posting(f"{SPONSOR}{sponsor}", -amount_fen)
             for sponsor, amount_fen in sorted(change.sponsors_fen.items())
             if amount_fen
         ]
-        operator = Posting(f"operator:{charge.operator_id}", change.operator_fen)
+        operator = Posting(f"{OPERATOR}{charge.operator_id}", change.operator_fen)
         entries.append(
             JournalEntry(
                 kind="fare" if charge.tap_id == cause_id else "correction",

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from msgspec import Meta, Struct, structs
 
-from gateway.core.ledger import BANK, GRANT, JournalEntry, Posting, rider_postings
+from gateway.core.ledger import BANK, GRANT, SPONSOR, JournalEntry, Posting, rider_postings
 from gateway.core.posting import settlement_day
 from gateway.core.purses import PURSES_MAX, Purse, with_purse
 from gateway.core.taps import Name
@@ -116,7 +116,7 @@ def grant_money(wallet: Wallet, granted: KnownGrant, books: Books) -> tuple[Wall
     moved = structs.replace(wallet.moved(main_fen), purses=purses)
     others = [Posting(f"{GRANT}{granted.grant_id}", granted.amount_fen)]
     if granted.funder_id:
-        others.append(Posting(f"sponsor:{granted.funder_id}", -granted.amount_fen))
+        others.append(Posting(f"{SPONSOR}{granted.funder_id}", -granted.amount_fen))
     entry = books.entry("grant", granted.grant_id, wallet, moved, tuple(others))
     return moved, entry
 
@@ -136,7 +136,7 @@ def return_purse(
     moved = structs.replace(wallet.moved(main_fen), purses=others)
     postings = [Posting(f"{GRANT}{purse.grant_id}", -purse.held_fen)]
     if purse.funder_id:
-        postings.append(Posting(f"sponsor:{purse.funder_id}", purse.held_fen))
+        postings.append(Posting(f"{SPONSOR}{purse.funder_id}", purse.held_fen))
     cause_id = uuid5(purse.grant_id, f"returned {wallet.version}")
     entry = books.entry(
         "grant_return", cause_id, wallet, moved, tuple(postings), effective_at=effective_at

@@ -13,9 +13,9 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from fare_rules.quotes import sponsored_by
 from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer, RefusedOrder
 from gateway.core.delivery import DeliveryStatus
-from gateway.core.invoices import sponsored_by
 from gateway.core.payment_order import end_to_end_id, message_id
 from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference, told_apart
 from gateway.shell.archive_files import ENTRIES, SettledSum, paths_of, read_settled_sums

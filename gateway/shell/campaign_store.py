@@ -17,6 +17,7 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
+from fare_rules.quotes import sponsor_account, sponsored_by
 from gateway.core.campaigns import ENDLESS, Left, Usage
 from gateway.shell.transactions import Connection, LostRace
 
@@ -198,7 +199,7 @@ async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime)
     Raises: CampaignLowered when a budget is lower than it was: what was promised stays.
     """
     for campaign in book.campaigns:
-        account = f"{campaign.sponsor}/{campaign.id}"
+        account = sponsor_account(campaign.sponsor, campaign.id)
         budget_fen = ENDLESS if campaign.budget is None else int(campaign.budget)
         uses = ENDLESS if campaign.uses is None else int(campaign.uses)
         claims = None if campaign.claims.count is None else int(campaign.claims.count)
@@ -260,8 +261,8 @@ async def list_campaigns(pool: asyncpg.Pool, account: str | None = None) -> list
     return [
         CampaignState(
             account=row["account"],
-            sponsor_id=row["account"].partition("/")[0],
-            campaign_id=row["account"].partition("/")[2],
+            sponsor_id=sponsored_by(row["account"])[0],
+            campaign_id=sponsored_by(row["account"])[1],
             budget_fen=row["budget_fen"],
             left_fen=row["left_fen"],
             reserved_fen=row["reserved_fen"],
@@ -299,7 +300,7 @@ async def claim(
     campaigns = {campaign.id: campaign for campaign in book.campaigns}
     for promotion_id, campaign_id, media_token, activated_at in claims:
         campaign = campaigns[campaign_id]
-        account = f"{campaign.sponsor}/{campaign.id}"
+        account = sponsor_account(campaign.sponsor, campaign.id)
         begins, ends = book.window_of(campaign.claims.begins, campaign.claims.ends)
         if not begins <= now.astimezone(UTC) < ends:
             raise ClaimRefused

@@ -21,7 +21,16 @@ from fare_rules import Fen, RideTap
 from fare_rules.charges import SharedLeg
 from gateway.core.days import Opening, ride_tap
 from gateway.core.decide import KeptTap
-from gateway.core.ledger import BANK, DEBT, GRANT, PURSE, JournalEntry, Posting
+from gateway.core.ledger import (
+    BANK,
+    DEBT,
+    GRANT,
+    OPERATOR,
+    PURSE,
+    SPONSOR,
+    JournalEntry,
+    Posting,
+)  # fmt: skip
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallets import Media, Wallet, WalletStatus
@@ -351,7 +360,7 @@ def entry_rows(
             _NULL if entry.product_id is None else _text(entry.product_id),
             _long(8, fen.pop(PURSE)),
             _long(8, fen.pop(DEBT)) if DEBT in fen else _NULL,
-            _NULL if operator_id is None else _long(8, fen.pop(f"operator:{operator_id}")),
+            _NULL if operator_id is None else _long(8, fen.pop(f"{OPERATOR}{operator_id}")),
             _long(8, fen.pop(BANK)) if BANK in fen else _NULL,
             _shares(fen) if fen else _NO_SHARES,
             _NO_JOURNEY if entry.shared is None else _shared(16, entry.shared.journey_id.bytes,
@@ -365,8 +374,8 @@ def _shares(fen: dict[str, int]) -> bytes:
     """Sponsors with their amounts, and purses of grants with theirs: two arrays each."""
     grants = {account: amount for account, amount in fen.items() if account.startswith(GRANT)}
     sponsors = {account: amount for account, amount in fen.items() if account not in grants}
-    assert all(account.startswith("sponsor:") for account in sponsors), fen
-    names = [_text(account.removeprefix("sponsor:")) for account in sponsors]
+    assert all(account.startswith(SPONSOR) for account in sponsors), fen
+    names = [_text(account.removeprefix(SPONSOR)) for account in sponsors]
     ids = [_bytes(UUID(account.removeprefix(GRANT)).bytes) for account in grants]
     return (
         _array(_TEXT_OID, names)
@@ -447,7 +456,7 @@ def kept_taps(kept: Iterable[KeptTap]) -> list[tuple[object, ...]]:
 def is_plain(entry: JournalEntry) -> bool:
     """Whether purse, debt, operator and bank are all that an entry moves, and it is not shared."""
     return entry.shared is None and all(
-        posting.account in _PLAIN_ACCOUNTS or posting.account.startswith("operator:")
+        posting.account in _PLAIN_ACCOUNTS or posting.account.startswith(OPERATOR)
         for posting in entry.postings
     )
 
@@ -464,7 +473,7 @@ def plain_entries(entries: Iterable[JournalEntry]) -> list[tuple[object, ...]]:
             entry.wallet_id, entry.wallet_version, entry.effective_at, entry.service_day,
             entry.settlement_day, entry.ride_count, entry.cause_id, entry.tap_id, entry.kind,
             entry.operator_id, entry.product_id, fen[PURSE], fen.get(DEBT),
-            fen.get(f"operator:{entry.operator_id}"), fen.get(BANK),
+            fen.get(f"{OPERATOR}{entry.operator_id}"), fen.get(BANK),
         ))  # fmt: skip
     return found
 
@@ -479,9 +488,9 @@ def entry_from_row(row: Record) -> JournalEntry:
         postings += [Posting(f"{GRANT}{grant_id}", fen) for grant_id, fen in shares]
     if sponsors := row["sponsors"]:
         shares = zip(sponsors, row["sponsors_fen"], strict=True)
-        postings += [Posting(f"sponsor:{sponsor}", fen) for sponsor, fen in shares]
+        postings += [Posting(f"{SPONSOR}{sponsor}", fen) for sponsor, fen in shares]
     if operator_id is not None:
-        postings.append(Posting(f"operator:{operator_id}", row["operator_fen"]))
+        postings.append(Posting(f"{OPERATOR}{operator_id}", row["operator_fen"]))
     if bank_fen is not None:
         postings.append(Posting(BANK, bank_fen))
     journey_id = row["journey_id"]

@@ -14,7 +14,8 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from msgspec import Struct, structs
 
-from gateway.core.invoices import InstitutionTotal, SponsoredLine, sponsored_by
+from fare_rules.quotes import sponsored_by
+from gateway.core.invoices import InstitutionTotal, SponsoredLine
 from gateway.core.ledger import JournalEntry, entry_id
 from gateway.core.settlement import SettledLine
 from gateway.shell.archive_files import ENTRIES, ArchivedDay, paths_of, read_settled_entries

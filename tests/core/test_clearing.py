@@ -13,13 +13,13 @@ from msgspec import structs
 
 from fare_rules.language.clearing import Agreement, Clearing, Fee, Weight
 from fare_rules.language.scalars import Money, Percent
+from fare_rules.quotes import sponsored_by
 from gateway.core.clearing import FeeLine, fees, largest_remainder, share
 from gateway.core.invoices import (
     InstitutionTotal,
     InvoiceItem,
     SponsoredLine,
     invoices,
-    sponsored_by,
 )
 from gateway.core.settlement import SettledLine
 
