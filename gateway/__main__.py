@@ -1,7 +1,4 @@
-"""The command line: `faregate --help`.
-
-Exit codes: 0 ok, 1 problems found, 2 usage, 3 cannot run.
-"""
+"""The command line: `faregate --help`."""
 
 from __future__ import annotations
 
@@ -40,6 +37,7 @@ from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
 from gateway.demo.monday import run_monday
 from gateway.envelope_commands import envelopes_app
+from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND, USAGE
 from gateway.export_commands import export_trips
 from gateway.fare_speed import measure_speed
 from gateway.gate_commands import tell_gates
@@ -73,8 +71,6 @@ from gateway.unlink_path import run_unlink
 from gateway.verify_commands import verify
 
 T = TypeVar("T")
-
-OK, PROBLEMS_FOUND, USAGE, CANNOT_RUN = 0, 1, 2, 3
 
 app = App(name="faregate", version=VERSION, help="A fare gateway for buses and metros.")
 settle = app.command(App(name="settle", help="Pay the operators."))

@@ -8,7 +8,7 @@ from functools import partial
 
 from fare_rules import load_book
 from gateway.archive_path import ArchiveRefused, DayTaken
-from gateway.journey_options import OK, PROBLEMS_FOUND
+from gateway.exit_codes import OK, PROBLEMS_FOUND
 from gateway.shell.archive_files import ArchiveDiffers, ArchiveMissing, disk_faults
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.settings import Settings

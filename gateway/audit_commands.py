@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fare_rules import load_book
 from gateway.audit_parts import Crew
 from gateway.audit_path import run_head_audit
-from gateway.journey_options import CANNOT_RUN, OK, PROBLEMS_FOUND
+from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 from gateway.shell.audit_store import HeadEdited, find_head
 from gateway.shell.settings import Settings
 from gateway.shell.store import open_pool

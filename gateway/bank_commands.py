@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fare_rules import load_book
 from gateway.core.bank_answers import BankFileFault, read_bank_file
-from gateway.journey_options import OK, PROBLEMS_FOUND
+from gateway.exit_codes import OK, PROBLEMS_FOUND
 from gateway.reconcile_path import run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
 from gateway.shell.bank_store import first_day, import_bank_file

@@ -9,7 +9,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from gateway.journey_options import CANNOT_RUN, OK
+from gateway.exit_codes import CANNOT_RUN, OK
 
 corrections_app = App(name="corrections", help="What was put right, and what waits for a person.")
 disruptions_app = App(name="disruptions", help="Rides that a disruption left with one end.")

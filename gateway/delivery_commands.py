@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.delivery_path import run_deliveries
-from gateway.journey_options import OK, PROBLEMS_FOUND
+from gateway.exit_codes import OK, PROBLEMS_FOUND
 from gateway.shell.settings import Settings
 from gateway.shell.store import open_pool
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from cyclopts import App
 
-from gateway.journey_options import CANNOT_RUN, OK, PROBLEMS_FOUND
+from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 
 envelopes_app = App(name="envelopes", help="Red envelopes: make a published draw again.")
 

@@ -16,7 +16,7 @@ from gateway.core.tides import (
     operator_rows,
     trip_package,
 )
-from gateway.journey_options import OK, PROBLEMS_FOUND
+from gateway.exit_codes import OK, PROBLEMS_FOUND
 from gateway.shell.files import replace_files
 from gateway.shell.settings import Settings
 from gateway.shell.signing import signer_of

@@ -1,7 +1,4 @@
-"""A journey as it is written on the command line, and what it costs before it is travelled.
-
-Exit codes are those of the whole command line: 0 ok, 1 problems found, 2 usage, 3 cannot run.
-"""
+"""A journey as it is written on the command line, and what it costs before it is travelled."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from gateway.exit_codes import PROBLEMS_FOUND, USAGE
+
 if TYPE_CHECKING:
     from fare_rules import Fold, RideTap, TariffBook
     from fare_rules.ask import Question
-
-OK, PROBLEMS_FOUND, USAGE, CANNOT_RUN = 0, 1, 2, 3
 
 
 class CannotAnswer(Exception):

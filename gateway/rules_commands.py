@@ -20,14 +20,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from gateway.journey_options import (
-    CANNOT_RUN,
-    OK,
-    PROBLEMS_FOUND,
-    CannotAnswer,
-    JourneyOptions,
-    folded_journey,
-)
+from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
+from gateway.journey_options import CannotAnswer, JourneyOptions, folded_journey
 
 if TYPE_CHECKING:
     from uuid import UUID

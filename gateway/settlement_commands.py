@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 from gateway.close_process import close_day
-from gateway.journey_options import OK, PROBLEMS_FOUND
+from gateway.exit_codes import OK, PROBLEMS_FOUND
 from gateway.settlement_path import CloseRefused
 from gateway.shell.settings import Settings
 

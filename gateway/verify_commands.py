@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.journey_options import CANNOT_RUN, OK, PROBLEMS_FOUND
+from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 
 if TYPE_CHECKING:
     from gateway.core.settlement_files import Manifest

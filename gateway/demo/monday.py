@@ -21,7 +21,7 @@ import aiohttp
 from gateway.demo import city
 from gateway.demo.stack import Office, SftpServer, Stack
 from gateway.example_bank import Booking, camt_053, debit, orders, pain_002
-from gateway.journey_options import OK, PROBLEMS_FOUND
+from gateway.exit_codes import OK, PROBLEMS_FOUND
 
 _SEED = "the seed of Monday's lottery, promised beforehand"
 _ZONE = ZoneInfo(city.TIMEZONE)
