@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
+from pyiso20022.pain import pain_001_001_09 as iso
+from xsdata.formats.dataclass.parsers import XmlParser
 
+from gateway.core import verification
+from gateway.core.settlement_files import MANIFEST, PAYMENT_ORDER, Manifest, sha256_of
+from gateway.core.signed_books import (
+    SIGNATURE,
+    OperatorManifest,
+    PublicKey,
+    Signature,
+    public_key_of,
+)
+from gateway.core.tides import PACKAGE, PACKAGE_SIGNATURE, TripPackage
+from gateway.core.verification import Link, Open
 from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
-
-if TYPE_CHECKING:
-    from gateway.core.settlement_files import Manifest
-    from gateway.core.signed_books import OperatorManifest, PublicKey
-    from gateway.core.verification import Link, Open
-
-_CHUNK_BYTES = 1 << 20
-_MANIFEST, _PACKAGE = "manifest.json", "datapackage.json"
+from gateway.shell.files import file_sha256
+from gateway.shell.signing import is_signed_by
 
 
 def verify(*paths: Path, key: str | None = None) -> int:
@@ -37,10 +42,8 @@ def verify(*paths: Path, key: str | None = None) -> int:
     key
         The public key in hexadecimal, or a keys.json with several.
     """
-    from gateway.core.verification import chain_faults
-
     if not paths:
-        print(f"name a {_MANIFEST} or {_PACKAGE}, or a folder that holds one")
+        print(f"name a {MANIFEST} or {PACKAGE}, or a folder that holds one")
         return CANNOT_RUN
     try:
         keys = _keys(key)
@@ -53,7 +56,7 @@ def verify(*paths: Path, key: str | None = None) -> int:
         manifest_path = _described(path)
         try:
             content = manifest_path.read_bytes()
-            if manifest_path.name == _PACKAGE:
+            if manifest_path.name == PACKAGE:
                 faults += _trip_faults(content, manifest_path, keys)
                 continue
             manifest = _manifest(content)
@@ -68,7 +71,7 @@ def verify(*paths: Path, key: str | None = None) -> int:
         links.append(_link(manifest, str(manifest_path), content))
         if not found:
             print(f"{manifest_path}: {_summary(manifest)}")
-    faults += chain_faults(links)
+    faults += verification.chain_faults(links)
     for fault in faults:
         print(fault)
     if not keys:
@@ -79,23 +82,18 @@ def verify(*paths: Path, key: str | None = None) -> int:
 def _described(path: Path) -> Path:
     if not path.is_dir():
         return path
-    return path / (_MANIFEST if (path / _MANIFEST).exists() else _PACKAGE)
+    return path / (MANIFEST if (path / MANIFEST).exists() else PACKAGE)
 
 
 def _keys(said: str | None) -> list[PublicKey]:
-    from gateway.core.signed_books import PublicKey
-
     if said is None:
         return []
     if re.fullmatch("[0-9a-f]{64}", said):
-        return [PublicKey(sha256(bytes.fromhex(said)).hexdigest()[:16], said)]
+        return [public_key_of(bytes.fromhex(said))]
     return msgspec.json.decode(Path(said).read_bytes(), type=list[PublicKey])
 
 
 def _manifest(content: bytes) -> Manifest | OperatorManifest:
-    from gateway.core.settlement_files import Manifest
-    from gateway.core.signed_books import OperatorManifest
-
     try:
         return msgspec.json.decode(content, type=OperatorManifest)
     except msgspec.ValidationError:
@@ -103,15 +101,10 @@ def _manifest(content: bytes) -> Manifest | OperatorManifest:
 
 
 def _link(manifest: Manifest | OperatorManifest, name: str, content: bytes) -> Link:
-    from gateway.core.verification import link_of
-
-    return link_of(manifest, name, sha256(content).hexdigest())
+    return verification.link_of(manifest, name, sha256_of(content))
 
 
 def _summary(manifest: Manifest | OperatorManifest) -> str:
-    from gateway.core.signed_books import OperatorManifest
-    from gateway.core.verification import fees_name
-
     period = manifest.period
     if isinstance(manifest, OperatorManifest):
         batch = manifest.batch
@@ -120,7 +113,9 @@ def _summary(manifest: Manifest | OperatorManifest) -> str:
             f"{batch.shared_fen}, fees {batch.fees_fen}; {batch.paid_fen} fen paid to "
             f"{manifest.operator_id}"
         )
-        if batch.fees_fen and not fees_name(batch, {file.name for file in manifest.files}):
+        if batch.fees_fen and not verification.fees_name(
+            batch, {file.name for file in manifest.files}
+        ):
             what += " (no file shows the fees)"
     else:
         what = f"{manifest.totals.ride_count} rides, {manifest.totals.paid_fen} fen paid"
@@ -130,10 +125,6 @@ def _summary(manifest: Manifest | OperatorManifest) -> str:
 def _faults(
     manifest: Manifest | OperatorManifest, content: bytes, path: Path, keys: list[PublicKey]
 ) -> Iterator[str]:
-    from gateway.core import verification
-    from gateway.core.settlement_files import PAYMENT_ORDER
-    from gateway.core.signed_books import SIGNATURE, OperatorManifest
-
     folder, opened = path.parent, _opener(path.parent)
     if keys:
         yield from _signature_faults(content, path.with_name(SIGNATURE), path, keys)
@@ -164,9 +155,6 @@ def _faults(
 
 
 def _trip_faults(content: bytes, path: Path, keys: list[PublicKey]) -> list[str]:
-    from gateway.core.tides import PACKAGE_SIGNATURE, TripPackage
-    from gateway.core.verification import trip_faults
-
     package = msgspec.json.decode(content, type=TripPackage)
     folder, faults = path.parent, list[str]()
     if keys:
@@ -176,7 +164,9 @@ def _trip_faults(content: bytes, path: Path, keys: list[PublicKey]) -> list[str]
         if fault := _file_fault(folder / one.path, one.path, one.size_bytes, sha256):
             faults.append(fault)
         else:
-            faults += [f"{folder}/{said}" for said in trip_faults(one, _opener(folder))]
+            faults += [
+                f"{folder}/{said}" for said in verification.trip_faults(one, _opener(folder))
+            ]
     if not faults:
         told = ", ".join(
             f"{one.rows_count} rows and {one.amount} {one.currency} in {one.path}"
@@ -190,7 +180,7 @@ def _file_fault(place: Path, name: str, size_bytes: int, sha256: str) -> str | N
     """What is wrong with a file that is named with its size and hash."""
     if "/" in name or not place.is_file():
         return f"{place}: is in the manifest, but not in the folder"
-    size, digest = place.stat().st_size, _sha256(place)
+    size, digest = place.stat().st_size, file_sha256(place)
     if (size, digest) == (size_bytes, sha256):
         return None
     return (
@@ -206,15 +196,12 @@ def _opener(folder: Path) -> Open:
 def _signature_faults(
     content: bytes, place: Path, path: Path, keys: list[PublicKey]
 ) -> Iterator[str]:
-    from gateway.core.signed_books import Signature
-    from gateway.shell.signing import is_signed_by
-
     try:
         signature = msgspec.json.decode(place.read_bytes(), type=Signature)
     except (OSError, msgspec.DecodeError) as error:
         yield f"{place}: {error}"
         return
-    digest = sha256(content).hexdigest()
+    digest = sha256_of(content)
     if signature.manifest_sha256 != digest:
         yield (
             f"{place}: is of a manifest with SHA-256 {signature.manifest_sha256}, but {path} has "
@@ -225,21 +212,10 @@ def _signature_faults(
         yield f"{place}: signed by key {signature.key_id}, which is not right for {known}"
 
 
-def _sha256(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _payments(
     path: Path,
 ) -> tuple[list[tuple[str, str, str]], tuple[str | None, Decimal | None]]:
     """Each payment's EndToEndId, amount and currency; NbOfTxs and CtrlSum."""
-    from pyiso20022.pain import pain_001_001_09 as iso
-    from xsdata.formats.dataclass.parsers import XmlParser
-
     document = XmlParser().from_bytes(path.read_bytes(), iso.Document)
     initiation = document.cstmr_cdt_trf_initn
     assert initiation is not None

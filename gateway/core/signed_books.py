@@ -56,6 +56,11 @@ class PublicKey(Struct, frozen=True, forbid_unknown_fields=True):
     public_key: str
 
 
+def public_key_of(raw: bytes) -> PublicKey:
+    """A public key with the name that manifests are signed under."""
+    return PublicKey(sha256_of(raw)[:16], raw.hex())
+
+
 def operator_folder(operator_id: str) -> str:
     """Where an operator's own files lie, seen from the settlement's folder."""
     name = operator_file_name(operator_id).removeprefix("operator_").removesuffix(".csv")

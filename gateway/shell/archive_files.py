@@ -30,7 +30,7 @@ from gateway.core.days import ride_tap
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.taps import Tap, TapResult
-from gateway.shell.files import sync_folder, write_whole
+from gateway.shell.files import file_sha256, sync_folder, write_whole
 
 TAPS, ENTRIES, MANIFEST = "tap.parquet", "journal_entry.parquet", "manifest.json"
 _FORMAT = 1
@@ -363,11 +363,6 @@ def read_manifest(archive: Path, day: ArchivedDay) -> Manifest:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _PAYERS_JSON = [{"account": "VARCHAR", "amount_fen": "BIGINT"}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,11 @@ _PARTIAL = ".partial-"
 
 class SettlementFileDiffers(RuntimeError):
     """A settlement file is there already with other content. Ours is a bug, or theirs an edit."""
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_settlement(

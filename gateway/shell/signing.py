@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway.core.settlement_files import MANIFEST, json_file, sha256_of
-from gateway.core.signed_books import OPERATORS, SIGNATURE, PublicKey, Signature
+from gateway.core.signed_books import OPERATORS, SIGNATURE, PublicKey, Signature, public_key_of
 from gateway.shell.files import sync_folder, write_secret, write_whole
 from gateway.shell.settings import Settings
 
@@ -26,8 +26,7 @@ class Signer:
         # Whatever a secret's length, the key is made of all of it.
         seed = secret if len(secret) == 32 else sha256(b"faregate signing key\0" + secret).digest()
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        public = self._key.public_key().public_bytes_raw()
-        self.public = PublicKey(sha256(public).hexdigest()[:16], public.hex())
+        self.public = public_key_of(self._key.public_key().public_bytes_raw())
 
     def sign(self, manifest: bytes) -> bytes:
         """The signature of a manifest, as the file beside it."""

@@ -21,8 +21,7 @@ from gateway.core.tides import (
     TripFile,
     trip_file_name,
 )
-from gateway.shell.archive_files import file_sha256
-from gateway.shell.files import sync_folder, write_parts
+from gateway.shell.files import file_sha256, sync_folder, write_parts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -32,14 +32,13 @@ from gateway.shell.archive_files import (
     Manifest,
     count_day,
     duckdb_session,
-    file_sha256,
     folder_breaks,
     manifest_bytes,
     quoted,
     read_manifest,
     unlinked_folder,
 )
-from gateway.shell.files import sync_folder, write_whole
+from gateway.shell.files import file_sha256, sync_folder, write_whole
 
 UNLINKED_TAPS = "unlinked_tap.parquet"
 _KEY_BYTES = 32
