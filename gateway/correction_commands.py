@@ -9,7 +9,12 @@ from typing import Literal
 
 from cyclopts import App
 
+from fare_rules import load_book
+from gateway.disruption_path import run_disruptions
 from gateway.exit_codes import CANNOT_RUN, OK
+from gateway.shell.correction_store import list_corrections
+from gateway.shell.environment import read_settings
+from gateway.shell.store import open_pool
 
 corrections_app = App(name="corrections", help="What was put right, and what waits for a person.")
 disruptions_app = App(name="disruptions", help="Rides that a disruption left with one end.")
@@ -22,8 +27,6 @@ def apply() -> int:
 
     May be run again, and is at every close.
     """
-    from gateway.shell.environment import read_settings
-
     settings = read_settings()
     if not settings.database_url:
         print("FAREGATE_DATABASE_URL is not set; the next close applies them, too.")
@@ -33,10 +36,6 @@ def apply() -> int:
 
 
 async def _apply(url: str, tariffs: Path) -> None:
-    from fare_rules import load_book
-    from gateway.disruption_path import run_disruptions
-    from gateway.shell.store import open_pool
-
     pool = await open_pool(url)
     try:
         done = await run_disruptions(pool, load_book(tariffs), datetime.now(UTC))
@@ -57,8 +56,6 @@ def list_(state: Literal["proposed", "booked", "rejected"] | None = None) -> int
     state
         Only those that are so.
     """
-    from gateway.shell.environment import read_settings
-
     url = read_settings().database_url
     if not url:
         print("FAREGATE_DATABASE_URL is not set; ask GET /v1/corrections of a running gateway.")
@@ -68,9 +65,6 @@ def list_(state: Literal["proposed", "booked", "rejected"] | None = None) -> int
 
 
 async def _list(url: str, state: str | None) -> None:
-    from gateway.shell.correction_store import list_corrections
-    from gateway.shell.store import open_pool
-
     pool = await open_pool(url)
     try:
         after, count = None, 0

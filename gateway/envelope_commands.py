@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 from cyclopts import App
 
+from gateway.api.envelopes import DrawList
+from gateway.core.envelopes import draw, tickets_sha256, winners_sha256
 from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 
 envelopes_app = App(name="envelopes", help="Red envelopes: make a published draw again.")
@@ -22,9 +24,6 @@ def verify(path: Path) -> int:
     path
         What `GET /v1/envelope-campaigns/{id}/list` answered.
     """
-    from gateway.api.envelopes import DrawList
-    from gateway.core.envelopes import draw, tickets_sha256, winners_sha256
-
     try:
         listed = msgspec.json.decode(path.read_bytes(), type=DrawList)
     except (OSError, msgspec.DecodeError) as error:
