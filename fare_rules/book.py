@@ -18,7 +18,7 @@ from fare_rules.language.campaigns import CampaignMoney, Campaigns
 from fare_rules.language.clearing import Clearing
 from fare_rules.language.scalars import moment
 from fare_rules.language.wallets import WalletClass, Wallets
-from fare_rules.load import read_as, read_tariff
+from fare_rules.load import load_tariff, read_as, read_tariff
 from fare_rules.service_day import service_day_of, service_day_starts_at
 from fare_rules.source import Document
 
@@ -124,6 +124,18 @@ def load_book(folder: Path) -> TariffBook:
         clearing=clearing,
         campaigns=campaigns,
     )
+
+
+def load_page(path: Path) -> CompiledTariff:
+    """Read one tariff; with the others of its folder where it may not be dearer than one of them.
+
+    Raises: TariffFaults, with the faults of the file, or of the folder.
+    """
+    tariff = load_tariff(path)
+    if tariff.file.never_dearer_than is None:
+        return tariff
+    book = load_book(path.parent)
+    return next(one for one in book.tariffs if one.effective_from == tariff.effective_from)
 
 
 def _campaigns(folder: Path, newest: CompiledTariff) -> tuple[CampaignMoney, ...]:

@@ -1,7 +1,7 @@
 """`faregate rules`: check tariffs, explain and quote fares, compare tariffs, read and write GTFS.
 
 No command needs a database, but for `backtest --database`, whose reader comes in as an argument of
-rules_app. What reads and prices is loaded when a command needs it.
+rules_app. What only a command or two need is loaded when one of them is run.
 """
 
 from __future__ import annotations
@@ -20,20 +20,28 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from fare_rules import (
+    CompiledTariff,
+    Fold,
+    RideTap,
+    TariffBook,
+    TariffFault,
+    TariffFaults,
+    check_tariff,
+    load_book,
+)
+from fare_rules.book import EXAMPLES_FILE, load_page
 from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 from gateway.journey_options import CannotAnswer, JourneyOptions, folded_journey
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from fare_rules import CompiledTariff, Fold, RideTap, TariffBook, TariffFault
     from fare_rules.backtest import Comparison
     from fare_rules.examples import ExampleResult
 
     # From the first to the last service day; and the taps before it that fill the riders' memory.
     TapLog = Callable[[date | None, date | None], Iterable[RideTap]]
-
-EXAMPLES_FILE = "examples.yaml"
 
 P = ParamSpec("P")
 FaultFormat = Literal["text", "json", "github"]
@@ -46,8 +54,6 @@ def answered(command: Callable[P, int]) -> Callable[P, int]:
 
     @functools.wraps(command)
     def answer(*args: P.args, **kwargs: P.kwargs) -> int:
-        from fare_rules import TariffFaults
-
         try:
             return command(*args, **kwargs)
         except TariffFaults as faults:
@@ -72,8 +78,6 @@ def answered(command: Callable[P, int]) -> Callable[P, int]:
 
 def check(*paths: Path, format: FaultFormat = "text") -> int:
     """List every fault of tariff files or folders; exit 1 on any."""
-    from fare_rules import check_tariff
-
     checked, faults = 0, []
     for path in _tariff_paths(paths):
         checked += 1
@@ -123,7 +127,6 @@ def explain(
     journey: Annotated[JourneyOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Tell a fare step by step: of an example, or of a journey as `quote` takes it."""
-    from fare_rules import load_book
     from fare_rules.explain import explain_fold
 
     book = load_book(_folder(folder))
@@ -146,8 +149,6 @@ def quote(
     format: TextFormat = "text",
 ) -> int:
     """Price a journey before it is travelled; the answer is the gate's own."""
-    from fare_rules import load_book
-
     book = load_book(_folder(folder))
     folded, taps = folded_journey(book, journey or JourneyOptions())
     asked = {tap.tap_id for tap in taps if tap.media_token == "asked"}
@@ -326,7 +327,6 @@ def _has_tariffs(folder: Path) -> bool:
 
 
 def _folder_faults(folder: Path) -> list[TariffFault]:
-    from fare_rules import TariffFaults, load_book
     from fare_rules.examples import load_examples
 
     try:
@@ -358,16 +358,7 @@ def _need_examples(folder: Path) -> None:
 
 def _newest_tariff(path: Path) -> CompiledTariff:
     """The tariff of a file, or the newest of a folder."""
-    from fare_rules import load_book, load_tariff
-
-    if path.is_dir():
-        return load_book(path).tariffs[-1]
-    tariff = load_tariff(path)
-    if tariff.file.never_dearer_than is None:
-        return tariff
-    # Its prices depend on an earlier file of the folder.
-    book = load_book(path.parent)
-    return next(one for one in book.tariffs if one.effective_from == tariff.effective_from)
+    return load_book(path).tariffs[-1] if path.is_dir() else load_page(path)
 
 
 def _folded_example(folder: Path, book: TariffBook, name: str) -> tuple[Fold, list[RideTap]]:

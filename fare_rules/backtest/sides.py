@@ -13,9 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from fare_rules.backtest.faults import BacktestFault
-from fare_rules.book import TariffBook, load_book
-from fare_rules.compiled import CompiledTariff
-from fare_rules.load import load_tariff
+from fare_rules.book import TariffBook, load_book, load_page
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
@@ -35,21 +33,13 @@ def load_side(path: Path) -> TariffBook:
     """
     if path.is_dir():
         return load_book(path)
-    tariff = _with_its_earlier_tariff(load_tariff(path), path)
+    tariff = load_page(path)
     return TariffBook(
         tariffs=(tariff,),
         in_force_from=(_ALWAYS,),
         timezone=tariff.timezone,
         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
-
-
-def _with_its_earlier_tariff(tariff: CompiledTariff, path: Path) -> CompiledTariff:
-    """Only a book knows the earlier tariff that this one may not be dearer than."""
-    if tariff.file.never_dearer_than is None:
-        return tariff
-    tariffs = load_book(path.parent).tariffs
-    return next(one for one in tariffs if one.effective_from == tariff.effective_from)
 
 
 def side_of(path: Path, book: TariffBook) -> Side:
