@@ -21,7 +21,7 @@ from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_referenc
 from gateway.shell.archive_files import ENTRIES, SettledSum, paths_of, read_settled_sums
 from gateway.shell.delivery_store import add_event
 from gateway.shell.store import load_archived_days
-from gateway.shell.transactions import Connection
+from gateway.shell.transactions import Connection, rows_changed
 
 
 class Imported(Struct, frozen=True):
@@ -49,7 +49,7 @@ async def import_bank_file(
             by,
             now,
         )
-        if status.endswith(" 0"):
+        if not rows_changed(status):
             return Imported(file.kind, file.message_id, True, 0, 0, 0)
         due = await load_payments_due(connection)
         answers = [*file.answers, *_answers_of(file.refused, due)]
@@ -101,7 +101,7 @@ async def _insert_lines(
             digest,
             *msgspec.structs.astuple(line)[1:],
         )
-        if status.endswith(" 1"):
+        if rows_changed(status):
             new.append(line)
     return new
 
@@ -146,7 +146,7 @@ async def _note_returns(
             reason,
             now,
         )
-        count += int(status.rsplit(" ", 1)[1])
+        count += rows_changed(status)
     return count
 
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 from fare_rules import TariffBook
 from fare_rules.quotes import sponsor_account, sponsored_by
 from gateway.core.campaigns import ENDLESS, Left, Usage
-from gateway.shell.transactions import Connection, LostRace
+from gateway.shell.transactions import Connection, LostRace, rows_changed
 
 POOL = 0
 # Of what is in the pool, a lane draws one part at a time, or what it needs.
@@ -161,7 +161,7 @@ async def spend(connection: Connection, usage: Mapping[str, Usage], slot: int) -
         one = usage[account]
         if one.takes:
             status = await connection.execute(_TAKE, account, slot, one.fen, one.uses)
-            if status.endswith(" 0"):
+            if not rows_changed(status):
                 raise LostRace(f"the budget of {account} was spent by another process")
         elif one.fen or one.uses:
             # A lane that has drawn nothing so far has no slot yet.
@@ -317,7 +317,7 @@ async def claim(
             WHERE account = $1 AND (claims_max IS NULL OR claims_count < claims_max)""",
             account,
         )
-        if status.endswith(" 0"):
+        if not rows_changed(status):
             raise ClaimRefused
         await connection.execute(
             "INSERT INTO campaign_claim VALUES ($1, $2, $3, $4, $5, $6)",

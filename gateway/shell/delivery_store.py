@@ -22,7 +22,7 @@ from gateway.core.delivery import (
 from gateway.core.payment_order import end_to_end_id
 from gateway.core.settlement import Settlement
 from gateway.core.signed_books import operator_folder
-from gateway.shell.transactions import Connection
+from gateway.shell.transactions import Connection, rows_changed
 
 
 class Job(Struct, frozen=True):
@@ -49,7 +49,7 @@ async def enqueue(
             delivery_id, period.service_day, batch.operator_id, name, batch.paid_fen, reference,
             now,
         )  # fmt: skip
-        if status.endswith(" 1"):
+        if rows_changed(status):
             await connection.execute(
                 "INSERT INTO delivery_job (delivery_id, due_at) VALUES ($1, $2)", delivery_id, now
             )
@@ -120,7 +120,7 @@ async def retry(pool: asyncpg.Pool, delivery_id: UUID, now: datetime) -> bool:
         delivery_id,
         now,
     )
-    return bool(status.endswith(" 1"))
+    return rows_changed(status) > 0
 
 
 async def set_channel(

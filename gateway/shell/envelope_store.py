@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from gateway.core.envelopes import Draw, EnvelopeCampaign, Win
-from gateway.shell.transactions import Connection, LostRace
+from gateway.shell.transactions import Connection, LostRace, rows_changed
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(EnvelopeCampaign).decode
@@ -41,7 +41,7 @@ async def save_campaign(pool: asyncpg.Pool, campaign: EnvelopeCampaign, now: dat
         _encode(campaign),
         now,
     )
-    return bool(status.endswith(" 1"))
+    return rows_changed(status) > 0
 
 
 async def unknown_wallets(
@@ -69,7 +69,7 @@ async def save_registrations(
         wallet_ids,
         now,
     )
-    return int(status.rsplit(" ", 1)[1])
+    return rows_changed(status)
 
 
 async def load_registered(connection: Connection | asyncpg.Pool, campaign_id: str) -> list[UUID]:

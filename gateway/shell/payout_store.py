@@ -8,6 +8,8 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, structs
 
+from gateway.shell.transactions import rows_changed
+
 
 class PayoutHold(Struct, frozen=True, omit_defaults=True):
     """A payout kept back: by whom, why, and who let it go."""
@@ -47,7 +49,7 @@ async def release_hold(pool: asyncpg.Pool, hold_id: UUID, by: str, now: datetime
         by,
         now,
     )
-    return bool(status.endswith(" 1"))
+    return rows_changed(status) > 0
 
 
 async def list_holds(pool: asyncpg.Pool) -> list[PayoutHold]:

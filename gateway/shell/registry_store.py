@@ -22,6 +22,7 @@ from gateway.core.registry import (
 )
 from gateway.shell import telemetry
 from gateway.shell.store import OUTAGES
+from gateway.shell.transactions import rows_changed
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ class RegistryWork:
             "UPDATE gate_key SET is_revoked = true WHERE key_id = $1", key_id
         )
         await self._move_version()
-        return bool(status != "UPDATE 0")
+        return rows_changed(status) > 0
 
     async def save_credential(
         self,
@@ -182,7 +183,7 @@ class RegistryWork:
             "UPDATE credential SET is_revoked = true WHERE token_id = $1", token_id
         )
         await self._move_version()
-        return bool(status != "UPDATE 0")
+        return rows_changed(status) > 0
 
     async def _move_version(self) -> None:
         await self._connection.execute("UPDATE registry_version SET version = version + 1")

@@ -13,6 +13,7 @@ from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.wallets import Media
 from gateway.shell import rows
+from gateway.shell.transactions import rows_changed
 
 
 async def load_newest_taps(
@@ -93,7 +94,7 @@ async def erase(pool: asyncpg.Pool, wallet_id: UUID, by: str, now: datetime) -> 
             WHERE wallet_id = $1 AND media_token NOT LIKE 'erased %'""",
             wallet_id,
         )
-    return int(status.rsplit(" ", 1)[1])
+    return rows_changed(status)
 
 
 async def is_erased(pool: asyncpg.Pool, wallet_id: UUID) -> bool:

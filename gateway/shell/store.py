@@ -25,7 +25,7 @@ from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchivedDay
 from gateway.shell.campaign_store import claim, spend_anywhere
-from gateway.shell.transactions import Connection, LostRace
+from gateway.shell.transactions import Connection, LostRace, rows_changed
 
 # Lost connections, a server that starts, stops or is full: trying again is safe and may help.
 OUTAGES = (
@@ -138,7 +138,7 @@ async def save_wallets_and_entries(
         # In one order everywhere, like the taps.
         in_order = sorted(wallets, key=lambda wallet: wallet.wallet_id.bytes)
         status = await connection.execute(_UPDATE_WALLETS, rows.moved_wallets(in_order, loaded))
-        if int(status.rsplit(" ", 1)[1]) != len(in_order):
+        if rows_changed(status) != len(in_order):
             raise LostRace("a wallet was changed by another process")
     if entries:
         await append(connection, "journal_entry", *rows.entry_rows(entries, recorded_at))
