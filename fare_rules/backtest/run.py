@@ -34,11 +34,6 @@ class Progress(Struct, frozen=True):
     is_read: bool
     priced_count: int
 
-    @property
-    def fraction(self) -> float:
-        """The share of the pricing that is done; of how many taps, the reading has to find out."""
-        return self.priced_count / self.read_count if self.is_read and self.read_count else 0.0
-
 
 def backtest(
     taps: Iterable[RideTap],

@@ -208,9 +208,11 @@ def test_no_taps_are_no_difference(old, new):
 def test_progress_ends_with_all_taps_priced(old, new, city_taps):
     seen = []
     backtest(city_taps, old, new, workers=1, progress=seen.append)
-    fractions = [progress.fraction for progress in seen]
-    assert fractions == sorted(fractions)
-    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    priced = [progress.priced_count for progress in seen]
+    assert priced == sorted(priced)
+    assert priced[0] == 0
+    assert seen[-1].is_read
+    assert priced[-1] == seen[-1].read_count > 0
 
 
 def test_taps_of_examples_can_be_priced(old, new, make_tap):
