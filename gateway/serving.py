@@ -10,7 +10,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from gateway.tap_path import run_tap_batch
 
 log = structlog.get_logger()
 
+_BEGIN_AGAIN_SECONDS = 1.0
 _DAYS_AHEAD = 3
 _DAYS_AHEAD_EVERY_SECONDS = 600
 _OBSERVE_SECONDS = 1.0
@@ -91,11 +92,14 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
         batcher.start()
         door = Door(settings, master_key, registry)
         watching = [
-            asyncio.create_task(registry.run_forever(settings.registry_poll_ms / 1000)),
-            asyncio.create_task(_keep_days_open(pool, book)),
-            asyncio.create_task(_observe_forever(door, pool, batcher)),
-            asyncio.create_task(_observe_backlog(pool)),
-            asyncio.create_task(_return_leftovers(pool, book)),
+            asyncio.create_task(_go_on_forever(name, begin))
+            for name, begin in (
+                ("registry", lambda: registry.run_forever(settings.registry_poll_ms / 1000)),
+                ("days ahead", lambda: _keep_days_open(pool, book)),
+                ("metrics", lambda: _observe_forever(door, pool, batcher)),
+                ("backlog", lambda: _observe_backlog(pool)),
+                ("leftovers", lambda: _return_leftovers(pool, book)),
+            )
         ]
         _rest_the_collector()
         try:
@@ -120,6 +124,16 @@ def with_files_for_connections(settings: Settings) -> Settings:
     count = max(may_be - _OTHER_FILES_COUNT, 1)
     log.warning("fewer connections than set, for want of open files (ulimit -Hn)", count=count)
     return structs.replace(settings, connections_count_max=count)
+
+
+async def _go_on_forever(name: str, begin: Callable[[], Awaitable[None]]) -> None:
+    """Begin again whatever it fails by: whoever comes next must not find that it ended long ago."""
+    while True:
+        try:
+            await begin()
+        except Exception:
+            log.exception("begun again after a fault", task=name)
+        await asyncio.sleep(_BEGIN_AGAIN_SECONDS)
 
 
 async def _keep_days_open(pool: asyncpg.Pool, book: TariffBook) -> None:

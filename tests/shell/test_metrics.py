@@ -126,6 +126,19 @@ async def test_a_full_pool_is_seen_in_the_wait_and_in_the_age_of_the_city(open_d
         assert figure("faregate_pool_wait_seconds_sum") - waited > 0.1
 
 
+async def test_looking_the_city_up_goes_on_after_a_fault(
+    open_door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(serving, "_BEGIN_AGAIN_SECONDS", 0.05)
+    async with open_door(registry_poll_ms=50) as door:
+        rename = "SET ROLE NONE; ALTER TABLE {} RENAME TO {}; SET ROLE faregate_gateway"
+        await door.api.pool.execute(rename.format("registry_version", "gone"))
+        await until(lambda: figure("faregate_registry_age_seconds") > 0.3)
+        await door.api.pool.execute(rename.format("gone", "registry_version"))
+        await until(lambda: figure("faregate_registry_age_seconds") < 0.2)
+    assert "begun again after a fault" in "".join(capsys.readouterr())
+
+
 async def test_the_process_and_its_limits_are_told(open_door):
     async with open_door(queue_taps_max=4321) as door:
         await until(lambda: figure("faregate_memory_bytes") > 10_000_000)
