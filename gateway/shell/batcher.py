@@ -263,6 +263,7 @@ class _Lane:
         try:
             plan = await self._run_until_known(taps)
         except OutcomeUnknown as unknown:
+            log.warning("tap batch met an outage", taps_count=len(taps), exc_info=True)
             for group in groups:
                 _fail(group, unknown)
         except Exception as error:

@@ -27,7 +27,8 @@ from gateway.shell.archive_files import ArchivedDay
 from gateway.shell.campaign_store import claim, spend_anywhere
 from gateway.shell.transactions import Connection, LostRace, rows_changed
 
-# Lost connections, a server that starts, stops or is full: trying again is safe and may help.
+# Lost connections, a server that starts, stops, is full or was told to break off: trying again is
+# safe and may help.
 OUTAGES = (
     OSError,
     TimeoutError,
@@ -37,7 +38,8 @@ OUTAGES = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # Of connections, disk or memory.
+    asyncpg.QueryCanceledError,
 )
 # A database that does not let us in, or that has another schema: the operator's to mend.
 UNFIT = (

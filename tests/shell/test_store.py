@@ -156,9 +156,7 @@ async def test_an_entry_of_more_postings_than_the_gateway_makes_is_refused(
         await post_like_the_fare(pool, [-1] * POSTINGS_MAX + [POSTINGS_MAX])
 
 
-async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charged_once(
-    pool: asyncpg.Pool, database: str
-) -> None:
+async def batcher_on(pool: asyncpg.Pool, database: str, *, batch_taps_max: int = 512) -> Batcher:
     registry = await load_registry(pool)
 
     async def run_batch(
@@ -178,11 +176,18 @@ async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charge
         database,
         run_batch,
         lanes_count=2,
-        batch_taps_max=8,
+        batch_taps_max=batch_taps_max,
         queue_taps_max=1000,
         commit_timeout_seconds=10,
     )
     batcher.start()
+    return batcher
+
+
+async def test_connections_cut_at_any_moment_leave_every_tap_answered_and_charged_once(
+    pool: asyncpg.Pool, database: str
+) -> None:
+    batcher = await batcher_on(pool, database, batch_taps_max=8)
     owner = await asyncpg.connect(database)
     taps = [boarding(f"card-{n % 20}", n, minute=n % 60, route=f"M{n % 2 + 1}") for n in range(300)]
     answering = [asyncio.create_task(batcher.submit([tap])) for tap in taps]
@@ -398,3 +403,28 @@ async def decide_and_save(
         snapshot = await work.load_snapshot([tap], registry, NOW, [day], is_locking=False)
         await meanwhile()
         await work.save_plan(decide([tap], snapshot, BOOK, LIMITS), snapshot, slot=0)
+
+
+@pytest.mark.parametrize("code", ["disk_full", "out_of_memory", "query_canceled"])
+async def test_a_server_that_could_not_this_time_is_asked_again(
+    pool: asyncpg.Pool, database: str, code: str
+) -> None:
+    owner = await asyncpg.connect(database)
+    await owner.execute(
+        f"""CREATE SEQUENCE tries;
+        CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            IF nextval('tries') < 3 THEN RAISE EXCEPTION USING ERRCODE = '{code}'; END IF;
+            RETURN NULL;
+        END $$;
+        SELECT open_log_day('{NOW:%Y-%m-%d}');
+        CREATE TRIGGER fail_twice BEFORE UPDATE ON wallet FOR EACH STATEMENT
+        EXECUTE FUNCTION fail_twice()"""
+    )
+    batcher = await batcher_on(pool, database)
+    (answer,) = await batcher.submit([boarding("card-1", 1)])
+    await batcher.drain()
+    assert answer.result.outcome is TapOutcome.RIDE_CHARGED
+    assert not answer.is_repeat
+    assert await owner.fetchval("SELECT last_value FROM tries") == 3
+    await owner.close()
