@@ -2,15 +2,17 @@
 
 python -m loadtest.audit --dsn DSN --records FOLDER --base-url URL --token-file FILE
 
-Prints a line a check; exits with 1 when one fails. The clients' records are compared tap by tap,
-money is added up from the ledger, a sample is asked for over HTTP, and last `faregate audit`
-computes every decision again. Run it when no taps are under way.
+Prints a line a check; exits with 1 when one fails, with 3 when gateway or database cannot be asked.
+The clients' records are compared tap by tap, money is added up from the ledger, a sample is asked
+for over HTTP, and last `faregate audit` computes every decision again. Run it when no taps are
+under way.
 """
 
 import argparse
 import asyncio
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +114,9 @@ async def _sampled(connection: asyncpg.Connection, office: BackOffice) -> list[C
 def _ask(office: BackOffice, path: str) -> dict[str, Any]:
     try:
         return office.ask("GET", path)
-    except Refused:
+    except Refused as refused:
+        if refused.status != HTTPStatus.NOT_FOUND:
+            raise
         return {}
 
 
@@ -130,9 +134,13 @@ def main() -> int:
     office = None
     if options.base_url:
         office = BackOffice(options.base_url, options.token_file.read_text().strip())
-    checks = asyncio.run(
-        audit(options.dsn, options.records, office, recompute=not options.no_recompute)
-    )
+    try:
+        checks = asyncio.run(
+            audit(options.dsn, options.records, office, recompute=not options.no_recompute)
+        )
+    except (Refused, asyncpg.PostgresError, OSError) as error:
+        print(f"audit  cannot run: {error}", file=sys.stderr)
+        return 3
     print(*checks, sep="\n")
     return 0 if all(check.is_passed for check in checks) else 1
 

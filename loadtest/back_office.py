@@ -18,6 +18,10 @@ Item = TypeVar("Item")
 class Refused(Exception):
     """The gateway did not do what it was asked, and said why."""
 
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+
 
 class BackOffice:
     def __init__(self, base_url: str, token: str) -> None:
@@ -50,7 +54,8 @@ class BackOffice:
             if status < 300:
                 return json.loads(answer)
             if status != 503 or time.monotonic() > gives_up_at:
-                raise Refused(f"{method} {path}: {status} {answer.decode(errors='replace')[:500]}")
+                said = answer.decode(errors="replace")[:500]
+                raise Refused(status, f"{method} {path}: {status} {said}")
             time.sleep(1)
 
 

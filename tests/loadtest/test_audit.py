@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from loadtest import audit
-from loadtest.back_office import BackOffice
+from loadtest.back_office import BackOffice, Refused
 from loadtest.records import TAP, TOP_UP, Recorder, read_records
 from tests.conftest import Client
 
@@ -74,6 +74,15 @@ async def test_a_true_database_passes_and_a_desk_is_told_the_same(run: Run):
     assert all(check.is_passed for check in checks)
     assert said["each tap that was answered is logged exactly once"] == "3"
     assert said["a desk is told of a tap what its gate was told"] == "3"
+
+
+async def test_a_desk_that_is_not_let_in_is_no_difference(run: Run):
+    with BackOffice(run.client.address, "no token") as office:
+        asking = asyncio.to_thread(
+            lambda: asyncio.run(audit.audit(run.dsn, run.records, office, recompute=False))
+        )
+        with pytest.raises(Refused, match="401"):
+            await asking
 
 
 async def test_a_tap_that_was_answered_but_is_not_logged(run: Run):
