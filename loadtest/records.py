@@ -36,8 +36,11 @@ class Recorder:
 
 
 def read_records(folder: Path) -> Iterator[Heard]:
+    """What was written whole: of a process that was killed, the last line may not be."""
     for path in sorted(folder.glob("*.tsv")):
         with path.open() as lines:
             for line in lines:
+                if not line.endswith("\n"):
+                    break
                 kind, id, answer, wallet_id = line.rstrip("\n").split("\t")
                 yield Heard(kind, UUID(id), answer, UUID(wallet_id) if wallet_id else None)

@@ -96,6 +96,15 @@ def test_what_was_recorded_is_read_back(tmp_path: Path):
     assert (heard.kind, heard.answer, heard.wallet_id) == (TAP, "ride_charged", None)
 
 
+def test_a_line_that_a_killed_process_did_not_finish_is_left_out(tmp_path: Path):
+    recorder = Recorder(tmp_path, "part-0")
+    recorder.write(TAP, "1b81ecc1-eb0d-8422-8d74-9548f454288f", "ride_charged")
+    recorder.close()
+    with (tmp_path / "part-0.tsv").open("a") as file:
+        file.write("tap\t01a22e8d-8726-790c-bffa")
+    assert len(list(read_records(tmp_path))) == 1
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_day_is_never_busier_than_its_best_hour(share: float):
     assert 0 < hours.rate_at(share) <= 1
