@@ -64,7 +64,8 @@ def prepare(environment: Environment, **_: Any) -> None:
         environment.runner.register_message(WARM, lambda **_: environment.stats.reset_all())
     NightBus.fixed_count = _parts_count(environment)
     Desk.fixed_count = options.desks if options.token_file else 0
-    if not Desk.fixed_count:
+    # A worker plays what its master says, and hears of a token from it.
+    if not Desk.fixed_count and not isinstance(environment.runner, WorkerRunner):
         environment.user_classes = [one for one in environment.user_classes if one is not Desk]
 
 

@@ -45,15 +45,15 @@ class Stack:
         return f"postgresql://postgres@/postgres?host={quote(str(sockets[0].parent))}"
 
     def __enter__(self) -> Self:
-        log = self.log.open("wb")
-        self._process = subprocess.Popen(
-            [faregate(), "demo-stack", "--data", str(self.folder), "--port", str(self.port)],
-            stdout=log,
-            stderr=log,
-            env=own_environment(),
-            # Ctrl-C is for the load test, which then stops the gateway in order.
-            start_new_session=True,
-        )
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [faregate(), "demo-stack", "--data", str(self.folder), "--port", str(self.port)],
+                stdout=log,
+                stderr=log,
+                env=own_environment(),
+                # Ctrl-C is for the load test, which then stops the gateway in order.
+                start_new_session=True,
+            )
         until = time.monotonic() + _READY_SECONDS_MAX
         while not (self.token_file.exists() and self._is_ready()):
             if self._process.poll() is not None or time.monotonic() > until:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.back_office import BackOffice
 from loadtest.city import hours
 from loadtest.keys_file import KeysFile
-from loadtest.records import TAP, Recorder, read_records
-from loadtest.stack import own_environment
+from loadtest.records import TAP, TOP_UP, Recorder, read_records
+from loadtest.register import register
+from loadtest.stack import Stack, free_port, own_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +62,35 @@ def test_a_gateway_that_is_not_there_misses_the_objectives(tmp_path: Path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "failed requests" in done.stdout
     assert "MISSED" in done.stdout
+
+
+def test_workers_play_what_their_master_alone_was_told(tmp_path: Path):
+    with Stack() as stack:
+        keys, records = KeysFile(1, 200, 1, 2), tmp_path / "records"
+        with BackOffice(stack.address, stack.token_file.read_text().strip()) as office:
+            register(office, keys)
+        keys.write(tmp_path / "keys.json")
+        port = str(free_port())
+        command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py"]
+        command += ["--keys", str(tmp_path / "keys.json")]
+        workers = [
+            subprocess.Popen(
+                [*command, "--worker", "--master-host", "127.0.0.1", "--master-port", port],
+                cwd=ROOT,
+                env=own_environment(),
+            )
+            for _ in range(2)
+        ]
+        _run(
+            *command[2:],
+            *("--host", stack.address, "--token-file", str(stack.token_file)),
+            *("--records", str(records), "--parts", "2", "--master", "--master-bind-port", port),
+            *("--master-bind-host", "127.0.0.1", "--expect-workers", "2", "--headless"),
+            *("-u", "6", "-r", "10", "-t", "8s"),
+        )
+        assert [worker.wait(30) for worker in workers] == [0, 0]
+    heard = list(read_records(records))
+    assert {one.kind for one in heard} == {TAP, TOP_UP}
 
 
 def test_without_keys_it_says_how_to_get_them():
