@@ -60,6 +60,10 @@ def main() -> int:
         ]
         before, started_at = _spent(stack), time.monotonic()
         is_met = _went_well(locust)
+        shutil.copy(stack.log, reports)
+        if (code := stack.exit_code()) is not None:
+            print(f"the gateway ended by itself (exit code {code}): {reports / stack.log.name}")
+            return 1
         _print_spent(before, _spent(stack), time.monotonic() - started_at)
         is_true = _went_well(audit)
         shutil.copy(stack.log, reports)

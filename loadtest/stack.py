@@ -74,6 +74,10 @@ class Stack:
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def exit_code(self) -> int | None:
+        """Of a gateway that is no more; negative for the signal that ended it."""
+        return self._process.poll() if self._process else None
+
     def cpu_seconds(self) -> tuple[float, float]:
         """What the gateway, and the PostgreSQL that it started, have used of the processors."""
         assert self._process

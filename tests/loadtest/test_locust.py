@@ -6,8 +6,10 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from loadtest.back_office import BackOffice
@@ -91,6 +93,30 @@ def test_workers_play_what_their_master_alone_was_told(tmp_path: Path):
         assert [worker.wait(30) for worker in workers] == [0, 0]
     heard = list(read_records(records))
     assert {one.kind for one in heard} == {TAP, TOP_UP}
+
+
+def test_a_gateway_that_dies_meanwhile_is_told(tmp_path: Path):
+    running = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "loadtest.run", "--reports", str(tmp_path)),
+            *("--riders", "200", "--bus-operators", "1", "-t", "5s", "-u", "2"),
+        ],
+        cwd=ROOT,
+        env=own_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    while not list(tmp_path.glob("records/*")):
+        assert running.poll() is None
+        time.sleep(0.1)
+    for process in psutil.Process(running.pid).children():
+        if "demo-stack" in process.cmdline():
+            process.kill()
+    said, _ = running.communicate(timeout=100)
+    assert running.returncode == 1
+    assert f"the gateway ended by itself (exit code -9): {tmp_path}/gateway.log" in said
+    assert (tmp_path / "gateway.log").exists()
 
 
 def test_without_keys_it_says_how_to_get_them():
