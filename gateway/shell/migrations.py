@@ -5,13 +5,17 @@ upgrade  apply it with dbmate, one process at a time
 """
 
 import asyncio
+import functools
 import os
+import signal
 import sysconfig
 import time
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import asyncpg
+
+from gateway.shell.embedded_postgres import die_with
 
 MIGRATIONS = Path(__file__).parent.parent / "sql" / "migrations"
 
@@ -132,6 +136,8 @@ async def _run_dbmate(url: str, folder: Path) -> None:
         env={**environment, "DATABASE_URL": url},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        # The lock goes with this process, and whoever takes it next must be alone.
+        preexec_fn=functools.partial(die_with, os.getpid(), signal.SIGKILL),
     )
     try:
         said, _ = await process.communicate()

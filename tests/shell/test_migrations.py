@@ -1,12 +1,15 @@
 """Migrations on a real server: applied once, in order, by whoever comes first."""
 
 import asyncio
+import contextlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from gateway.shell.embedded_postgres import EmbeddedPostgres
@@ -107,6 +110,32 @@ async def test_it_waits_for_another_process_but_not_for_ever(dsn: str, folder: P
     assert not waiting.done()
     await other.close()
     assert len(await waiting) == 2
+
+
+async def test_an_upgrade_that_is_killed_leaves_nobody_who_goes_on_beside_the_next(
+    dsn: str, folder: Path
+):
+    (folder / "0003_slow.sql").write_text("-- migrate:up\nSELECT pg_sleep(60);\n-- migrate:down\n")
+    work = f"asyncio.run(upgrade({dsn!r}, folder=Path({str(folder)!r})))"
+    imports = (
+        "import asyncio; from pathlib import Path; from gateway.shell.migrations import upgrade"
+    )
+    upgrading = await asyncio.create_subprocess_exec(sys.executable, "-c", f"{imports}; {work}")
+    at_it = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"""
+    for _ in range(400):
+        if (await fetch(dsn, at_it)) == [(1,)]:
+            break
+        await asyncio.sleep(0.05)
+    (dbmate,) = psutil.Process(upgrading.pid).children()
+    upgrading.kill()
+    await upgrading.wait()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for _ in range(100):
+            if dbmate.status() == psutil.STATUS_ZOMBIE:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError("dbmate goes on by itself")
 
 
 async def test_a_unix_socket_will_do(server: EmbeddedPostgres, dsn: str, folder: Path):
