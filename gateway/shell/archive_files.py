@@ -345,7 +345,11 @@ def folder_breaks(folder: Path, day: ArchivedDay | None) -> Iterator[Break]:
     if day is not None and hashlib.sha256(content).hexdigest() != day.manifest_sha256:
         yield Break("archive_changed", str(manifest_path), "it is not the manifest that was kept")
         return
-    manifest = msgspec.json.decode(content, type=Manifest)
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        yield Break("archive_changed", str(manifest_path), f"it is no manifest: {error}")
+        return
     for name, sha256 in manifest.files.items():
         if not (folder / name).exists():
             yield Break("archive_missing", str(folder / name), "the manifest names it")

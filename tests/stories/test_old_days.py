@@ -317,6 +317,15 @@ def test_a_folder_that_holds_another_day_is_not_written_over(town: Town) -> None
     assert town.archived_days() == []
 
 
+def test_a_folder_with_half_a_manifest_is_not_written_over_either(town: Town) -> None:
+    with pytest.raises(Killed):
+        town.archive(ARCHIVING_DAY, after=killed_after("sealed"))
+    path = town.settings.archive_dir / str(day_of(0)) / "manifest.json"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArchiveDiffers, match="Move it away"):
+        town.archive(ARCHIVING_DAY)
+
+
 def test_a_day_that_is_still_needed_stays_and_so_do_those_after_it(
     database: str, tmp_path: Path
 ) -> None:
