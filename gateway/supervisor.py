@@ -160,14 +160,18 @@ def _port_held(settings: Settings) -> Iterator[None]:
                 with socket.socket(family, kind, protocol) as alone:
                     _bind(alone, family, place, socket.SO_REUSEADDR)
                 shared = held.enter_context(socket.socket(family, kind, protocol))
-                _bind(shared, family, place, socket.SO_REUSEPORT)
+                # What connections of a single gateway have left on the port does not matter; from
+                # then on, whoever would share the port so is refused.
+                _bind(shared, family, place, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+                shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         except OSError as error:
             raise port_taken(settings, error) from error
         yield
 
 
-def _bind(held: socket.socket, family: int, place: tuple[object, ...], option: int) -> None:
-    held.setsockopt(socket.SOL_SOCKET, option, 1)
+def _bind(held: socket.socket, family: int, place: tuple[object, ...], *options: int) -> None:
+    for option in options:
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
     if family == socket.AF_INET6:
         held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     held.bind(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -230,6 +231,19 @@ def test_a_port_in_use_is_not_shared_with_strangers(open_workers: Opener, worker
     )
     assert said.returncode == 3
     assert "FAREGATE_PORT" in said.stderr
+
+
+def test_workers_follow_a_single_gateway_on_its_port(open_workers: Opener) -> None:
+    """The connections that it closed stay with the kernel for a minute."""
+    gateway = open_workers(workers=1)
+    kept = http.client.HTTPConnection("127.0.0.1", gateway.port)
+    kept.request("GET", "/livez")
+    kept.getresponse().read()
+    assert gateway.stop() == 0
+    kept.close()
+    gateway.workers_count = 2
+    gateway.start()
+    assert len(gateway.worker_pids()) == 2
 
 
 def test_workers_do_not_join_a_stranger_on_its_port(folder: Path, database: str) -> None:
