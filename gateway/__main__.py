@@ -337,7 +337,8 @@ def gates(
 def healthcheck() -> int:
     """Ask this machine's gateway whether it is ready; for containers."""
     settings = read_settings()
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
     try:
         with urllib.request.urlopen(f"http://{host}:{settings.port}/readyz", timeout=3):
             return OK

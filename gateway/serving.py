@@ -264,7 +264,7 @@ async def serving(api: Api, *, shares_port: bool = False) -> AsyncIterator[str]:
 def port_taken(settings: Settings, error: OSError) -> CannotRun:
     return CannotRun(
         f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}. Choose "
-        "another with FAREGATE_PORT."
+        "another with FAREGATE_HOST or FAREGATE_PORT."
     )
 
 

@@ -151,11 +151,11 @@ def _port_held(settings: Settings) -> Iterator[None]:
 
     SO_REUSEPORT alone would let a second gateway of the same user in, and half the taps with it.
     """
-    places = socket.getaddrinfo(
-        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
     with contextlib.ExitStack() as held:
         try:
+            places = socket.getaddrinfo(
+                settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
             for family, kind, protocol, _, place in places:
                 with socket.socket(family, kind, protocol) as alone:
                     _bind(alone, family, place, socket.SO_REUSEADDR)

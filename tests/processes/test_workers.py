@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from _stack import FAREGATE, ROOT, Gateway, environment, is_running
+from _stack import FAREGATE, ROOT, Gateway, environment, is_running, run_faregate
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -263,6 +263,24 @@ def test_workers_do_not_join_a_stranger_on_its_port(folder: Path, database: str)
         )
     assert said.returncode == 3
     assert "FAREGATE_PORT" in said.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_host_that_is_not_known_is_not_taken_for_the_database(
+    folder: Path, database: str, workers: str
+) -> None:
+    gateway = Gateway(folder, database, FAREGATE_HOST="no-such-host.invalid")
+    said = run_faregate("serve", "--workers", workers, **gateway.variables)
+    assert said.returncode == 3
+    assert "FAREGATE_HOST" in said.stderr
+    assert "database" not in said.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_the_healthcheck_asks_where_the_gateway_listens(open_workers: Opener, host: str) -> None:
+    gateway = open_workers(workers=1, FAREGATE_HOST=host)
+    said = run_faregate("healthcheck", **gateway.variables)
+    assert said.returncode == 0, said.stdout
 
 
 @pytest.mark.parametrize("workers", ["0", "65"])
