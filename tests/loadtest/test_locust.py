@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -95,10 +98,12 @@ def test_workers_play_what_their_master_alone_was_told(tmp_path: Path):
     assert {one.kind for one in heard} == {TAP, TOP_UP}
 
 
-def test_a_gateway_that_dies_meanwhile_is_told(tmp_path: Path):
+@contextlib.contextmanager
+def under_load(reports: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A short run, and its gateway, when the load has begun."""
     running = subprocess.Popen(
         [
-            *(sys.executable, "-m", "loadtest.run", "--reports", str(tmp_path)),
+            *(sys.executable, "-m", "loadtest.run", "--reports", str(reports)),
             *("--riders", "200", "--bus-operators", "1", "-t", "5s", "-u", "2"),
         ],
         cwd=ROOT,
@@ -107,16 +112,29 @@ def test_a_gateway_that_dies_meanwhile_is_told(tmp_path: Path):
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    while not list(tmp_path.glob("records/*")):
-        assert running.poll() is None
-        time.sleep(0.1)
-    for process in psutil.Process(running.pid).children():
-        if "demo-stack" in process.cmdline():
-            process.kill()
-    said, _ = running.communicate(timeout=100)
+    with running:
+        while not list(reports.glob("records/*")):
+            assert running.poll() is None
+            time.sleep(0.1)
+        children = psutil.Process(running.pid).children()
+        (gateway,) = [one for one in children if "demo-stack" in one.cmdline()]
+        yield running, gateway
+
+
+def test_a_gateway_that_dies_meanwhile_is_told(tmp_path: Path):
+    with under_load(tmp_path) as (running, gateway):
+        gateway.kill()
+        said, _ = running.communicate(timeout=100)
     assert running.returncode == 1
     assert f"the gateway ended by itself (exit code -9): {tmp_path}/gateway.log" in said
     assert (tmp_path / "gateway.log").exists()
+
+
+def test_a_run_that_is_told_to_end_takes_its_gateway_with_it(tmp_path: Path):
+    with under_load(tmp_path) as (running, gateway):
+        running.terminate()
+        assert running.wait(60) == 128 + signal.SIGTERM
+        assert not gateway.is_running()
 
 
 def test_without_keys_it_says_how_to_get_them():
