@@ -187,6 +187,7 @@ async def _observe_forever(door: Door, pool: asyncpg.Pool, batcher: Batcher) -> 
         await asyncio.sleep(_OBSERVE_SECONDS)
         now = time.monotonic()
         telemetry.LOOP_LAG_SECONDS.observe(now - slept_at - _OBSERVE_SECONDS)
+        telemetry.WORKER_SEEN.set(time.time())
         telemetry.IN_FLIGHT.set(door.in_flight_count)
         telemetry.QUEUE_TAPS.set(batcher.waiting_count)
         telemetry.OLDEST_SECONDS.set(batcher.oldest_wait_seconds())

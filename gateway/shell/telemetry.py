@@ -32,10 +32,14 @@ def _histogram(name: str, meaning: str, *labels: str, buckets: Sequence[float]) 
     return Histogram(name, meaning, labels, buckets=buckets, registry=METRICS)
 
 
-def _gauge(name: str, meaning: str, *labels: str, of_all: Literal["sum", "max"] = "sum") -> Gauge:
+def _gauge(
+    name: str,
+    meaning: str,
+    *labels: str,
+    of_all: Literal["livesum", "livemax", "livemin"] = "livesum",
+) -> Gauge:
     """`of_all` is how the values of several workers become one. A dead worker's do not count."""
-    mode: Literal["livesum", "livemax"] = "livesum" if of_all == "sum" else "livemax"
-    return Gauge(name, meaning, labels, registry=METRICS, multiprocess_mode=mode)
+    return Gauge(name, meaning, labels, registry=METRICS, multiprocess_mode=of_all)
 
 
 # Requests.
@@ -56,7 +60,7 @@ STREAM_FRAMES = _counter("faregate_stream_frames", "Frames of streams answered."
 TAPS = _counter("faregate_taps", "Taps answered, by outcome.", "outcome")
 QUEUE_TAPS = _gauge("faregate_queue_taps", "Taps taken in and not yet answered.")
 OLDEST_SECONDS = _gauge(
-    "faregate_oldest_tap_seconds", "How long the oldest of them has waited.", of_all="max"
+    "faregate_oldest_tap_seconds", "How long the oldest of them has waited.", of_all="livemax"
 )
 QUEUE_SECONDS = _histogram(
     "faregate_queue_seconds", "Time that a batch's oldest tap waited for it.", buckets=_QUICK
@@ -86,22 +90,27 @@ POOL_WAIT_SECONDS = _histogram(
 DELIVERY_WAIT_SECONDS = _gauge(
     "faregate_delivery_wait_seconds",
     "Since the settlement whose files have waited longest for their delivery.",
-    of_all="max",
+    of_all="livemax",
 )
 DELIVERIES_GIVEN_UP = _gauge(
-    "faregate_deliveries_given_up", "Deliveries that wait for a person.", of_all="max"
+    "faregate_deliveries_given_up", "Deliveries that wait for a person.", of_all="livemax"
 )
 CLOSE_AGE_SECONDS = _gauge(
     "faregate_close_age_seconds",
     "Since the last close of a service day, or since the first day of a city without any.",
-    of_all="max",
+    of_all="livemax",
 )
 
 # The process.
-BUILD = _gauge("faregate_build_info", "The version that runs.", "version", of_all="max")
 CONNECTIONS = _gauge("faregate_connections", "Open connections, streams among them.")
+BUILD = _gauge("faregate_build_info", "The version that runs.", "version", of_all="livemax")
 WORKERS = _gauge("faregate_workers", "Processes that serve.")
-WORKERS_WANTED = _gauge("faregate_workers_wanted", "Processes that should.", of_all="max")
+WORKERS_WANTED = _gauge("faregate_workers_wanted", "Processes that should.", of_all="livemax")
+WORKER_SEEN = _gauge(
+    "faregate_worker_seen_timestamp_seconds",
+    "When the process that is most behind last looked at itself, which each does once a second.",
+    of_all="livemin",
+)
 WORKER_STARTS = _counter("faregate_worker_starts", "Processes started, the first ones included.")
 LIMIT = _gauge("faregate_limit", "A setting that bounds something, of all workers.", "setting")
 MEMORY_BYTES = _gauge("faregate_memory_bytes", "Resident memory.")
@@ -113,7 +122,7 @@ LOOP_LAG_SECONDS = _histogram(
 REGISTRY_AGE_SECONDS = _gauge(
     "faregate_registry_age_seconds",
     "Since the city and its keys were last looked up.",
-    of_all="max",
+    of_all="livemax",
 )
 
 

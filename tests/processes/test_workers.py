@@ -123,6 +123,22 @@ async def test_who_asked_to_outlive_the_terminal_does() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_one_that_hangs_is_seen_to_be_behind(open_workers: Opener) -> None:
+    gateway = open_workers(FAREGATE_DRAIN_SECONDS_MAX="1")
+    hung, alive = gateway.worker_pids()
+    folder, name = metrics_folder(gateway), "faregate_worker_seen_timestamp_seconds"
+
+    def seen(*pids: int) -> float:
+        files = [str(folder / f"gauge_livemin_{pid}.db") for pid in pids]
+        return total(MultiProcessCollector.merge(files), name)
+
+    gateway.wait_until(lambda: seen(hung) > 0 and seen(alive) > 0)
+    os.kill(hung, signal.SIGSTOP)
+    stood_at = seen(hung)
+    gateway.wait_until(lambda: seen(alive) > stood_at + 2)
+    assert seen(hung, alive) == stood_at
+
+
 @pytest.mark.timeout(120)
 async def test_a_worker_killed_under_load_loses_and_doubles_no_tap(open_workers: Opener) -> None:
     gateway = open_workers()
