@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
@@ -201,6 +202,7 @@ def start_logging(level: str, form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _leave_rows_out,
             _mask_card_numbers,
             structlog.dev.ConsoleRenderer()
             if is_console
@@ -211,6 +213,21 @@ def start_logging(level: str, form: str) -> None:
         ),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+
+
+# PostgreSQL tells of a row that it refused in the DETAIL of its message, with all of its columns.
+_DETAIL = re.compile(
+    r"^DETAIL:  .*?(?=^HINT:  |^\n(?:The above|During)|\Z)", re.DOTALL | re.MULTILINE
+)
+
+
+def _leave_rows_out(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A row may hold a card's token, a wallet and what is in it."""
+    if "exception" in event:
+        event["exception"] = _DETAIL.sub("DETAIL:  (left out)\n", event["exception"])
+    return event
 
 
 def _mask_card_numbers(

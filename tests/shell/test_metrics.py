@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import serving
@@ -164,3 +165,23 @@ async def test_what_operators_wait_for_is_shown(open_door, monkeypatch: pytest.M
             VALUES ('2026-03-02', 1, now() - interval '1 hour', 'CNY', '{}')"""
         )
         await until(lambda: figure("faregate_close_age_seconds") >= 3_600)
+
+
+async def test_a_row_that_the_database_refused_is_not_logged(
+    door, capsys: pytest.CaptureFixture[str]
+):
+    """It would tell whose card it was, and what the wallet holds."""
+    telemetry.start_logging("debug", "json")
+    await door.api.pool.execute(
+        """SET ROLE NONE;
+        ALTER TABLE media ADD CONSTRAINT unlucky CHECK (media_token <> 'card-13') NOT VALID;
+        SET ROLE faregate_gateway"""
+    )
+    media = {"media_token": "card-13", "rider_category": "free", "fare_media": "qr"}
+    said = await door.ask("POST", "/v1/wallets", [{"wallet_id": str(uuid4()), "media": [media]}])
+    assert said.status == 500
+    structlog.reset_defaults()
+    logged = "".join(capsys.readouterr())
+    assert 'violates check constraint \\"unlucky\\"' in logged
+    assert "DETAIL:  (left out)" in logged
+    assert "card-13" not in logged
