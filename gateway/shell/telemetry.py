@@ -139,6 +139,7 @@ _refusals_of = functools.cache(REFUSALS.labels)
 # at is there from the start.
 _WATCHED_REFUSALS = (
     "forbidden",
+    "internal",
     "outcome_unknown",
     "queue_full",
     "too_many_requests",
