@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -29,9 +30,7 @@ async def import_files(settings: Settings, dsn: str, paths: tuple[Path, ...]) ->
                 print(f"{path}: {fault}")
                 code = PROBLEMS_FOUND
                 continue
-            found = await import_bank_file(
-                pool, file, content, getpass.getuser(), datetime.now(UTC)
-            )
+            found = await import_bank_file(pool, file, content, who_runs_this(), datetime.now(UTC))
             what = (
                 "known already"
                 if found.is_known
@@ -42,6 +41,13 @@ async def import_files(settings: Settings, dsn: str, paths: tuple[Path, ...]) ->
     finally:
         await pool.close()
     return code
+
+
+def who_runs_this() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A container's user may have a number and no name.
+        return f"uid {os.getuid()}"
 
 
 async def reconcile(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from _stack import run_faregate
+from _stack import ROOT, run_faregate
 
 TARIFFS = Path(__file__).parents[2] / "fare_rules" / "tariffs"
 
@@ -102,3 +105,21 @@ def test_the_demo_ends_with_every_figure_explained(tmp_path: Path) -> None:
     assert "audit passed" in lines
     assert "1 breaks, 0 of them not explained" in lines
     assert not any("DOES NOT ADD UP" in line for line in lines)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may run as somebody without a name")
+def test_a_user_without_a_name_is_told_by_its_number() -> None:
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from gateway.bank_commands import who_runs_this as who; print(who())",
+        ],
+        cwd=ROOT,
+        env={"HOME": "/"},
+        user=54321,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout == "uid 54321\n", said.stderr
