@@ -19,7 +19,7 @@ from fare_rules.language.clearing import Clearing
 from fare_rules.language.scalars import moment
 from fare_rules.language.wallets import WalletClass, Wallets
 from fare_rules.load import load_tariff, read_as, read_tariff
-from fare_rules.service_day import service_day_of, service_day_starts_at
+from fare_rules.service_day import service_day_starts_at
 from fare_rules.source import Document
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class TariffBook(Struct, frozen=True):
             if starts_at <= instant < ends_at:
                 return day
         tariff = self.tariff_at(instant) or self.tariffs[0]
-        day = service_day_of(instant, self.timezone, tariff.service_day_starts)
+        day = tariff.service_day_of(instant)
         starts_at, ends_at = self.starts_at(day), self.starts_at(day + timedelta(days=1))
         if starts_at <= instant < ends_at:
             self._last_day[:] = [(starts_at, ends_at, day)]
@@ -103,6 +103,8 @@ def load_book(folder: Path) -> TariffBook:
     if faults:
         raise TariffFaults(faults)
     tariffs = tuple(tariff for tariff, _ in pages)
+    for tariff, following in pairwise(tariffs):
+        tariff.last_day = following.effective_from - timedelta(days=1)
     by_day = {tariff.effective_from: tariff for tariff in tariffs}
     for tariff in tariffs:
         if tariff.file.never_dearer_than is not None:

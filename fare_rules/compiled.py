@@ -81,6 +81,8 @@ class CompiledTariff:
         self.timezone = ZoneInfo(tariff.timezone)
         self.service_day_starts = time.fromisoformat(tariff.service_day_starts)
         self.effective_from = tariff.effective_from
+        # The day before the next tariff's first; load_book sets it.
+        self.last_day = date.max
         self.late_taps_days = tariff.late_taps_days
         self.places = places
         self.rider_categories = frozenset(each.id for each in tariff.rider_categories)
@@ -176,7 +178,8 @@ class CompiledTariff:
         self.has_holds = any(network.hold_fen for network in self.networks.values())
 
     def service_day_of(self, instant: datetime) -> date:
-        return service_day_of(instant, self.timezone, self.service_day_starts)
+        # Where the next tariff's days start later, this one's last day is so much longer.
+        return min(service_day_of(instant, self.timezone, self.service_day_starts), self.last_day)
 
     def network(self, name: str) -> NetworkRules | None:
         return self.networks.get(name)

@@ -10,7 +10,7 @@ tariff: {tariff}
 effective_from: {effective_from}
 reference: Harbour fare notice 2025/11
 timezone: {timezone}
-service_day_starts: 04:00
+service_day_starts: {starts}
 currency: SGD
 rider_categories: [{{id: adult, default: true}}]
 fare_media: [{{id: card}}]
@@ -26,8 +26,10 @@ def folder(tmp_path, monkeypatch):
     return Path()
 
 
-def publish(name, effective_from, *, tariff="harbour", timezone="Asia/Singapore"):
-    text = HARBOUR.format(tariff=tariff, effective_from=effective_from, timezone=timezone)
+def publish(name, effective_from, *, tariff="harbour", timezone="Asia/Singapore", starts="04:00"):
+    text = HARBOUR.format(
+        tariff=tariff, effective_from=effective_from, timezone=timezone, starts=starts
+    )
     Path(name).write_text(text)
 
 
@@ -51,6 +53,24 @@ def test_a_tariff_is_in_force_from_the_start_of_its_service_day(folder):
     assert book.service_day_of(four_in_the_morning) == date(2026, 7, 1)
     assert book.service_day_of(four_in_the_morning - timedelta(seconds=1)) == date(2026, 6, 30)
     assert book.timezone.key == "Asia/Singapore"
+
+
+@pytest.mark.parametrize(("old", "new"), [("00:00", "04:00"), ("04:00", "00:00")])
+def test_a_day_ends_where_the_next_tariffs_first_day_starts(folder, old, new):
+    publish("2026-01-01.yaml", "2026-01-01", starts=old)
+    publish("2026-07-01.yaml", "2026-07-01", starts=new)
+    first_at = load_book(folder).starts_at(date(2026, 7, 1))
+    in_june = [first_at - timedelta(hours=hours) for hours in (3, 5, 20)]
+    in_july = [first_at + timedelta(hours=hours) for hours in (0, 3, 23)]
+    # Whatever was asked before.
+    for instants in (in_june + in_july, in_july + in_june, in_june[::-1]):
+        book = load_book(folder)
+        for instant in instants:
+            day = date(2026, 6, 30) if instant < first_at else date(2026, 7, 1)
+            assert book.service_day_of(instant) == day
+            tariff = book.tariff_at(instant)
+            assert tariff is not None
+            assert tariff.service_day_of(instant) == day
 
 
 def test_before_the_first_tariff_there_is_none(folder):
