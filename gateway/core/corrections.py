@@ -22,7 +22,7 @@ from gateway.core.correction_wishes import (
     CorrectionTerms,
     CorrectionWish,
 )
-from gateway.core.days import LoadedDays, Moved, open_until, refold_amended
+from gateway.core.days import LoadedDays, Moved, open_until, priced_taps, refold_amended
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import (
     BANK,
@@ -365,7 +365,8 @@ def _missing_end(
     if network.taps == "board":
         return CorrectionRefusal.WRONG_ACTION
     assert wish.at is not None
-    at, taps = wish.at.astimezone(UTC), _effective(tap, snapshot, book)
+    assert snapshot.days is not None
+    at, taps = wish.at.astimezone(UTC), priced_taps(snapshot.days)
     bound = next_tap(taps, tap) if is_exit else previous_tap(taps, tap)
     if bound is not None and bound.action.opens is not is_exit:
         is_in_time = abs(bound.tapped_at - tap.tapped_at) <= network.longest

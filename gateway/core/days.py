@@ -323,6 +323,16 @@ def _concerned(days: Sequence[WalletDay], tap_day: date) -> tuple[WalletDay, ...
     return tuple(each for each in days if each.day >= first)
 
 
+def priced_taps(loaded: LoadedDays) -> list[RideTap]:
+    """The taps of all loaded days as they are priced, and those of legs open when the first began.
+
+    A ride over the turn of the day has an end on either side of it.
+    """
+    opening = loaded.days[0].opening if loaded.days else {}
+    found = [state.open_tap for state in opening.values() if state.open_tap is not None]
+    return found + [tap for day in loaded.days for tap in amended(day.taps, loaded.amendments)]
+
+
 def closing(
     days: Sequence[WalletDay], book: TariffBook, amendments: Sequence[Amendment] = ()
 ) -> Opening:

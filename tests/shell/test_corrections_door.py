@@ -26,6 +26,9 @@ NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1, hours=4)).re
     hour=12, minute=0, second=0, microsecond=0
 )
 
+# Of an entry and an exit, ten minutes on either side of that day's start.
+BEFORE_TURN, AFTER_TURN = -490, -470
+
 
 def at(minutes: int) -> str:
     return (NOON + timedelta(minutes=minutes)).astimezone(UTC).isoformat()
@@ -170,6 +173,30 @@ async def test_an_exit_that_comes_in_late_takes_the_place_of_the_one_that_was_na
     await metro(desk, "exit", 10)
     await metro(desk, "exit", 10, media_token="card-2")
     assert await net(desk, wallet_id) == await net(desk, other)
+
+
+async def test_neither_end_of_a_ride_over_the_turn_of_the_day_is_missing(desk):
+    wallet_id = await desk.open_wallet()
+    entry = await metro(desk, "enter", BEFORE_TURN)
+    left = await metro(desk, "exit", AFTER_TURN)
+    paid = await net(desk, wallet_id)
+    named = {"tap_id": entry["tap_id"], "stop_id": "futian", "at": at(BEFORE_TURN + 5)}
+    said = await correct(desk, wallet_id, "missing_exit", **named)
+    said.check_problem(409, "not_incomplete")
+    named = {"tap_id": left["tap_id"], "stop_id": "futian", "at": at(AFTER_TURN - 5)}
+    said = await correct(desk, wallet_id, "missing_entry", **named)
+    said.check_problem(409, "not_incomplete")
+    assert await net(desk, wallet_id) == paid
+
+
+async def test_an_end_is_missing_though_the_next_day_has_one_hours_later(desk):
+    wallet_id = await desk.open_wallet()
+    entry = await metro(desk, "enter", BEFORE_TURN)
+    left = await metro(desk, "exit", 0)
+    named = {"tap_id": entry["tap_id"], "stop_id": "futian", "at": at(BEFORE_TURN + 5)}
+    assert (await correct(desk, wallet_id, "missing_exit", **named)).status == 200
+    named = {"tap_id": left["tap_id"], "stop_id": "futian", "at": at(-5)}
+    assert (await correct(desk, wallet_id, "missing_entry", **named)).status == 200
 
 
 async def test_a_ride_gets_the_class_that_the_rider_has(desk):
