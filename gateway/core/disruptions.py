@@ -14,9 +14,9 @@ from uuid import UUID, uuid5
 from msgspec import Meta, Struct
 
 from fare_rules import Action, RideTap, TariffBook
-from gateway.core.amendments import amended, next_tap, previous_tap
+from gateway.core.amendments import next_tap, previous_tap
 from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
-from gateway.core.days import LoadedDays
+from gateway.core.days import LoadedDays, priced_taps
 from gateway.core.missing_rides import DESK
 from gateway.core.taps import Name
 
@@ -50,17 +50,16 @@ def affected(
 ) -> list[CorrectionWish]:
     """The corrections that a wallet's rides need, as its taps are priced by now."""
     found = []
-    for day in days.days:
-        taps = amended(day.taps, days.amendments)
-        for tap in taps:
-            is_there = tap.stop_id in disruption.stops and (
-                not disruption.networks or tap.network in disruption.networks
-            )
-            is_then = disruption.begins <= tap.tapped_at < disruption.ends
-            # An end that a correction added is not put right again.
-            is_sent = tap.gate_id != DESK
-            if is_there and is_then and is_sent and _lacks_end(tap, taps, book, now):
-                found.append(_wish(disruption, wallet_id, tap))
+    taps = priced_taps(days)
+    for tap in taps:
+        is_there = tap.stop_id in disruption.stops and (
+            not disruption.networks or tap.network in disruption.networks
+        )
+        is_then = disruption.begins <= tap.tapped_at < disruption.ends
+        # An end that a correction added is not put right again.
+        is_sent = tap.gate_id != DESK
+        if is_there and is_then and is_sent and _lacks_end(tap, taps, book, now):
+            found.append(_wish(disruption, wallet_id, tap))
     return found
 
 
@@ -69,13 +68,15 @@ def _lacks_end(tap: RideTap, taps: Sequence[RideTap], book: TariffBook, now: dat
     network = tariff.network(tap.network) if tariff else None
     if network is None or network.taps == "board" or tap.action is Action.TOUCH:
         return False
-    if tap.action.opens:
-        after = next_tap(taps, tap)
-        if after is None:
-            return now > tap.tapped_at + network.longest
-        return after.action.opens
-    before = previous_tap(taps, tap)
-    return before is None or not before.action.opens
+    is_begun = tap.action.opens
+    other = next_tap(taps, tap) if is_begun else previous_tap(taps, tap)
+    if other is None:
+        return not is_begun or now > tap.tapped_at + network.longest
+    if other.action.opens is is_begun:
+        return True
+    # The next morning's exit is no end of last night's ride.
+    is_of_another_day = book.service_day_of(other.tapped_at) != book.service_day_of(tap.tapped_at)
+    return is_of_another_day and abs(other.tapped_at - tap.tapped_at) > network.longest
 
 
 def _wish(disruption: DisruptionWish, wallet_id: UUID, tap: RideTap) -> CorrectionWish:

@@ -487,6 +487,32 @@ async def test_rides_of_a_disruption_are_put_right_once_two_people_have_agreed(d
     assert len(listed.message["disruptions"]) == 1
 
 
+async def test_a_ride_over_the_turn_of_the_day_lacks_no_end_in_a_disruption(desk):
+    """One rode home at four in the morning; the other never tapped out, nor in the next noon."""
+    home, lost = await desk.open_wallet(), await desk.open_wallet("card-2")
+    await metro(desk, "enter", BEFORE_TURN)
+    await metro(desk, "exit", AFTER_TURN)
+    await metro(desk, "enter", BEFORE_TURN, media_token="card-2")
+    await metro(desk, "exit", 0, media_token="card-2")
+    paid = await net(desk, home)
+    for begins, ends in ((BEFORE_TURN, BEFORE_TURN + 5), (AFTER_TURN, 5)):
+        wish = {
+            "disruption_id": str(uuid4()),
+            "stops": ["luohu"],
+            "begins": at(begins),
+            "ends": at(ends),
+            "treatment": "free",
+        }
+        await desk.ask("POST", "/v1/disruptions", wish, who="desk")
+        await desk.ask("POST", f"/v1/disruptions/{wish['disruption_id']}/approve", who="checker")
+    now = datetime.now(UTC)
+    done = await run_disruptions(desk.api.pool, desk.api.book, now)
+    await sweep_late_legs(desk.api.pool, now, desk.api.book)
+    assert (done.corrected_count, done.refused_count) == (2, 0)
+    assert await net(desk, home) == paid
+    assert await net(desk, lost) == 1000
+
+
 async def test_rides_of_a_disruption_end_where_riders_were_let_out_at_the_next_close(desk):
     wallet_id, like = await desk.open_wallet(), await desk.open_wallet("card-2")
     entry = await metro(desk, "enter", 0)
