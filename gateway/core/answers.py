@@ -9,7 +9,7 @@ from fare_rules.amounts import said
 from gateway.core.holds import held_for_rides_fen
 from gateway.core.rides import Ride
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
-from gateway.core.wallet_classes import WalletClasses, exceeded
+from gateway.core.wallet_classes import Spent, WalletClasses, exceeded
 from gateway.core.wallets import Wallet
 
 
@@ -79,10 +79,15 @@ def _limited(
     if not tap.action.opens:
         return None
     day = book.service_day_of(tap.tapped_at)
-    amount_fen = -sum(entry.rider_fen for entry in ride.entries)
+    # What the tap charges for an earlier ride, left open till now, is spent, but no part of this.
+    amount_fen, spent = 0, wallet.spent
+    for entry in ride.entries:
+        if entry.tap_id == tap.tap_id:
+            amount_fen -= entry.rider_fen
+        else:
+            spent = (spent or Spent(entry.service_day)).after(entry.service_day, -entry.rider_fen)
     if tap.offline:
         limits = classes.offline(wallet.terms, day)
-        spent = wallet.spent
         is_late = spent and spent.online_at is not None and spent.online_at >= tap.tapped_at
         count = spent.offline_count if spent and not is_late else 0
         is_many = limits.payments is not None and count >= limits.payments
@@ -91,7 +96,7 @@ def _limited(
     bounds = classes.bounds(wallet.terms, day)
     # Where the fare is not known yet, nothing at all may be left to spend.
     least_fen = amount_fen if ride.charge else 1
-    is_over = exceeded(bounds, wallet.spent, day, least_fen)
+    is_over = exceeded(bounds, spent, day, least_fen)
     return TapOutcome.LIMIT_REACHED if is_over else None
 
 

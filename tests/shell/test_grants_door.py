@@ -160,6 +160,16 @@ async def test_a_class_bounds_what_is_held_and_spent(harbour):
     assert await held(harbour, wallet_id) == {"gift": 200}
 
 
+@pytest.mark.parametrize("offline", [False, True])
+async def test_a_ride_left_open_yesterday_is_no_part_of_todays_payment(harbour, offline):
+    """9.00 for the one and 2.00 for the other, where 5.00, or 4.00, are the most of one payment."""
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    await harbour.post_taps(harbour.metro_tap("enter", tapped_at=yesterday))
+    assert (await ride(harbour, full_fare=200, offline=offline))["outcome"] == "ride_charged"
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == 9_000 - 900 - 200
+
+
 async def test_a_bound_holds_however_many_pay_in_at_once(harbour):
     wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
     said = await asyncio.gather(*(granted(harbour, wallet_id, 300) for _ in range(8)))
