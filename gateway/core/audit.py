@@ -377,9 +377,10 @@ def _take_entries(
         return wallet, paid, breaks
     if last.recorded_at is None or wallet.day is None:
         return wallet, paid, [Break("sweep_differs", f"entry {last.entry_id}", "nothing was open")]
-    swept, due, paid = sweep(
+    swept, due, more = sweep(
         wallet, last.cause_id, last.recorded_at, book, _closed_through(entries)
     )
+    paid = {**paid, **more}
     posted = {entry.entry_id: entry.postings for entry in entries}
     breaks = [
         Break("sweep_differs", f"entry {entry_id}", "it is not what the open legs cost")

@@ -153,3 +153,23 @@ def test_what_comes_back_to_a_gift_that_was_used_up_when_it_ended_is_its_funders
     assert town.store.wallet(wallet_id).held_fen == town.store.wallet(wallet_id).balance_fen
     town.check_audit()
     town.store.close()
+
+
+def test_what_a_grant_paid_is_known_after_a_close_has_charged_a_leg(
+    database: str, tmp_path: Path, harbour_book: TariffBook
+):
+    """The bus turns out to be a change when the metro's taps come in, two days later."""
+    town = Town(harbour_book, database, tmp_path)
+    town.rider("ann")
+    wallet_id = uuid5(NAMESPACE_URL, "ann")
+    gift = GrantMoney(uuid5(wallet_id, "gift"), "gift", 300, "icbc", moment(0, "06:00"))
+    town.store.take_wishes([Wish(wallet_id, grants=gift)], moment(0, "06:00"))
+    town.tap("ann", "board", "bus M390", 0, "08:30")
+    town.tap("ann", "enter", "metro luohu", 0, "18:00")
+    town.close(0)
+    assert town.store.wallet(wallet_id).purses[0].held_fen == 0
+    town.tap("ann", "enter", "metro luohu", 0, "07:40", arrives=2)
+    town.tap("ann", "exit", "metro laojie", 0, "08:10", arrives=2)
+    assert town.store.wallet(wallet_id).purses[0].held_fen == 50
+    town.check_audit()
+    town.store.close()
