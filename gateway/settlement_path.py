@@ -17,6 +17,7 @@ import asyncpg
 import msgspec
 
 from fare_rules import TariffBook
+from gateway.core.campaigns import usage_of
 from gateway.core.clearing import fees, share
 from gateway.core.clearing_files import Cleared
 from gateway.core.invoices import invoices
@@ -133,22 +134,21 @@ async def sweep_late_legs(pool: asyncpg.Pool, now: datetime, book: TariffBook) -
     for start in range(0, len(late), _SWEEP_WALLETS_MAX):
         async with sweep_work(pool) as work:
             wallets = await work.lock_late(late[start : start + _SWEEP_WALLETS_MAX], now)
-            closed_through = await work.read_clock()
-            ended = [
-                sweep(
-                    wallet,
-                    sweep_id(wallet.wallet_id, charged_until(wallet, now, book)),
-                    now,
-                    book,
-                    closed_through,
-                )
-                for wallet in wallets
-            ]
+            closed_through, left = await work.read_clock(), await work.read_left()
+            ended = []
+            for wallet in wallets:
+                named = sweep_id(wallet.wallet_id, charged_until(wallet, now, book))
+                swept, entries, _ = sweep(wallet, named, now, book, closed_through)
+                usage = usage_of(entries)
+                # A leg whose campaign has not the money stays open until it has.
+                if all(i not in left or left[i].allows(one) for i, one in usage.items()):
+                    left |= {i: left[i].less(one) for i, one in usage.items() if i in left}
+                    ended.append((wallet, swept, entries))
             await work.save(
-                [wallet for wallet, *_ in ended],
-                [entry for _, some, _ in ended for entry in some],
+                [swept for _, swept, _ in ended],
+                [entry for *_, entries in ended for entry in entries],
                 now,
-                wallets,
+                [wallet for wallet, *_ in ended],
             )
 
 

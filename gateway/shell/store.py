@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.campaigns import usage_of
+from gateway.core.campaigns import Left, usage_of
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot
@@ -24,7 +24,7 @@ from gateway.core.wallet_wishes import Wish
 from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell import rows
 from gateway.shell.archive_files import ArchivedDay
-from gateway.shell.campaign_store import claim, spend_anywhere
+from gateway.shell.campaign_store import claim, load_left, spend_anywhere
 from gateway.shell.transactions import Connection, LostRace, rows_changed
 
 # Lost connections, a server that starts, stops, is full or was told to break off: trying again is
@@ -284,6 +284,9 @@ class SweepWork:
     async def read_clock(self) -> date | None:
         found: date | None = await self._connection.fetchval(READ_CLOCK)
         return found
+
+    async def read_left(self) -> dict[str, Left]:
+        return await load_left(self._connection)
 
     async def save(
         self,

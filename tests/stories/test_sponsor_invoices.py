@@ -27,6 +27,7 @@ from gateway.purse_path import run_expiry
 from gateway.reconcile_path import Reconciliation, run_reconciliation
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.bank_store import import_bank_file
+from gateway.shell.campaign_store import prepare_campaigns
 
 RIDERS = [f"rider {number}" for number in range(5)]
 ARCHIVING_DAY = RETENTION_DAYS + 4
@@ -248,3 +249,34 @@ def test_invoices_come_out_the_same_from_the_archive(town: Town) -> None:
     assert day_of(1) in town.archived_days()
     assert town.settlement_files() == files
     town.check_audit()
+
+
+def test_a_close_leaves_a_leg_open_that_its_campaign_has_no_money_for(
+    database: str, tmp_path: Path
+) -> None:
+    """Tapping out is optional, and a campaign pays for one ride: of two, the other one waits."""
+    text = (MIDNIGHT / "2018-08-01.yaml").read_text("utf-8")
+    charge = "{kind: product, product: metro_ride}"
+    text = text.replace("{kind: amount, amount: 9.00}", charge, 1)
+    folder = tmp_path / "tariffs"
+    folder.mkdir()
+    (folder / "2018-08-01.yaml").write_text(text, "utf-8")
+    terms = "id: metro, sponsor: icbc, promotions: [one_cent], reference: k.1"
+    books = []
+    for uses in (1, 2):
+        campaign = f"campaigns: [{{{terms}, budget: 50.00, uses: {uses}}}]"
+        (folder / "campaigns.yaml").write_text(campaign, "utf-8")
+        books.append(load_book(folder))
+    town = Town(books[0], database, tmp_path)
+    for name in RIDERS[:2]:
+        town.rider(name, issuer="icbc")
+    for day, town.book in enumerate(books):
+        town.store.run(prepare_campaigns(town.store.pool, town.book, moment(day, "05:00")))
+        if day == 0:
+            town.tap(RIDERS[0], "enter", "metro luohu", 0, "08:00")
+            town.tap(RIDERS[1], "enter", "metro luohu", 0, "08:01")
+        town.close(day)
+        held = [town.store.wallet(uuid5(NAMESPACE_URL, name)).net_fen for name in RIDERS[:2]]
+        assert sum(held) == 200_000 - (day + 1)
+        town.check_audit()
+    town.store.close()
