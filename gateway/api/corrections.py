@@ -89,7 +89,8 @@ _REMEDIES = {
         "entry is cleared within its minutes, where the rider came in."
     ),
     CorrectionRefusal.MORE_THAN_CHARGED: "Refund at most what the rider paid and has not got back.",
-    CorrectionRefusal.NO_FARE: "The tariff has no price for the ride that would come of it.",
+    CorrectionRefusal.NO_FARE: "The tariff has no price for the ride that would come of it, or its "
+    "campaign not the money; move money instead.",
     CorrectionRefusal.TOO_MANY_SELF_SERVICE: "Ask a person at the desk.",
 }
 

@@ -145,8 +145,9 @@ class CorrectionSnapshot(Struct, frozen=True):
     registry: Registry
     wallet: Wallet | None = None
     tap: KeptTap | None = None
-    # Of a ride that no gate saw: the card, and what campaigns have left to pay for it.
+    # Of a ride that no gate saw: the card.
     media: Media | None = None
+    # What campaigns have left to pay for what comes of it.
     left: Mapping[str, Left] = {}
     days: LoadedDays | None = None
     # What the tap has cost the rider by now; and the operator that was paid.

@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from fare_rules import Action, RideTap, TariffBook
 from fare_rules.taps import ENDS
 from gateway.core.amendments import Amendment, AmendmentKind, amended, next_tap, previous_tap
+from gateway.core.campaigns import usage_of
 from gateway.core.correction_wishes import (
     CorrectionKind,
     CorrectionRefusal,
@@ -148,14 +149,18 @@ def _missing_ride(
 def book_amendment(
     amendment: Amendment, snapshot: CorrectionSnapshot, book: TariffBook
 ) -> Booking | CorrectionRefusal:
-    """Fold one amendment in, unless taps would then have no price."""
+    """Fold one amendment in, unless taps would then have no price, or a campaign not the money."""
     assert snapshot.wallet is not None
     assert snapshot.days is not None
     booking = amend(
         snapshot.wallet, snapshot.days, amendment, book=book, closed_through=snapshot.closed_through
     )
     assert booking.moved is not None
-    return CorrectionRefusal.NO_FARE if booking.moved.refused else booking
+    is_unpaid = any(
+        one.takes and account in snapshot.left and not snapshot.left[account].allows(one)
+        for account, one in usage_of(booking.entries).items()
+    )
+    return CorrectionRefusal.NO_FARE if booking.moved.refused or is_unpaid else booking
 
 
 def amend(

@@ -103,7 +103,7 @@ class CorrectionWork:
             wallet=wallet,
             tap=tap,
             media=await load_media(connection, wish.media_token) if wish.media_token else None,
-            left=await load_left(connection) if wish.gate_id else {},
+            left=await load_left(connection),
             days=days,
             charged_fen=charged_fen,
             operator_id=operator_id,

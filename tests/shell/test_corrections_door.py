@@ -199,6 +199,25 @@ async def test_an_end_is_missing_though_the_next_day_has_one_hours_later(desk):
     assert (await correct(desk, wallet_id, "missing_entry", **named)).status == 200
 
 
+async def test_a_ride_that_its_campaign_has_no_money_for_is_not_put_right(open_door, tmp_path):
+    """A campaign pays for one ride, and another rider has had it."""
+    text = (HARBOUR.parent / "midnight_campaign" / "2018-08-01.yaml").read_text("utf-8")
+    (tmp_path / "2018-08-01.yaml").write_text(text.replace("    issuers: [icbc]\n", "", 1), "utf-8")
+    terms = "id: metro, sponsor: icbc, promotions: [one_cent], budget: 50.00, uses: 1"
+    (tmp_path / "campaigns.yaml").write_text(f"campaigns: [{{{terms}, reference: k.1}}]", "utf-8")
+    async with open_door(tariffs_dir=tmp_path) as client:
+        wallet_id, other = await client.open_wallet(), await client.open_wallet("card-2")
+        entry = await metro(client, "enter", 0)
+        await metro(client, "enter", 0, media_token="card-2")
+        await metro(client, "exit", 20, media_token="card-2")
+        assert await net(client, other) == 999
+        named = {"tap_id": entry["tap_id"], "stop_id": "futian", "at": at(20)}
+        said = await correct(client, wallet_id, "missing_exit", **named)
+        said.check_problem(409, "no_fare")
+        assert await net(client, wallet_id) == 1000
+        assert (await audited(client))[-1] == "audit passed"
+
+
 async def test_a_ride_gets_the_class_that_the_rider_has(desk):
     wallet_id = await desk.open_wallet()
     await desk.ask(
