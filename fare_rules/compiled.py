@@ -81,8 +81,7 @@ class CompiledTariff:
         self.timezone = ZoneInfo(tariff.timezone)
         self.service_day_starts = time.fromisoformat(tariff.service_day_starts)
         self.effective_from = tariff.effective_from
-        # The day before the next tariff's first; load_book sets it.
-        self.last_day = date.max
+        self.last_day = date.max  # The day before the next tariff's first; load_book sets it.
         self.late_taps_days = tariff.late_taps_days
         self.places = places
         self.rider_categories = frozenset(each.id for each in tariff.rider_categories)
@@ -171,15 +170,13 @@ class CompiledTariff:
         self.coupon_promotions = frozenset(p.id for p in tariff.promotions if p.coupon)
         self.offers: dict[str, tuple[str, ...]] = {}
         for promotion in tariff.promotions:
-            if promotion.either_or:
-                found = self.offers.get(promotion.either_or, ())
-                self.offers[promotion.either_or] = (*found, promotion.id)
+            if offer := promotion.either_or:
+                self.offers[offer] = (*self.offers.get(offer, ()), promotion.id)
         self.lookback = timedelta(minutes=_lookback_minutes(tariff))
         self.has_holds = any(network.hold_fen for network in self.networks.values())
 
     def service_day_of(self, instant: datetime) -> date:
-        # Where the next tariff's days start later, this one's last day is so much longer.
-        return min(service_day_of(instant, self.timezone, self.service_day_starts), self.last_day)
+        return service_day_of(instant, self.timezone, self.service_day_starts, self.last_day)
 
     def network(self, name: str) -> NetworkRules | None:
         return self.networks.get(name)

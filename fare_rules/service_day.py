@@ -13,16 +13,19 @@ def service_day_starts_at(day: date, timezone: ZoneInfo, starts: time) -> dateti
     return datetime.combine(day, starts, tzinfo=timezone).astimezone(UTC)
 
 
-def service_day_of(instant: datetime, timezone: ZoneInfo, starts: time) -> date:
+def service_day_of(
+    instant: datetime, timezone: ZoneInfo, starts: time, last_day: date = date.max
+) -> date:
     """Find the operating day an instant belongs to.
 
-    Units:  the instant is aware, in any zone; the day is the operator's own.
+    Units:  the instant is aware, in any zone; the day is the operator's own. The last of a tariff
+            is longer where the next one's days start later.
 
     Instants are compared, not wall clocks: on the night the clocks go back an hour strikes twice,
     and a day that has started must not be yesterday again.
     """
     assert instant.tzinfo is not None, "a naive datetime is not an instant"
-    return _day_of_minute(int(instant.timestamp() // 60), timezone, starts)
+    return min(_day_of_minute(int(instant.timestamp() // 60), timezone, starts), last_day)
 
 
 @lru_cache(maxsize=65_536)
