@@ -51,7 +51,7 @@ async def run_deliveries(pool: asyncpg.Pool, settings: Settings) -> Delivered:
     while job := await store.take_job(pool, datetime.now(UTC), _LEASE):
         try:
             detail, is_acknowledged = await _deliver(pool, job, settings)
-        except NotDelivered as error:
+        except (NotDelivered, OSError) as error:
             failed += 1
             now = datetime.now(UTC)
             is_last = job.attempts_count >= settings.delivery_attempts_max
@@ -137,7 +137,7 @@ async def _look_for_acknowledgements(pool: asyncpg.Pool, settings: Settings) -> 
                 [delivery.name for delivery in waiting],
                 seconds_max=settings.delivery_timeout_seconds,
             )
-        except NotDelivered:
+        except (NotDelivered, OSError):
             continue
         for delivery in waiting:
             if delivery.name in found:

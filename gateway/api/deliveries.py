@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from gateway.api.given import Done, Given, day_of, now, unprocessable, uuid_of
-from gateway.core.delivery import Channel, Delivery, DeliveryStatus
+from gateway.core.delivery import Channel, Delivery, DeliveryStatus, Sftp
 from gateway.shell import delivery_store as store
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import Problem, not_found
@@ -33,6 +33,8 @@ class DeliveryRequests:
         operator_id = request.match_info["operator_id"]
         caller.check_operator(None)
         channel: Channel = read_message(body, request.content_type, Channel)  # type: ignore[arg-type]
+        if isinstance(channel, Sftp):
+            _check_host_key(channel)
         pool = self._given.pool
         if operator_id not in await list_operator_ids(pool):
             raise unprocessable("unknown_operator", "Register the operator first.")
@@ -80,3 +82,13 @@ class DeliveryRequests:
             raise not_found("No such delivery was made.")
         caller.check_operator(found[0].operator_id)
         return found[0]
+
+
+def _check_host_key(channel: Sftp) -> None:
+    # Loaded when it is needed: a gateway that only takes taps starts without SSH.
+    from gateway.shell.couriers import read_host_key
+
+    try:
+        read_host_key(channel.host_key)
+    except ValueError:
+        raise unprocessable("bad_host_key", "Send a line of ssh-keyscan as host_key.") from None

@@ -76,8 +76,10 @@ async def read_acknowledgements(
 
 @asynccontextmanager
 async def _sftp(channel: Sftp, secret: bytes) -> AsyncIterator[asyncssh.SFTPClient]:
-    key = asyncssh.import_private_key(secret)
-    known = asyncssh.import_public_key(_bare(channel.host_key))
+    try:
+        key, known = asyncssh.import_private_key(secret), read_host_key(channel.host_key)
+    except ValueError as error:
+        raise NotDelivered(f"secret {channel.secret} or host_key: {error}") from error
     async with (
         asyncssh.connect(
             channel.host,
@@ -93,10 +95,15 @@ async def _sftp(channel: Sftp, secret: bytes) -> AsyncIterator[asyncssh.SFTPClie
         yield sftp
 
 
-def _bare(host_key: str) -> str:
-    """A public key without the host that ssh-keyscan prints before it."""
-    parts = host_key.split()
-    return " ".join(parts[1:] if len(parts) > 2 and not parts[0].startswith("ssh-") else parts)
+def read_host_key(said: str) -> asyncssh.SSHKey:
+    """Read a public key, with or without the host that ssh-keyscan prints before it.
+
+    Raises: ValueError for what is none.
+    """
+    try:
+        return asyncssh.import_public_key(said)
+    except asyncssh.KeyImportError:
+        return asyncssh.import_public_key(said.partition(" ")[2])
 
 
 async def _put(sftp: asyncssh.SFTPClient, path: Path, place: str) -> bool:

@@ -314,6 +314,33 @@ async def test_a_server_with_another_key_is_sent_nothing(settled, server: Server
     assert arrived(server) == []
 
 
+@pytest.mark.parametrize("secret", ["no key", "its public half", "not to be read"])
+async def test_an_operator_whose_key_is_wrong_stands_in_nobodys_way(
+    settled, server: Server, secret: str
+):
+    wrong = settled.api.settings.delivery_secrets_dir / "wrong"
+    wrong.write_bytes(b"no key" if secret == "no key" else server.client_key.export_public_key())
+    if secret == "not to be read":
+        # Nobody may read this one, root neither.
+        wrong.unlink()
+        wrong.symlink_to("/proc/1/mem")
+    await set_channel(settled, "buses", server.channel(secret="wrong"))
+    await set_channel(settled, "metro", server.channel())
+    assert await run(settled) == (1, 1, 0)
+    assert await statuses(settled, "buses") == ["pending", "failed"]
+    assert await statuses(settled, "metro") == ["pending", "sent"]
+
+
+async def test_a_host_key_that_is_none_is_refused_when_it_is_said(settled, server: Server):
+    for host_key in ("SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8", "", "ssh-ed25519"):
+        channel = server.channel(host_key=host_key)
+        said = await settled.ask("PUT", "/v1/operators/buses/delivery", channel)
+        said.check_problem(422, "bad_host_key")
+    scanned = f"127.0.0.1 {server.channel()['host_key']}\n"
+    await set_channel(settled, "buses", server.channel(host_key=scanned))
+    assert await run(settled) == (1, 0, 0)
+
+
 async def test_two_workers_send_each_file_once(settled, server: Server):
     await set_channel(settled, "buses", server.channel())
     await set_channel(settled, "metro", server.channel(folder="metro"))
