@@ -24,6 +24,8 @@ from gateway.shell.settings import Settings
 
 # A worker that has not finished by then is taken for dead.
 _LEASE = timedelta(minutes=10)
+# An address, a key or a file may be wrong in many ways; none may keep the others from being sent.
+_FAILURES = (NotDelivered, OSError, ValueError)
 
 
 class Notice(Struct, frozen=True):
@@ -51,7 +53,7 @@ async def run_deliveries(pool: asyncpg.Pool, settings: Settings) -> Delivered:
     while job := await store.take_job(pool, datetime.now(UTC), _LEASE):
         try:
             detail, is_acknowledged = await _deliver(pool, job, settings)
-        except (NotDelivered, OSError) as error:
+        except _FAILURES as error:
             failed += 1
             now = datetime.now(UTC)
             is_last = job.attempts_count >= settings.delivery_attempts_max
@@ -137,7 +139,7 @@ async def _look_for_acknowledgements(pool: asyncpg.Pool, settings: Settings) -> 
                 [delivery.name for delivery in waiting],
                 seconds_max=settings.delivery_timeout_seconds,
             )
-        except (NotDelivered, OSError):
+        except _FAILURES:
             continue
         for delivery in waiting:
             if delivery.name in found:

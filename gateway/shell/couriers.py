@@ -47,15 +47,12 @@ async def deliver_by_sftp(
 
     Raises: NotDelivered.
     """
-    try:
-        async with asyncio.timeout(seconds_max), _sftp(channel, secret) as sftp:
-            folder = posixpath.join(channel.folder, name)
-            await sftp.makedirs(folder, exist_ok=True)
-            sent = [
-                await _put(sftp, path, posixpath.join(folder, file)) for file, path in files.items()
-            ]
-    except (OSError, TimeoutError, asyncssh.Error) as error:
-        raise NotDelivered(f"{type(error).__name__}: {error}") from error
+    async with _sftp(channel, secret, seconds_max) as sftp:
+        folder = posixpath.join(channel.folder, name)
+        await sftp.makedirs(folder, exist_ok=True)
+        sent = [
+            await _put(sftp, path, posixpath.join(folder, file)) for file, path in files.items()
+        ]
     return f"{sum(sent)} of {len(sent)} files sent, the others were there"
 
 
@@ -64,35 +61,46 @@ async def read_acknowledgements(
 ) -> list[str]:
     """Those of some deliveries for which a file NAME.ack lies in the folder `ack`."""
     folder = posixpath.join(channel.folder, "ack")
-    try:
-        async with asyncio.timeout(seconds_max), _sftp(channel, secret) as sftp:
-            found = [
-                name for name in names if await sftp.exists(posixpath.join(folder, f"{name}.ack"))
-            ]
-    except (OSError, TimeoutError, asyncssh.Error) as error:
-        raise NotDelivered(f"{type(error).__name__}: {error}") from error
-    return found
+    async with _sftp(channel, secret, seconds_max) as sftp:
+        return [name for name in names if await sftp.exists(posixpath.join(folder, f"{name}.ack"))]
 
 
 @asynccontextmanager
-async def _sftp(channel: Sftp, secret: bytes) -> AsyncIterator[asyncssh.SFTPClient]:
+async def _sftp(
+    channel: Sftp, secret: bytes, seconds_max: float
+) -> AsyncIterator[asyncssh.SFTPClient]:
+    """A session of so many seconds at most. Raises: NotDelivered, whatever ends it."""
     try:
         key, known = asyncssh.import_private_key(secret), read_host_key(channel.host_key)
     except ValueError as error:
         raise NotDelivered(f"secret {channel.secret} or host_key: {error}") from error
-    async with (
-        asyncssh.connect(
-            channel.host,
-            channel.port,
-            username=channel.user,
-            client_keys=[key],
-            known_hosts=([known], [], []),
-            agent_path=None,
-            config=[],
-        ) as connection,
-        connection.start_sftp_client() as sftp,
-    ):
-        yield sftp
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + seconds_max
+    try:
+        async with asyncio.timeout_at(ends_at):
+            connection = await asyncssh.connect(
+                channel.host,
+                channel.port,
+                username=channel.user,
+                client_keys=[key],
+                known_hosts=([known], [], []),
+                agent_path=None,
+                config=[],
+            )
+        # Cut, not cancelled: who is cancelled closes the file and takes leave first, and a server
+        # that has fallen silent answers neither.
+        cut = loop.call_at(ends_at, connection.abort)
+        try:
+            yield await connection.start_sftp_client()
+            connection.close()
+            await connection.wait_closed()
+        finally:
+            cut.cancel()
+            connection.abort()
+    except (OSError, asyncssh.Error) as error:
+        is_late = loop.time() >= ends_at
+        said = f"not done within {seconds_max} seconds" if is_late else error
+        raise NotDelivered(f"{type(error).__name__}: {said}") from error
 
 
 def read_host_key(said: str) -> asyncssh.SSHKey:
@@ -170,7 +178,8 @@ async def deliver_by_webhook(
             if not 200 <= answer.status < 300:
                 raise NotDelivered(f"answered {answer.status}")
     except (OSError, TimeoutError, aiohttp.ClientError) as error:
-        raise NotDelivered(f"{type(error).__name__}: {error}") from error
+        said = str(error) or f"not done within {seconds_max} seconds"
+        raise NotDelivered(f"{type(error).__name__}: {said}") from error
     try:
         return msgspec.json.decode(body, type=Acknowledged).acknowledged
     except msgspec.DecodeError:

@@ -233,6 +233,45 @@ async def test_a_connection_cut_in_the_middle_leaves_no_half_file(settled, serve
     assert len(arrived(server)) == 3
 
 
+async def test_a_line_that_falls_silent_is_left_when_the_time_is_over(settled, server: Server):
+    settings = structs.replace(settled.api.settings, delivery_timeout_seconds=2)
+    server.stalls_at = "a file's middle"
+    async with line_to(server) as port:
+        await set_channel(settled, "buses", server.channel(port=port))
+        async with asyncio.timeout(60):
+            found = await run_deliveries(settled.api.pool, settings)
+    assert (found.sent_count, found.failed_count) == (0, 1)
+    listed = (await settled.ask("GET", "/v1/deliveries")).message
+    (own,) = [one for one in listed if one["operator_id"] == "buses"]
+    assert own["events"][-1]["detail"].endswith("not done within 2 seconds")
+    server.stalls_at = ""
+    server.goes_on.set()
+    await set_channel(settled, "buses", server.channel())
+    await due_now(settled)
+    assert await run(settled) == (1, 0, 0)
+
+
+@contextlib.asynccontextmanager
+async def line_to(server: Server) -> AsyncIterator[int]:
+    """A port that leads to the server until it stalls; then nothing goes through any more."""
+    ends: list[asyncio.StreamWriter] = []
+
+    async def carry(here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        there, onward = await asyncio.open_connection("127.0.0.1", server.port)
+        ends.extend([back, onward])
+        await asyncio.gather(pump(here, onward), pump(there, back))
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while part := await source.read(10_000):
+            if not server.is_stalled.is_set():
+                target.write(part)
+
+    async with await asyncio.start_server(carry, "127.0.0.1", 0) as line:
+        yield line.sockets[0].getsockname()[1]
+        for end in ends:
+            end.close()
+
+
 async def test_what_is_there_already_counts_as_sent_and_is_never_overwritten(
     settled, server: Server
 ):
@@ -329,6 +368,13 @@ async def test_an_operator_whose_key_is_wrong_stands_in_nobodys_way(
     assert await run(settled) == (1, 1, 0)
     assert await statuses(settled, "buses") == ["pending", "failed"]
     assert await statuses(settled, "metro") == ["pending", "sent"]
+
+
+@pytest.mark.parametrize("url", ["http://a:99999/", "http://[::1", f"https://{'a' * 64}.org/"])
+async def test_an_address_that_leads_nowhere_fails_like_any_other(settled, url: str):
+    await set_channel(settled, "buses", {"kind": "webhook", "url": url, "secret": "hook"})
+    assert await run(settled) == (0, 1, 0)
+    assert await statuses(settled, "buses") == ["pending", "failed"]
 
 
 async def test_a_host_key_that_is_none_is_refused_when_it_is_said(settled, server: Server):
