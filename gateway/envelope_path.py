@@ -33,7 +33,7 @@ from gateway.core.registry import Registry
 from gateway.core.wallet_classes import WalletClasses
 from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.shell import envelope_store as store
-from gateway.shell.transactions import Connection, LostRace
+from gateway.shell.transactions import Connection
 from gateway.wallet_path import run_wallet_wishes
 
 _GRANTS_AT_ONCE = 1_000
@@ -84,7 +84,8 @@ async def register(
     wanted = list(dict.fromkeys(wallet_ids))
     if await store.unknown_wallets(pool, wanted, issuer_id):
         return EnvelopeRefusal.UNKNOWN_WALLET
-    return await store.save_registrations(pool, campaign_id, wanted, now)
+    new_count = await store.save_registrations(pool, campaign_id, wanted, now)
+    return EnvelopeRefusal.REGISTRATION_CLOSED if new_count is None else new_count
 
 
 async def run_draw(
@@ -98,16 +99,11 @@ async def run_draw(
         return EnvelopeRefusal.REGISTRATION_OPEN
     if sha256(seed.encode()).hexdigest() != campaign.seed_sha256:
         return EnvelopeRefusal.SEED_DIFFERS
-    known = await store.load_draw(pool, campaign_id)
-    if known is None:
-        drawn, wins = await _draw(pool, campaign, seed, public_value)
-        try:
-            await store.save_draw(pool, drawn, wins, now)
-        except LostRace:
-            known = await store.load_draw(pool, campaign_id)
-        else:
-            return drawn
-    assert known is not None
+    async with store.drawing(pool, campaign_id) as connection:
+        known = await store.load_draw(connection, campaign_id)
+        if known is None:
+            known, wins = await _draw(connection, campaign, seed, public_value)
+            await store.save_draw(connection, known, wins, now)
     return known if known.public_value == public_value else EnvelopeRefusal.DRAWN_OTHERWISE
 
 

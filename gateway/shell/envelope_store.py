@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import asyncpg
 import msgspec
 
 from gateway.core.envelopes import Draw, EnvelopeCampaign, Win
-from gateway.shell.transactions import Connection, LostRace, rows_changed
+from gateway.shell.transactions import Connection, rows_changed
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(EnvelopeCampaign).decode
@@ -60,16 +61,29 @@ async def unknown_wallets(
 
 async def save_registrations(
     pool: asyncpg.Pool, campaign_id: str, wallet_ids: Sequence[UUID], now: datetime
-) -> int:
-    """How many of them are new."""
-    status = await pool.execute(
-        """INSERT INTO envelope_registration (campaign_id, wallet_id, registered_at)
-        SELECT $1, *, $3 FROM unnest($2::uuid[]) ON CONFLICT DO NOTHING""",
-        campaign_id,
-        wallet_ids,
-        now,
-    )
+) -> int | None:
+    """How many of them are new; None when the campaign was drawn meanwhile."""
+    async with pool.acquire() as connection, connection.transaction():
+        # Many at once; but a draw waits for those under way, so that its list stays as it was.
+        await connection.execute(f"SELECT pg_advisory_xact_lock_shared({_DRAW_LOCK})", campaign_id)
+        if await load_draw(connection, campaign_id):
+            return None
+        status = await connection.execute(
+            """INSERT INTO envelope_registration (campaign_id, wallet_id, registered_at)
+            SELECT $1, *, $3 FROM unnest($2::uuid[]) ON CONFLICT DO NOTHING""",
+            campaign_id,
+            wallet_ids,
+            now,
+        )
     return rows_changed(status)
+
+
+@asynccontextmanager
+async def drawing(pool: asyncpg.Pool, campaign_id: str) -> AsyncIterator[Connection]:
+    """A transaction in which nobody else registers for a campaign, or draws it."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"SELECT pg_advisory_xact_lock({_DRAW_LOCK})", campaign_id)
+        yield connection
 
 
 async def load_registered(connection: Connection | asyncpg.Pool, campaign_id: str) -> list[UUID]:
@@ -89,25 +103,21 @@ async def load_draw(connection: Connection | asyncpg.Pool, campaign_id: str) -> 
 
 
 async def save_draw(
-    pool: asyncpg.Pool, drawn: Draw, wins: Sequence[tuple[Win, UUID]], now: datetime
+    connection: Connection, drawn: Draw, wins: Sequence[tuple[Win, UUID]], now: datetime
 ) -> None:
-    """Save a draw with all its envelopes. Raises: LostRace when it was drawn meanwhile."""
-    async with pool.acquire() as connection, connection.transaction():
-        try:
-            await connection.execute(
-                "INSERT INTO envelope_draw VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                *msgspec.structs.astuple(drawn),
-                now,
-            )
-        except asyncpg.UniqueViolationError as lost:
-            raise LostRace("the campaign was drawn by another process") from lost
-        await connection.copy_records_to_table(
-            "envelope",
-            columns=("campaign_id", "rank", "wallet_id", "amount_fen"),
-            records=[
-                (drawn.campaign_id, win.rank, wallet_id, win.amount_fen) for win, wallet_id in wins
-            ],
-        )
+    """Save a draw with all its envelopes."""
+    await connection.execute(
+        "INSERT INTO envelope_draw VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        *msgspec.structs.astuple(drawn),
+        now,
+    )
+    await connection.copy_records_to_table(
+        "envelope",
+        columns=("campaign_id", "rank", "wallet_id", "amount_fen"),
+        records=[
+            (drawn.campaign_id, win.rank, wallet_id, win.amount_fen) for win, wallet_id in wins
+        ],
+    )
 
 
 async def list_draws(connection: Connection, rows_age: int | None) -> list[str]:
@@ -171,6 +181,8 @@ async def load_progress(pool: asyncpg.Pool, campaign_id: str) -> asyncpg.Record:
     return row
 
 
+# A number of its own for each campaign; two that share one would only wait for each other.
+_DRAW_LOCK = "hashtextextended('red envelopes ' || $1, 0)"
 _READ_DRAWS = """
 SELECT campaign_id FROM envelope_draw AS draw
 WHERE $1::int IS NULL OR age(xmin) BETWEEN 0 AND $1 OR EXISTS (

@@ -10,13 +10,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 import pytest
 
-from gateway import audit_path, purse_path
+from gateway import audit_path, envelope_path, purse_path
 from gateway.envelope_commands import verify
 
 HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
@@ -350,6 +350,65 @@ async def test_red_envelopes_from_announcement_to_the_last_grant(
     }.items():
         async with tampering(harbour, change) as breaks:
             assert [one.fault for one in breaks if fault in one.fault], breaks
+
+
+async def test_who_registers_at_the_last_moment_is_in_the_draw(harbour, tmp_path):
+    """A registration is still being saved when the draw is made; its tickets are in the list."""
+    now, seed, pool = datetime.now(UTC), "a seed that nobody was told", harbour.api.pool
+    opens, closes = now + timedelta(hours=1), now + timedelta(hours=2)
+    campaign = {
+        "campaign_id": "spring", "rule_id": "gift", "funder_id": "icbc", "envelopes_count": 2,
+        "amount_fen": 100, "registration_opens": opens.isoformat(),
+        "registration_closes": closes.isoformat(), "valid_from": closes.isoformat(),
+        "valid_until": (now + timedelta(days=2)).isoformat(),
+        "seed_sha256": sha256(seed.encode()).hexdigest(),
+    }  # fmt: skip
+    path = "/v1/envelope-campaigns/spring"
+    assert (await harbour.ask("POST", "/v1/envelope-campaigns", campaign)).status == 200
+    wallets = [UUID(await harbour.open_wallet(f"card-{n}", fen=100)) for n in range(5)]
+    assert await envelope_path.register(pool, "spring", wallets[:3], issuer_id=None, now=opens) == 3
+    async with pool.acquire() as slow:
+        saving = slow.transaction()
+        await saving.start()
+        await slow.execute(
+            "INSERT INTO envelope_registration VALUES ('spring', $1, $2)", wallets[3], now
+        )
+        last = closes - timedelta(microseconds=1)
+        registering = asyncio.create_task(
+            envelope_path.register(pool, "spring", wallets[3:], issuer_id=None, now=last)
+        )
+        await _waiting(pool, 1)
+        drawing = asyncio.create_task(
+            envelope_path.run_draw(pool, "spring", seed=seed, public_value="1", now=closes)
+        )
+        waits = asyncio.create_task(_waiting(pool, 2))
+        await asyncio.wait([drawing, waits], return_when=asyncio.FIRST_COMPLETED)
+        waits.cancel()
+        await saving.rollback()
+        assert await registering == 2
+    drawn = await drawing
+    listed = await harbour.ask("GET", f"{path}/list")
+    (tmp_path / "list.json").write_bytes(listed.body)
+    assert verify(tmp_path / "list.json") == 0
+    assert len(listed.message["tickets"]) == 5
+    assert listed.message["draw"]["winners_sha256"] == drawn.winners_sha256
+    # A clock that is behind at another process registers nobody once it is drawn.
+    late = [UUID(await harbour.open_wallet("late", fen=100))]
+    refused = await envelope_path.register(pool, "spring", late, issuer_id=None, now=last)
+    assert refused == "registration_closed"
+
+
+async def _waiting(pool: asyncpg.Pool, count: int) -> None:
+    """Until so many wait for a lock."""
+    async with asyncio.timeout(30):
+        while True:
+            waiting = await pool.fetchval(
+                """SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                WHERE datname = current_database() AND NOT granted"""
+            )
+            if waiting >= count:
+                return
+            await asyncio.sleep(0.01)
 
 
 def drawn_fen(listed: Any, wallet_id: str) -> int:
