@@ -12,25 +12,19 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from fare_rules.beside import BESIDE, read_beside
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
-from fare_rules.language.campaigns import CampaignMoney, Campaigns
+from fare_rules.language.campaigns import CampaignMoney
 from fare_rules.language.clearing import Clearing
 from fare_rules.language.scalars import moment
-from fare_rules.language.wallets import WalletClass, Wallets
-from fare_rules.load import load_tariff, read_as, read_tariff
+from fare_rules.language.wallets import WalletClass
+from fare_rules.load import load_tariff, read_tariff
 from fare_rules.service_day import service_day_starts_at
 from fare_rules.source import Document
 
 if TYPE_CHECKING:
     from fare_rules.fold import Step
-
-EXAMPLES_FILE = "examples.yaml"
-WALLETS_FILE = "wallets.yaml"
-CLEARING_FILE = "clearing.yaml"
-CAMPAIGNS_FILE = "campaigns.yaml"
-# What lies beside the tariffs and is none.
-BESIDE = frozenset({EXAMPLES_FILE, WALLETS_FILE, CAMPAIGNS_FILE, CLEARING_FILE})
 
 
 class TariffBook(Struct, frozen=True):
@@ -109,11 +103,12 @@ def load_book(folder: Path) -> TariffBook:
     for tariff in tariffs:
         if tariff.file.never_dearer_than is not None:
             tariff.never_dearer_than = by_day[tariff.file.never_dearer_than]
-    clearing = _clearing(folder, tariffs[0].currency_digits)
-    campaigns = _campaigns(folder, tariffs[-1])
+    beside = read_beside(folder, tariffs)
+    if beside.faults:
+        raise TariffFaults(list(beside.faults))
     for tariff in tariffs:
-        tariff.shares_fares = bool(clearing.agreements)
-        tariff.campaign_of = {name: one.id for one in campaigns for name in one.promotions}
+        tariff.shares_fares = bool(beside.clearing.agreements)
+        tariff.campaign_of = {name: one.id for one in beside.campaigns for name in one.promotions}
     return TariffBook(
         tariffs=tariffs,
         in_force_from=tuple(
@@ -122,9 +117,9 @@ def load_book(folder: Path) -> TariffBook:
         ),
         timezone=tariffs[0].timezone,
         digest=_digest([*paths, *folder.glob("*.csv")]),
-        wallet_classes=_wallet_classes(folder, tariffs[0].currency_digits),
-        clearing=clearing,
-        campaigns=campaigns,
+        wallet_classes=beside.wallet_classes,
+        clearing=beside.clearing,
+        campaigns=beside.campaigns,
     )
 
 
@@ -138,82 +133,6 @@ def load_page(path: Path) -> CompiledTariff:
         return tariff
     book = load_book(path.parent)
     return next(one for one in book.tariffs if one.effective_from == tariff.effective_from)
-
-
-def _campaigns(folder: Path, newest: CompiledTariff) -> tuple[CampaignMoney, ...]:
-    if not (folder / CAMPAIGNS_FILE).exists():
-        return ()
-    found, document = read_as(folder / CAMPAIGNS_FILE, Campaigns, newest.currency_digits)
-    if found is None:
-        raise TariffFaults(document.faults)
-    promotions = {promotion.id: promotion for promotion in newest.file.promotions}
-    taken: set[str] = set()
-    for index, campaign in enumerate(found.campaigns):
-        for number, name in enumerate(campaign.promotions):
-            promotion, place = promotions.get(name), ("campaigns", index, "promotions", number)
-            message, remedy, code = "", "", FaultCode.UNKNOWN_NAME
-            if promotion is None:
-                message = f"'{name}' is no promotion of {newest.tariff_id}"
-                remedy = "Name one of its promotions"
-            elif promotion.borne_by != campaign.sponsor:
-                message = f"The promotion '{name}' is borne by {promotion.borne_by or 'nobody'}"
-                remedy = f"Write borne_by: {campaign.sponsor} there, or another sponsor here"
-            elif name in taken:
-                message, code = f"Another campaign pays for '{name}'", FaultCode.DUPLICATE_ID
-                remedy = "Keep it in one of the two"
-            if message:
-                document.faults.append(document.fault(place, code, message, remedy))
-            taken.add(name)
-    if document.faults:
-        raise TariffFaults(document.faults)
-    return found.campaigns
-
-
-def _clearing(folder: Path, digits: int) -> Clearing:
-    if not (folder / CLEARING_FILE).exists():
-        return Clearing()
-    clearing, document = read_as(folder / CLEARING_FILE, Clearing, digits)
-    if clearing is None:
-        raise TariffFaults(document.faults)
-    taken: set[str] = set()
-    for section in ("agreements", "fees"):
-        for index, one in enumerate(getattr(clearing, section)):
-            if one.id in taken:
-                message, remedy = f"The id '{one.id}' is already taken", "Choose another id"
-                fault = document.fault(
-                    (section, index, "id"), FaultCode.DUPLICATE_ID, message, remedy
-                )
-                document.faults.append(fault)
-            taken.add(one.id)
-    for index, agreement in enumerate(clearing.agreements):
-        needs = agreement.by == "table" or agreement.bearers == "table"
-        if needs and not agreement.weights:
-            message, remedy = "A table needs weights", "Add weights, one for each operator"
-            place = ("agreements", index, "by")
-            fault = document.fault(place, FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
-            document.faults.append(fault)
-    if document.faults:
-        raise TariffFaults(document.faults)
-    return clearing
-
-
-def _wallet_classes(folder: Path, digits: int) -> tuple[WalletClass, ...]:
-    if not (folder / WALLETS_FILE).exists():
-        return ()
-    wallets, document = read_as(folder / WALLETS_FILE, Wallets, digits)
-    if wallets is None:
-        raise TariffFaults(document.faults)
-    known = set()
-    for index, one in enumerate(wallets.classes):
-        if (one.id, one.effective_from) in known:
-            message = f"The class '{one.id}' has two sets of limits from the same day"
-            remedy = "Keep one of them, or write another effective_from"
-            place = ("classes", index, "id")
-            document.faults.append(document.fault(place, FaultCode.DUPLICATE_ID, message, remedy))
-        known.add((one.id, one.effective_from))
-    if document.faults:
-        raise TariffFaults(document.faults)
-    return wallets.classes
 
 
 def _misnamed(path: Path) -> TariffFault:

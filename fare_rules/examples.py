@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, structs
 
 from fare_rules.amounts import said
-from fare_rules.book import EXAMPLES_FILE, TariffBook, load_book
+from fare_rules.beside import EXAMPLES_FILE
+from fare_rules.book import TariffBook, load_book
 from fare_rules.charges import Charge
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import TariffFaults

@@ -79,9 +79,11 @@ def answered(command: Callable[P, int]) -> Callable[P, int]:
 def check(*paths: Path, format: FaultFormat = "text") -> int:
     """List every fault of tariff files or folders; exit 1 on any."""
     checked, faults = 0, []
-    for path in _tariff_paths(paths):
+    for path in dict.fromkeys(_tariff_paths(paths)):
         checked += 1
         faults += _folder_faults(path) if path.is_dir() else check_tariff(path)
+    # A file may be named itself and lie in a folder that is, too.
+    faults = list(dict.fromkeys(faults))
     print(_faults_said(faults, format), end="")
     if format == "text":
         where = "folder or file" if checked == 1 else "folders or files"
@@ -306,6 +308,8 @@ def _report(comparison: Comparison, format: ReportFormat, out: Path | None) -> N
 
 def _tariff_paths(paths: tuple[Path, ...]) -> Iterator[Path]:
     """Files and folders of tariffs; a folder of such folders is all of them."""
+    from fare_rules.beside import BESIDE
+
     if not paths:
         from gateway.shell.environment import read_settings
 
@@ -318,6 +322,9 @@ def _tariff_paths(paths: tuple[Path, ...]) -> Iterator[Path]:
         )
         if inner and not _has_tariffs(path):
             yield from inner
+        elif path.name in BESIDE:
+            # What it names stands in the tariffs beside it.
+            yield path.parent
         else:
             yield path
 

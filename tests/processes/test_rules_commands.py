@@ -71,6 +71,15 @@ def test_a_tariff_without_faults_is_told_so(run: Run):
     assert said.out.splitlines()[-1] == "0 faults in 1 folder or file"
 
 
+def test_a_file_beside_the_tariffs_is_checked_with_them(run: Run, folder: Path):
+    (folder / "clearing.yaml").write_text("agreements: [{id: a, reference: x, by: tables}]\n")
+    fault = f"{folder}/clearing.yaml:1:40: error[not_a_choice]"
+    for named in (folder / "clearing.yaml",), sorted(folder.glob("*.yaml")), (folder,):
+        said = run("check", *named)
+        assert [line for line in said.out.splitlines() if line.startswith(fault)] != [], said
+        assert said.out.count("error[") == 1, said
+
+
 def test_a_folder_of_folders_is_all_of_them(run: Run, folder: Path):
     shutil.copytree(folder, folder.parent / "other")
     assert run("check", folder.parent).out.splitlines()[-1] == "0 faults in 2 folders or files"
