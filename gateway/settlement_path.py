@@ -119,6 +119,9 @@ def _check_parties(book: TariffBook, known: Container[str]) -> None:
     terms = book.clearing
     named = {each.operator for agreement in terms.agreements for each in agreement.weights}
     named |= {fee.paid_to for fee in terms.fees} | {one.operator for one in terms.payouts}
+    # A slip of the pen here would let an agreement or a fee pass by those who are meant.
+    named.update(name for agreement in terms.agreements for name in agreement.operators)
+    named.update(name for fee in terms.fees for name in (*fee.operators, *fee.issuers))
     strangers = sorted(name for name in named if name not in known)
     if strangers:
         raise CloseRefused(f"clearing.yaml names {strangers[0]}, which is not registered.")

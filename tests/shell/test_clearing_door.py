@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,28 @@ async def test_a_change_is_borne_by_the_leg_before_and_fees_are_netted(
         assert head["manifest_sha256"] in (await door.ask("GET", own)).body.decode()
         again = await door.ask("POST", "/v1/settlements", {"service_day": day})
         assert again.message == settlement
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        "agreements: [{id: a, reference: x, by: own_fare, operators: [bus]}]",
+        "fees: [{id: a, reference: x, paid_to: metro, percent: 1, operators: [bus]}]",
+        "fees: [{id: a, reference: x, paid_to: metro, percent: 1, issuers: [bus]}]",
+    ],
+)
+async def test_nothing_is_closed_while_terms_name_somebody_unknown(
+    open_door, yesterday: datetime, tmp_path: Path, terms: str
+):
+    """The operator is called buses here; read over, its fee would simply not be taken."""
+    folder = tmp_path / "tariffs"
+    shutil.copytree(SHARED, folder)
+    (folder / "clearing.yaml").write_text(terms)
+    async with open_door(tariffs_dir=folder, data_dir=tmp_path) as door:
+        day = str((yesterday + timedelta(hours=8)).date())
+        said = await door.ask("POST", "/v1/settlements", {"service_day": day})
+        assert said.status == 409
+        assert "clearing.yaml names bus, which is not registered" in said.message["detail"]
 
 
 async def test_a_grant_of_today_is_on_no_invoice_of_yesterday(
