@@ -30,7 +30,8 @@ from fare_rules import (
     check_tariff,
     load_book,
 )
-from fare_rules.book import EXAMPLES_FILE, load_page
+from fare_rules.beside import BESIDE, EXAMPLES_FILE
+from fare_rules.book import load_page
 from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 from gateway.journey_options import CannotAnswer, JourneyOptions, folded_journey
 
@@ -308,8 +309,6 @@ def _report(comparison: Comparison, format: ReportFormat, out: Path | None) -> N
 
 def _tariff_paths(paths: tuple[Path, ...]) -> Iterator[Path]:
     """Files and folders of tariffs; a folder of such folders is all of them."""
-    from fare_rules.beside import BESIDE
-
     if not paths:
         from gateway.shell.environment import read_settings
 

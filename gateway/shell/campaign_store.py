@@ -17,6 +17,7 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
+from fare_rules.amounts import said
 from fare_rules.quotes import sponsor_account, sponsored_by
 from gateway.core.campaigns import ENDLESS, Left, Usage
 from gateway.shell.transactions import Connection, LostRace, rows_changed
@@ -196,8 +197,17 @@ async def spend_anywhere(connection: Connection, usage: Mapping[str, Usage]) -> 
 async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime) -> None:
     """Let each campaign of the book have its budget; one that was raised has more from now on.
 
-    Raises: CampaignLowered when a budget is lower than it was: what was promised stays.
+    Raises: CampaignLowered when a budget is lower than it was, or a campaign that has spent is no
+            longer there: what was promised stays.
     """
+    kept = [sponsor_account(campaign.sponsor, campaign.id) for campaign in book.campaigns]
+    gone = await pool.fetchval(_READ_GONE, kept)
+    if gone is not None:
+        raise CampaignLowered(
+            f"campaigns.yaml no longer has {gone}, which has given something. Without it there is "
+            "no limit, and what it paid cannot be audited. Put it back, and let the promotion end."
+        )
+    digits = book.tariffs[-1].currency_digits
     for campaign in book.campaigns:
         account = sponsor_account(campaign.sponsor, campaign.id)
         budget_fen = ENDLESS if campaign.budget is None else int(campaign.budget)
@@ -219,11 +229,20 @@ async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime)
             )
             assert row is not None
             more_fen, more_uses = budget_fen - row["budget_fen"], uses - row["uses_max"]
-            if more_fen < 0 or more_uses < 0 or (claims or ENDLESS) < row["claims_max"]:
+            more_claims = (claims or ENDLESS) - row["claims_max"]
+            if min(more_fen, more_uses, more_claims) < 0:
+                was = [
+                    f"{name} {'without limit' if most == ENDLESS else write(most)}"
+                    for name, more, most, write in (
+                        ("budget", more_fen, row["budget_fen"], lambda fen: said(fen, digits)),
+                        ("uses", more_uses, row["uses_max"], str),
+                        ("claims", more_claims, row["claims_max"], str),
+                    )
+                    if more < 0
+                ]
                 raise CampaignLowered(
-                    f"campaigns.yaml lowers what {account} gives; it was {row['budget_fen']}, "
-                    f"{row['uses_max']} uses and {row['claims_max']} coupons. Let the promotion "
-                    "end earlier instead."
+                    f"campaigns.yaml lowers what {account} gives; it was {', '.join(was)}. "
+                    "Let the promotion end earlier instead."
                 )
             if more_fen or more_uses:
                 await connection.execute(
@@ -253,7 +272,7 @@ async def prepare_campaigns(pool: asyncpg.Pool, book: TariffBook, now: datetime)
 
 
 class CampaignLowered(Exception):
-    """A budget was lowered after it had been promised."""
+    """A budget was lowered, or taken away, after it had been promised."""
 
 
 async def list_campaigns(pool: asyncpg.Pool, account: str | None = None) -> list[CampaignState]:
@@ -330,6 +349,15 @@ async def claim(
         )
 
 
+_READ_GONE = """
+SELECT account FROM campaign JOIN (
+    SELECT account, sum(left_fen) AS left_fen, sum(left_uses) AS left_uses
+    FROM campaign_slot GROUP BY account
+) AS slots USING (account)
+WHERE account <> ALL ($1::text[])
+    AND (left_fen < budget_fen OR left_uses < uses_max OR claims_count > 0)
+ORDER BY account LIMIT 1
+"""
 _LOCK_TWO = """
 SELECT slot, left_fen, left_uses FROM campaign_slot
 WHERE account = $1 AND slot IN (0, $2) ORDER BY slot FOR UPDATE

@@ -183,7 +183,19 @@ def test_a_budget_that_is_raised_pays_on_and_one_that_is_lowered_is_refused(
     ferries, found = store.run(list_campaigns(store.pool))
     assert (found.budget_fen, found.left_fen, found.left_uses) == (8_000, 8_000, 20)
     assert ferries.claims_max == 30
-    for lowered in ("october", "ferries"):
+    for lowered, was in (("october", "budget 80.00, uses 20"), ("ferries", "claims 30")):
         less = [one for one in BOOK.campaigns if one.id == lowered]
-        with pytest.raises(CampaignLowered, match=f"/{lowered} gives"):
+        with pytest.raises(CampaignLowered, match=rf"/{lowered} gives; it was {was}\. Let"):
             store.run(prepare_campaigns(store.pool, structs.replace(BOOK, campaigns=less), NOW))
+
+
+def test_a_campaign_that_has_given_something_stays_in_its_file(store: PostgresStore):
+    """Without it its promotion would be paid for without limit, and its rides priced otherwise."""
+    others = tuple(one for one in BOOK.campaigns if one.id != "october")
+    without = structs.replace(BOOK, campaigns=others)
+    store.run(prepare_campaigns(store.pool, without, NOW))
+    account, one_ride = "icbc/october", Usage(299, 1)
+    store.run(draw(store.connection, {account: one_ride}, 7))
+    store.run(spend(store.connection, {account: one_ride}, 7))
+    with pytest.raises(CampaignLowered, match="no longer has icbc/october"):
+        store.run(prepare_campaigns(store.pool, without, NOW))
