@@ -41,6 +41,7 @@ class FaultCode(StrEnum):
     BAD_RUN_OF_ZONES = "bad_run_of_zones"
     ZERO_STEP = "zero_step"
     OVER_THE_FARE = "over_the_fare"
+    PERCENT_AS_FRACTION = "percent_as_fraction"
     NOT_EXACTLY_ONE = "not_exactly_one"
     NEEDS_ANOTHER_KEY = "needs_another_key"
     ORDER_INCOMPLETE = "order_incomplete"

@@ -5,6 +5,7 @@ from typing import NewType
 
 Fen = NewType("Fen", int)
 WHOLE = 10_000  # A hundred percent, in hundredths of a percent.
+ONE_PERCENT = 100
 
 
 class Rounding(StrEnum):

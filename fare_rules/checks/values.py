@@ -9,7 +9,9 @@ from fare_rules.faults import FaultCode
 from fare_rules.language.discounts import (
     FareCap,
     PaysBands,
+    PaysFormula,
     PaysPercent,
+    PaysProduct,
     PercentBand,
     Promotion,
     Rolling,
@@ -22,6 +24,7 @@ from fare_rules.language.places import Timeframe, TimeframePeriod
 from fare_rules.language.products import (
     BeyondKm,
     DistanceBands,
+    Formula,
     PerKm,
     StopBands,
     Surcharge,
@@ -29,7 +32,7 @@ from fare_rules.language.products import (
 )
 from fare_rules.language.scalars import Kilometres, Percent, RoundTo
 from fare_rules.language.tariff import STEPS, Tariff
-from fare_rules.money import WHOLE
+from fare_rules.money import ONE_PERCENT, WHOLE
 from fare_rules.quotes import CHANGE_SPONSORS_MAX
 from fare_rules.source import Place
 from fare_rules.tables import Tables
@@ -209,6 +212,17 @@ def over_the_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             yield Finding(said.place, FaultCode.OVER_THE_FARE, message, remedy)
 
 
+def percent_as_fraction(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """Who writes 0.6 means 60 percent; nobody sells a ride for less than a hundredth of it."""
+    kinds = (PaysPercent, PercentBand, PaysFormula, PaysProduct, TierStep, Formula)
+    for said in everything(tariff):
+        is_share = isinstance(said.value, Percent) and isinstance(said.record, kinds)
+        if is_share and 0 < said.value < ONE_PERCENT:
+            message = "This is less than one percent of the fare"
+            remedy = "Write 60 for 60 percent; who pays nothing, 0"
+            yield Finding(said.place, FaultCode.PERCENT_AS_FRACTION, message, remedy)
+
+
 def least_and_most(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """The least fare is not more than the most."""
     for index, product in enumerate(tariff.fare_products):
@@ -365,6 +379,7 @@ CHECKS = (
     periods,
     nothing_to_divide_by,
     over_the_fare,
+    percent_as_fraction,
     least_and_most,
     sponsors,
     sponsors_of_one_change,
