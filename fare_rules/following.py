@@ -99,6 +99,9 @@ class Following(Struct, frozen=True, gc=False):
                 starts = self._first_of(rule, before).boarded_at
             case "first_last_tap":
                 starts = self._first_of(rule, before).last_tap_at
+        day_of = self.tariff.service_day_of
+        if rule.same_service_day and day_of(starts) != day_of(self.leg.boarded_at):
+            return False
         if rule.window_starts == "next_full_hour":
             starts = self.tariff.next_full_hour(starts)
         ends = self.leg.boarded_at if rule.window_to == "boarding" else self.leg.last_tap_at

@@ -63,6 +63,7 @@ _EXAMPLES = {
     "between_stops": "[ayase, kita_senju]",
     "for_companions": "true",
     "window_starts": "next_full_hour",
+    "same_service_day": "true",
     "first": "{networks: [bus]}",
     "uses": "35",
     "used": "3",

@@ -157,6 +157,13 @@ class FareTransferRule(Clause, frozen=True, kw_only=True):
     window_to: Annotated[
         Literal["boarding", "last_tap"], Meta(description="What must come before it ends.")
     ] = "boarding"
+    same_service_day: Annotated[
+        bool,
+        Meta(
+            description="The window ends with the service day that it starts on, if not before; "
+            "the leg must board on that day."
+        ),
+    ] = False
     transfers_max: Annotated[
         Count | None,
         Meta(description="Transfers in one chain, by whichever rules; any number if left out."),

@@ -114,6 +114,7 @@ transfers = st.fixed_dictionaries(
         "others_between": st.booleans(),
         "chain": st.sampled_from(["any", "own"]),
         "window_starts": st.sampled_from(["at_once", "next_full_hour"]),
+        "same_service_day": st.booleans(),
         "for_companions": st.booleans(),
         "no_route_twice": st.booleans(),
         "borne_by": sponsors,

@@ -80,3 +80,16 @@ def test_a_tariff_that_keeps_few_fares_prices_all_rides(tmp_path, monkeypatch):
         ["bus_ride 3.00"],
         ["bus_ride 2.00"],
     ]
+
+
+def test_a_window_may_end_with_the_service_day(tmp_path):
+    terms = "window_minutes: 90, window_starts: next_full_hour, same_service_day: true"
+    change = f"{{id: change, reference: t, pays: {{kind: less, amount: 1}}, {terms}}}"
+    book = town(tmp_path, f"fare_transfer_rules: [{change}]")
+    night, less = "01-06 03:20 board bus", "bus_ride 2.00, change -1.00"
+    assert charged(book, night, "01-06 03:59:59 board bus") == ["bus_ride 2.00", less]
+    assert charged(book, night, "01-06 04:00 board bus") == ["bus_ride 2.00", "bus_ride 2.00"]
+    # The day is that of the ride, not that of the hour at which its window opens.
+    late, morning = "01-06 03:59 board bus", "01-06 05:30 board bus"
+    assert charged(book, late, morning) == ["bus_ride 2.00", "bus_ride 2.00"]
+    assert charged(book, "01-06 04:00 board bus", morning) == ["bus_ride 2.00", less]
