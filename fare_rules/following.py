@@ -10,7 +10,7 @@ from fare_rules.language.discounts import FareTransferRule
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.legs import Leg, LegFacts
 from fare_rules.plans import LegPlan
-from fare_rules.states import ChainLeg, Journey, PastLeg, RiderState
+from fare_rules.states import Chain, ChainLeg, Journey, PastLeg, RiderState
 
 
 class Following(Struct, frozen=True, gc=False):
@@ -69,7 +69,7 @@ class Following(Struct, frozen=True, gc=False):
         )
 
     def transfer(self) -> tuple[FareTransferRule | None, PastLeg | None]:
-        """The rule by which this leg continues another, and that leg where it is known."""
+        """The rule by which this leg continues a chain, and its newest leg where it is known."""
         for rule in self.plan.transfers:
             before = self._leg_before(rule)
             if before is not None or (rule.proven and self.leg.transfer_proven):
@@ -81,13 +81,20 @@ class Following(Struct, frozen=True, gc=False):
             return None
         for before in reversed(self.state.trail):
             if rule.id in self.tariff.leads_to(before, before.tariff_id):
-                return before if self._continues(rule, before) else None
+                # What continued it already is part of its chain, too.
+                newest = self._newest_of_chain(before)
+                return newest if self._continues(rule, before, newest.chain) else None
             if not rule.others_between:
                 return None
         return None
 
-    def _continues(self, rule: FareTransferRule, before: PastLeg) -> bool:
-        chain, facts = before.chain, before.facts
+    def _newest_of_chain(self, leg: PastLeg) -> PastLeg:
+        return next(
+            each for each in reversed(self.state.trail) if each.journey_id == leg.journey_id
+        )
+
+    def _continues(self, rule: FareTransferRule, before: PastLeg, chain: Chain) -> bool:
+        facts = before.facts
         if rule.transfers_max is not None and chain.transfers_count >= rule.transfers_max:
             return False
         match rule.window_from:

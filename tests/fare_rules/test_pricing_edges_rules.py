@@ -407,3 +407,27 @@ def test_a_change_is_the_same_ride_whichever_step_comes_first(tmp_path, order, c
         "tram_ride 3.00, change -1.00",
         "bus_ride 2.00, less -2.00",
     ]
+
+
+def test_rides_that_look_back_to_one_ride_are_of_one_chain(tmp_path):
+    def trams(terms: str) -> list[str]:
+        book = town(
+            tmp_path,
+            f"""
+fare_transfer_rules:
+  - {{id: change, reference: t, from: {{networks: [bus]}}, to: {{networks: [tram]}},
+     window_minutes: 60, others_between: true, {terms}}}
+""",
+        )
+        routes = [f"08:{minute} board tram route={minute}" for minute in (10, 20, 30)]
+        return charged(book, "08:00 board bus", *routes, "08:40 board tram route=10")[1:]
+
+    whole, less = "tram_ride 3.00", "tram_ride 3.00, change -1.00"
+    one_less = "pays: {kind: less, amount: 1}"
+    assert trams(one_less) == [less, less, less, less]
+    assert trams(f"{one_less}, transfers_max: 1") == [less, whole, whole, whole]
+    assert trams(f"{one_less}, transfers_max: 2") == [less, less, whole, whole]
+    assert trams(f"{one_less}, no_route_twice: true") == [less, less, less, whole]
+    # What the first tram cost is paid for the second one, too.
+    paid = ["tram_ride 3.00, change -2.00", *["tram_ride 3.00, change -3.00"] * 3]
+    assert trams("pays: {kind: difference}") == paid
