@@ -305,10 +305,11 @@ def timeframes(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             message = f"The last day, {frame.last_day}, is before the first, {frame.first_day}"
             code = FaultCode.ENDS_BEFORE_IT_BEGINS
             yield Finding((*place, "last_day"), code, message, "Write a later day")
-        yield from _hours(place, frame)
+        yield from _hours(place, frame, tariff.service_day_starts)
 
 
-def _hours(place: Place, frame: Timeframe) -> Iterator[Finding]:
+def _hours(place: Place, frame: Timeframe, day_starts: str) -> Iterator[Finding]:
+    day_ends = f"{int(day_starts[:2]) + 24}{day_starts[2:]}"
     for at, period in enumerate(frame.periods):
         here = (*place, "periods", at)
         if period.start >= period.end:
@@ -318,6 +319,13 @@ def _hours(place: Place, frame: Timeframe) -> Iterator[Finding]:
         elif frame.day == "calendar" and period.end > "24:00":
             message = f"The calendar's day ends at 24:00, not at {period.end}"
             remedy = "Write day: service at the timeframe, or a second period from 00:00"
+            yield Finding(here, FaultCode.NEVER_ACTS, message, remedy)
+        elif frame.day == "service" and (period.start < day_starts or period.end > day_ends):
+            message = (
+                f"The service day is from {day_starts} to {day_ends}, "
+                f"not from {period.start} to {period.end}"
+            )
+            remedy = "Write start and end within it; both, for the whole of it"
             yield Finding(here, FaultCode.NEVER_ACTS, message, remedy)
     for (_, first), (at, second) in combinations(enumerate(frame.periods), 2):
         if _periods_overlap(first, second):
