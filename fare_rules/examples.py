@@ -247,7 +247,9 @@ def payers(charges: list[Charge]) -> dict[str, int]:
 
 
 def _payers_said(shares: Mapping[str, int], digits: int) -> str:
-    return ", ".join(f"{name} {said(amount, digits)}" for name, amount in sorted(shares.items()))
+    shares = {name: amount for name, amount in shares.items() if amount}
+    listed = (f"{name} {said(amount, digits)}" for name, amount in sorted(shares.items()))
+    return ", ".join(listed) or "nothing"
 
 
 def line_said(line: QuoteLine, digits: int) -> str:

@@ -135,6 +135,19 @@ def test_an_example_with_another_fare_is_wrong_in_each_thing_that_it_says(folder
     )
 
 
+def test_who_pays_nothing_need_not_be_named(folder):
+    (folder / "examples.yaml").write_text(
+        "- name: A senior rides for nothing\n"
+        "  rider: {category: senior}\n"
+        "  taps:\n"
+        "    - {at: 08:00, tap: board, network: bus, full_fare: 2.00, pays: {}}\n"
+        "    - {at: 10:00, tap: board, network: bus, full_fare: 2.00, pays: {rider: 0}}\n"
+        "  pays: {rider: 1}\n"
+    )
+    (result,) = run_examples(folder)
+    assert result.differences == (Difference("pays", "rider 1.00", "nothing"),)
+
+
 def test_every_worked_fare_of_a_notice_is_an_example():
     """By their numbers. The nine others are no prices: staff who let a rider out (SZM-29), purses
     (ECN-08 to ECN-11), and clearing (SET-02 to SET-05): tests/shell/test_worked_cases.py.
