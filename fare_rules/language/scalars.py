@@ -142,7 +142,7 @@ Id = Annotated[
     ),
 ]
 Clock = Annotated[
-    str, _text(r"^([01]\d|2\d):[0-5]\d$", "a time of day such as 04:00; 25:10 is ten past one")
+    str, _text(r"^([0-3]\d|4[0-7]):[0-5]\d$", "a time of day such as 04:00; 25:10 is ten past one")
 ]
 TimeOfDay = Annotated[str, _text(r"^([01]\d|2[0-3]):[0-5]\d$", "a time of day such as 04:00")]
 Moment = Annotated[

@@ -159,3 +159,12 @@ def test_all_tariffs_that_ship_are_right():
     folder = Path(__file__).parents[2] / "fare_rules" / "tariffs"
     for path in folder.glob("*/2*.yaml"):
         assert check_tariff(path) == [], path
+
+
+def test_a_timeframe_may_be_the_whole_service_day_whenever_that_starts(tmp_path):
+    path = tmp_path / "2026-01-01.yaml"
+    for starts, ends in (("00:00", "24:00"), ("04:00", "28:00"), ("07:30", "31:30")):
+        whole = f"{{id: whole, day: service, periods: [{{start: {starts}, end: {ends}}}]}}"
+        city = CITY.replace("service_day_starts: 04:00", f"service_day_starts: {starts}")
+        path.write_text(city.replace("timeframes:\n", f"timeframes:\n  - {whole}\n"))
+        assert check_tariff(path) == []
