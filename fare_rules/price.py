@@ -141,7 +141,8 @@ class _Pricing:
             if cap.incomplete_legs:
                 counting.cap(cap, total)
         counting.remember(total, incomplete=True)
-        return self._priced(self._fare(total, rule_id), None, None, counting.windows)
+        fare = self._fare(total, rule_id, total.due_fen)
+        return self._priced(fare, None, None, counting.windows)
 
     def _price_known(self) -> Priced | FareRefusal:
         """Price a leg that nothing counts.
@@ -205,11 +206,12 @@ class _Pricing:
                     self._promote(total, joined_to.journey_id if joined_to else None)
         is_given = self.promotion is not None and total.due_fen == 0
         self.counting.remember(total, incomplete=False, is_given=is_given)
+        paid_fen = total.due_fen
         is_due_once = join is not None and not join.leg_by_leg
         charged = journey.surcharges if journey and is_due_once else ()
         self._surcharge(total, with_concessions=False, in_caps=False, charged_already=charged)
         self._charge_over_time(total, in_caps=False)
-        fare = self._fare(total, product_id)
+        fare = self._fare(total, product_id, paid_fen)
         return self._priced(fare, join, journey, self.counting.windows)
 
     def _counting(self) -> Counting:
@@ -402,11 +404,11 @@ class _Pricing:
             self.promotion = rule
             return
 
-    def _fare(self, total: RunningSum, product_id: str) -> Fare:
+    def _fare(self, total: RunningSum, product_id: str, paid_fen: int) -> Fare:
         lines, tariff_id = tuple(total.lines), self.tariff.tariff_id
         quote = quote_of(lines, product_id, tariff_id, is_transfer=self.is_transfer)
         assert quote.rider_fen >= 0
-        return Fare(quote, total.due_fen, self.through_fen, self.full_fen, self.promotion)
+        return Fare(quote, paid_fen, self.through_fen, self.full_fen, self.promotion)
 
     def _priced(
         self,

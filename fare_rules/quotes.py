@@ -68,7 +68,7 @@ class Fare(Struct, frozen=True, gc=False):
     """What a leg comes to: its price, and what later legs may ask of it, each for one rider."""
 
     quote: Quote
-    # What the holder pays.
+    # What the holder pays, but for surcharges outside caps.
     paid_fen: int
     # After concessions, before all other steps, for the whole journey; with what first legs alone
     # are spared.

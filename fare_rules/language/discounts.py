@@ -81,7 +81,7 @@ class Free(Record, frozen=True, kw_only=True, tag="free", tag_field="kind"):
 
 
 class PaysDifference(Record, frozen=True, kw_only=True, tag="difference", tag_field="kind"):
-    """What is not yet paid in this chain of transfers: the dearest leg wins."""
+    """What is not yet paid in this chain, surcharges outside caps apart: the dearest leg wins."""
 
 
 Pays = PaysPercent | PaysBands | PaysAmount | PaysLess | PaysFormula | PaysProduct | Free

@@ -431,3 +431,17 @@ fare_transfer_rules:
     # What the first tram cost is paid for the second one, too.
     paid = ["tram_ride 3.00, change -2.00", *["tram_ride 3.00, change -3.00"] * 3]
     assert trams("pays: {kind: difference}") == paid
+
+
+def test_a_surcharge_outside_caps_is_no_credit_for_a_dearer_ride(tmp_path):
+    """One from the airport pays for the change what anybody else does."""
+    credit = CHANGE.replace("kind: less, amount: 1", "kind: difference")
+    for in_caps, change in (("false", "change -2.00"), ("true", "change -3.00")):
+        toll = (
+            f"surcharges: [{{id: t, reference: s, networks: [bus], amount: 5, in_caps: {in_caps}}}]"
+        )
+        book = town(tmp_path, f"{credit}\n{toll}")
+        assert charged(book, "08:00 board bus", "08:10 board tram") == [
+            "bus_ride 2.00, t 5.00",
+            f"tram_ride 3.00, {change}",
+        ]
