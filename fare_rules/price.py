@@ -97,6 +97,8 @@ class _Pricing:
         self.through_fen = 0
         self.kept_off_fen = 0
         self.full_fen = 0
+        # What each sponsor bears by concessions.
+        self.borne: dict[str, int] = {}
 
     def price(self) -> Priced | FareRefusal:
         if self.leg.missing is not None and not self._is_ride_by_product():
@@ -189,7 +191,7 @@ class _Pricing:
         for step in self.tariff.file.order:
             match step:
                 case "concessions":
-                    self._concede(total, trip)
+                    self._concede(total, trip, join, journey)
                     self._surcharge(total, with_concessions=False, in_caps=True)
                     self._settle_journey(total, join, journey)
                     self._charge_over_time(total, in_caps=True)
@@ -294,7 +296,10 @@ class _Pricing:
                 each_fen = surcharge_fen(rule, total.full_fen, self.leg.over_minutes)
                 total.add(rule.id, each_fen, rule.reference)
 
-    def _concede(self, total: RunningSum, trip: Trip) -> None:
+    def _concede(
+        self, total: RunningSum, trip: Trip, join: FareLegJoinRule | None, journey: Journey | None
+    ) -> None:
+        before = dict(journey.borne) if join and journey else {}
         for rule in self.plan.concessions:
             if rule.first_leg and self.counting.is_joined:
                 continue
@@ -304,15 +309,21 @@ class _Pricing:
                 if total.companion_fen == total.due_fen
                 else self._pays(rule.pays, total.companion_fen, trip)
             )
+            borne_fen = 0
+            off_fen = max(total.due_fen - holder_fen, 0)
+            companion_off_fen = max(total.companion_fen - companion_fen, 0)
             if rule.first_leg:
-                self.kept_off_fen += max(total.due_fen - holder_fen, 0)
-            total.take_from_each(
-                rule.id,
-                max(total.due_fen - holder_fen, 0),
-                max(total.companion_fen - companion_fen, 0),
-                rule.reference,
-                rule.borne_by,
-            )
+                self.kept_off_fen += off_fen
+            elif rule.borne_by:
+                self.borne[rule.borne_by] = self.borne.get(rule.borne_by, 0) + off_fen
+                if join and not join.leg_by_leg:
+                    # Of the whole, the sponsor has borne its part of the legs before.
+                    borne_fen = min(before.get(rule.borne_by, 0), off_fen, companion_off_fen)
+                    before[rule.borne_by] = before.get(rule.borne_by, 0) - borne_fen
+                    off_fen, companion_off_fen = off_fen - borne_fen, companion_off_fen - borne_fen
+            total.take_from_each(rule.id, off_fen, companion_off_fen, rule.reference, rule.borne_by)
+            if join and borne_fen:
+                total.take_from_each(join.id, borne_fen, borne_fen, join.reference, None)
 
     def _pays(self, pays: object, due_fen: int, trip: Trip) -> int:
         if isinstance(pays, PaysProduct):
@@ -408,7 +419,8 @@ class _Pricing:
         lines, tariff_id = tuple(total.lines), self.tariff.tariff_id
         quote = quote_of(lines, product_id, tariff_id, is_transfer=self.is_transfer)
         assert quote.rider_fen >= 0
-        return Fare(quote, paid_fen, self.through_fen, self.full_fen, self.promotion)
+        borne = tuple(self.borne.items())
+        return Fare(quote, paid_fen, self.through_fen, self.full_fen, self.promotion, borne)
 
     def _priced(
         self,
@@ -460,6 +472,7 @@ class _Pricing:
                 fare.full_fen,
                 self.leg.riders_count,
                 apart,
+                borne=fare.borne,
             )
         legs, surcharges = (*journey.legs, joined), (*journey.surcharges, *apart)
         return Journey(
@@ -470,4 +483,14 @@ class _Pricing:
             self.leg.riders_count,
             surcharges,
             (*journey.rules, join.id),
+            _borne_in_all(dict(journey.borne), dict(fare.borne), join),
         )
+
+
+def _borne_in_all(
+    before: dict[str, int], now: dict[str, int], join: FareLegJoinRule
+) -> tuple[tuple[str, int], ...]:
+    """What each sponsor bears of a journey: of its whole, or of each leg by itself."""
+    together = sum if join.leg_by_leg else max
+    names = before | now
+    return tuple((name, together((before.get(name, 0), now.get(name, 0)))) for name in names)

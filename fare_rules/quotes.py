@@ -76,3 +76,5 @@ class Fare(Struct, frozen=True, gc=False):
     # Before surcharges and concessions.
     full_fen: int
     promotion: Promotion | None = None
+    # What each sponsor bears by concessions, for the whole journey; first legs' own apart.
+    borne: tuple[tuple[str, int], ...] = ()

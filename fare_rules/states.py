@@ -80,6 +80,8 @@ class Journey(Struct, frozen=True, array_like=True, gc=False):
     surcharges: tuple[str, ...] = ()
     # The join rules that have acted.
     rules: tuple[str, ...] = ()
+    # What each sponsor bears of them by concessions.
+    borne: tuple[tuple[str, int], ...] = ()
 
 
 class Uses(Struct, frozen=True, array_like=True, gc=False):

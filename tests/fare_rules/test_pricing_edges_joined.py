@@ -297,3 +297,53 @@ networks:
         ("metro_completion", "clause of the network"),
     ]
     assert charge.effective_at == charge.effective_at.replace(hour=1, minute=0)
+
+
+@pytest.mark.parametrize(
+    ("terms", "second", "third"),
+    [
+        (
+            "price_as: highest",
+            "metro_ride 4.00, half -1.00 by bank, through -1.00, through -1.00",
+            "metro_ride 4.00, through -2.00, through -2.00",
+        ),
+        (
+            "price_as: sum",
+            "metro_ride 6.00, half -2.00 by bank, through -1.00, through -1.00",
+            "bus_ride 8.00, half -1.00 by bank, through -3.00, through -3.00",
+        ),
+        (
+            "price_as: sum, leg_by_leg: true",
+            "metro_ride 6.00, through -2.00, half -2.00 by bank",
+            "bus_ride 8.00, through -6.00, half -1.00 by bank",
+        ),
+    ],
+)
+def test_a_sponsor_bears_its_part_of_the_whole_way_once(tmp_path, terms, second, third):
+    half = """
+concessions:
+  - {id: half, reference: c, borne_by: bank, pays: {kind: percent, percent: 50, rounding: {mode: up}}}
+"""  # noqa: E501
+    said = ("08:00 board bus", "08:10 enter metro a", "08:20 exit metro c", "08:30 board bus")
+    assert charged(joined(tmp_path, terms, half), *said) == [
+        "bus_ride 2.00, half -1.00 by bank",
+        second,
+        third,
+    ]
+
+
+def test_a_sponsor_that_bore_too_much_of_the_first_leg_bears_no_more(tmp_path):
+    """Two layers of one sponsor, for companions as for the holder."""
+    layers = """
+concessions:
+  - {id: less, reference: c, networks: [tram], borne_by: bank, pays: {kind: less, amount: 2.50}}
+  - {id: half, reference: c, layer: 2, networks: [bus], borne_by: bank,
+     pays: {kind: percent, percent: 50, rounding: {mode: up}}}
+"""
+    book = joined(tmp_path, "price_as: last", layers)
+    said = ("08:00 board tram riders=2", "08:10 board bus riders=2", "08:20 board bus riders=2")
+    assert charged(book, *said) == [
+        "tram_ride 6.00, less -5.00 by bank",
+        "bus_ride 4.00, through -2.00, through -1.00",
+        "bus_ride 4.00, through -2.00, through -2.00",
+    ]
