@@ -111,7 +111,7 @@ def _without_any_of(schema: Any) -> Any:
 
 
 def _when(tag: str, name: str, shape: str) -> dict[str, Any]:
-    is_named = {"properties": {tag: {"const": name}}, "required": [tag]}
+    is_named = {"type": "object", "properties": {tag: {"const": name}}, "required": [tag]}
     return {"if": is_named, "then": {"$ref": shape}}
 
 
