@@ -39,7 +39,7 @@ to: [cookbook](cookbook/README.md).
 | amount | in the currency's main unit, as the notice prints it: `2`, `2.90`; never below zero |
 | percent | `95` or `12.5` |
 | km | `4` or `3.21`; the last decimal is a metre |
-| minutes, days, seconds | whole numbers; an end is included: 60 minutes hold a change after 60 |
+| minutes, days, seconds | whole numbers; the end is included, but not a rolling period's |
 | day | `2026-01-31`; a moment is `2026-01-31 18:00`, local |
 | clock | `04:00`; in a timeframe and in examples `25:10` is ten past one at night of that day |
 | zones | `1` or a run `1-3`, by the order of the file's `zones` |

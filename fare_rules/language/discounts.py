@@ -217,7 +217,7 @@ class Month(Record, frozen=True, kw_only=True, tag="month", tag_field="kind"):
 
 
 class Rolling(Record, frozen=True, kw_only=True, tag="rolling", tag_field="kind"):
-    """From the first counted tap on; the first one after the end begins the next period."""
+    """From the first counted tap on; one at the very end begins the next period already."""
 
     days: Annotated[int, Meta(ge=0, le=400, description="Times 24 hours.")] = 0
     minutes: Annotated[Minutes, Meta(description="And so many minutes.")] = 0
