@@ -378,7 +378,7 @@ class _Pricing:
         else:
             due_fen = min(payable_fen(rule.pays, total.due_fen), total.due_fen)
         companion_fen = total.companion_fen
-        if rule.for_companions and not isinstance(rule.pays, PaysDifference):
+        if rule.for_companions:
             companion_fen = min(payable_fen(rule.pays, companion_fen), companion_fen)
         total.take_from_each(
             rule.id,

@@ -6,6 +6,7 @@ from typing import Any
 from fare_rules.checks.finding import Finding
 from fare_rules.checks.overlaps import city_of, holds_all
 from fare_rules.faults import FaultCode
+from fare_rules.language.discounts import PaysDifference
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.tariff import Tariff
 from fare_rules.source import Place
@@ -37,6 +38,16 @@ def transfer_windows(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             remedy = "Write window_from: first_boarding or first_last_tap, or take chain out"
             place = ("fare_transfer_rules", index, "chain")
             yield Finding(place, FaultCode.NEEDS_ANOTHER_KEY, message, remedy)
+
+
+def companions_credit(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """What was paid in a chain is known of the card's holder alone."""
+    for index, rule in enumerate(tariff.fare_transfer_rules):
+        if rule.for_companions and isinstance(rule.pays, PaysDifference):
+            message = "What companions have paid is not known, so they get no difference"
+            remedy = "Take for_companions out, or write another pays"
+            place = (_TRANSFERS, index, "for_companions")
+            yield Finding(place, FaultCode.NEVER_ACTS, message, remedy)
 
 
 def changes_left_out(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -114,5 +125,5 @@ def _contradictions(rule: FareLegJoinRule) -> Iterator[tuple[str, FaultCode, str
         yield "at_most_alone", never, message, "Take one of the two out"
 
 
-CHECKS = (never_back, transfer_windows, join_places, never_joined)
+CHECKS = (never_back, transfer_windows, companions_credit, join_places, never_joined)
 COMPARISONS = (changes_left_out,)

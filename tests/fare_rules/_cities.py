@@ -97,6 +97,13 @@ def without_none(record: dict) -> dict:
     return {key: value for key, value in record.items() if value is not None}
 
 
+def for_holders_alone(transfer: dict) -> dict:
+    """Take companions out where what they have paid would have to be known."""
+    return transfer | (
+        {"for_companions": False} if transfer["pays"]["kind"] == "difference" else {}
+    )
+
+
 transfers = st.fixed_dictionaries(
     {
         "id": st.just("change"),
@@ -119,7 +126,7 @@ transfers = st.fixed_dictionaries(
         "no_route_twice": st.booleans(),
         "borne_by": sponsors,
     }
-).map(without_none)
+).map(lambda rule: for_holders_alone(without_none(rule)))
 joins = st.fixed_dictionaries(
     {
         "id": st.just("through"),
