@@ -81,7 +81,9 @@ TAP = RideTap(
     "adult", "card", "pier",
 )  # fmt: skip
 LAST_TAP = LastTap(TAP.action, TAP.place, TAP.tapped_at)
-JOURNEY = Journey(minutes(0), (JoinedLeg(METRO, 900),), 300, 400, 1, ("night",), ("join",))
+JOURNEY = Journey(
+    minutes(0), (JoinedLeg(METRO, 900),), 300, 400, 1, ("night",), ("join",), (("city", 50),)
+)
 EVERYTHING = RiderState(
     open_tap=TAP,
     via_stops=("dock",),
