@@ -7,7 +7,7 @@ import pytest
 
 from fare_rules import FareRefusal, TariffBook, load_book
 from fare_rules.ask import Question, ask, asked_taps
-from fare_rules.book import EXAMPLES_FILE
+from fare_rules.beside import EXAMPLES_FILE
 from fare_rules.examples import fold_example, load_examples
 from fare_rules.explain import REFUSALS, explain_charge, explain_fold, explained, priced_by
 
