@@ -373,7 +373,9 @@ def _database(data: Path | None = None, port: int | None = None) -> Iterator[tup
         return
     settings = structs.replace(settings, auto_migrate=True)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with EmbeddedPostgres(cluster_folder(settings.data_dir)) as postgres:
+    with EmbeddedPostgres(
+        cluster_folder(settings.data_dir), bin_folder=settings.pg_bin
+    ) as postgres:
         yield settings, postgres.dsn
 
 
