@@ -90,6 +90,7 @@ class CompiledTariff:
         self.default_fare_media = tariff.fare_media[0].id
         # The earlier tariff whose full fares this one must not exceed; load_book sets it.
         self.never_dearer_than: CompiledTariff | None = None
+        self.changes_first = tariff.order.index("transfers") < tariff.order.index("concessions")
 
         self.stops = tables.stops
         self.zones = ZoneMap(tariff.zones, tables.stops)

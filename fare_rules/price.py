@@ -34,11 +34,18 @@ from fare_rules.paying import payable_fen, surcharge_fen
 from fare_rules.periods import Window
 from fare_rules.quotes import Fare, Quote, quote_of, sponsor_account
 from fare_rules.running_sum import RunningSum
-from fare_rules.states import Chain, ChainLeg, JoinedLeg, Journey, PastLeg, RiderState, Uses
+from fare_rules.states import (
+    Chain,
+    ChainLeg,
+    JoinedLeg,
+    Journey,
+    PastLeg,
+    RiderState,
+    Uses,
+    borne_in_all,
+)
 
 NEVER_DEARER = "never_dearer_than"
-# Legs of a chain that are remembered between its first and its newest.
-CHAIN_LEGS_MAX = 14
 
 
 class Priced(Struct, frozen=True, gc=False):
@@ -97,8 +104,9 @@ class _Pricing:
         self.through_fen = 0
         self.kept_off_fen = 0
         self.full_fen = 0
-        # What each sponsor bears by concessions.
+        # What each sponsor bears by concessions: of the whole journey, and of this leg.
         self.borne: dict[str, int] = {}
+        self.borne_of_leg: dict[str, int] = {}
 
     def price(self) -> Priced | FareRefusal:
         if self.leg.missing is not None and not self._is_ride_by_product():
@@ -162,7 +170,7 @@ class _Pricing:
             leg.riders_count,
             leg.over_minutes,
             rule.id if rule else None,
-            before.chain.paid_fen if before and is_difference else 0,
+            (before.chain.paid_fen, before.chain.borne) if before and is_difference else None,
             offered,
         )
         fare = self.plan.fares.get(key)
@@ -191,7 +199,7 @@ class _Pricing:
         for step in self.tariff.file.order:
             match step:
                 case "concessions":
-                    self._concede(total, trip, join, journey)
+                    self._concede(total, trip, *self._borne_before(join, journey, rule))
                     self._surcharge(total, with_concessions=False, in_caps=True)
                     self._settle_journey(total, join, journey)
                     self._charge_over_time(total, in_caps=True)
@@ -296,10 +304,24 @@ class _Pricing:
                 each_fen = surcharge_fen(rule, total.full_fen, self.leg.over_minutes)
                 total.add(rule.id, each_fen, rule.reference)
 
+    def _borne_before(
+        self, join: FareLegJoinRule | None, journey: Journey | None, rule: FareTransferRule | None
+    ) -> tuple[FareLegJoinRule | FareTransferRule | None, dict[str, int]]:
+        """What sponsors have borne of the way that is priced anew, and the rule that credits it."""
+        if join and journey and not join.leg_by_leg:
+            return join, dict(journey.borne)
+        if rule is None or self.follows is None or not isinstance(rule.pays, PaysDifference):
+            return None, {}
+        # A difference that is taken first has what everybody paid taken off already.
+        return (None, {}) if self.tariff.changes_first else (rule, dict(self.follows.chain.borne))
+
     def _concede(
-        self, total: RunningSum, trip: Trip, join: FareLegJoinRule | None, journey: Journey | None
+        self,
+        total: RunningSum,
+        trip: Trip,
+        credits: FareLegJoinRule | FareTransferRule | None,
+        before: dict[str, int],
     ) -> None:
-        before = dict(journey.borne) if join and journey else {}
         for rule in self.plan.concessions:
             if rule.first_leg and self.counting.is_joined:
                 continue
@@ -309,21 +331,30 @@ class _Pricing:
                 if total.companion_fen == total.due_fen
                 else self._pays(rule.pays, total.companion_fen, trip)
             )
-            borne_fen = 0
+            borne_fen = companion_borne_fen = 0
             off_fen = max(total.due_fen - holder_fen, 0)
             companion_off_fen = max(total.companion_fen - companion_fen, 0)
             if rule.first_leg:
                 self.kept_off_fen += off_fen
-            elif rule.borne_by:
-                self.borne[rule.borne_by] = self.borne.get(rule.borne_by, 0) + off_fen
-                if join and not join.leg_by_leg:
-                    # Of the whole, the sponsor has borne its part of the legs before.
-                    borne_fen = min(before.get(rule.borne_by, 0), off_fen, companion_off_fen)
-                    before[rule.borne_by] = before.get(rule.borne_by, 0) - borne_fen
-                    off_fen, companion_off_fen = off_fen - borne_fen, companion_off_fen - borne_fen
+            elif sponsor := rule.borne_by:
+                self.borne[sponsor] = self.borne.get(sponsor, 0) + off_fen
+                borne_fen = min(before.get(sponsor, 0), off_fen)
+                if isinstance(credits, FareLegJoinRule):
+                    # All who ride are joined; a change is the holder's alone.
+                    borne_fen = companion_borne_fen = min(borne_fen, companion_off_fen)
+                before[sponsor] = before.get(sponsor, 0) - borne_fen
+            off_fen, companion_off_fen = (
+                off_fen - borne_fen,
+                companion_off_fen - companion_borne_fen,
+            )
+            if rule.borne_by:
+                of_leg = self.borne_of_leg
+                of_leg[rule.borne_by] = of_leg.get(rule.borne_by, 0) + off_fen
             total.take_from_each(rule.id, off_fen, companion_off_fen, rule.reference, rule.borne_by)
-            if join and borne_fen:
-                total.take_from_each(join.id, borne_fen, borne_fen, join.reference, None)
+            if credits is not None and borne_fen:
+                total.take_from_each(
+                    credits.id, borne_fen, companion_borne_fen, credits.reference, None
+                )
 
     def _pays(self, pays: object, due_fen: int, trip: Trip) -> int:
         if isinstance(pays, PaysProduct):
@@ -372,8 +403,9 @@ class _Pricing:
         return self.through_fen if isinstance(priced, FareRefusal) else alone.fare.through_fen
 
     def _transfer(self, total: RunningSum, rule: FareTransferRule) -> None:
-        paid_fen = self.follows.chain.paid_fen if self.follows is not None else 0
         if isinstance(rule.pays, PaysDifference):
+            by_all = self.tariff.changes_first
+            paid_fen = self.follows.chain.paid(by_all=by_all) if self.follows is not None else 0
             due_fen = max(total.due_fen - paid_fen, 0)
         else:
             due_fen = min(payable_fen(rule.pays, total.due_fen), total.due_fen)
@@ -419,8 +451,8 @@ class _Pricing:
         lines, tariff_id = tuple(total.lines), self.tariff.tariff_id
         quote = quote_of(lines, product_id, tariff_id, is_transfer=self.is_transfer)
         assert quote.rider_fen >= 0
-        borne = tuple(self.borne.items())
-        return Fare(quote, paid_fen, self.through_fen, self.full_fen, self.promotion, borne)
+        borne, of_leg = tuple(self.borne.items()), tuple(self.borne_of_leg.items())
+        return Fare(quote, paid_fen, self.through_fen, self.full_fen, self.promotion, borne, of_leg)
 
     def _priced(
         self,
@@ -430,7 +462,7 @@ class _Pricing:
         windows: dict[str, Window],
     ) -> Priced:
         self.fare = fare
-        past = self._past(fare.paid_fen, is_joined=join is not None)
+        past = self._past(fare, is_joined=join is not None)
         joinable = self._journey(fare, join, journey)
         uses: dict[str, Uses] = {}
         if fare.promotion is not None:
@@ -438,18 +470,13 @@ class _Pricing:
             uses[fare.promotion.id] = offers.used(fare.promotion, past.journey_id)
         return Priced(fare.quote, past, joinable, windows, uses, join is not None)
 
-    def _past(self, paid_fen: int, *, is_joined: bool) -> PastLeg:
+    def _past(self, fare: Fare, *, is_joined: bool) -> PastLeg:
         leg, before = self.leg, self.follows
         own = ChainLeg(self.following.plan.facts, leg.boarded_at, leg.last_tap_at)
         if before is None:
-            chain = Chain((own,), paid_fen)
+            chain = Chain((own,), fare.paid_fen, borne=fare.borne_of_leg)
             return PastLeg(self.journey_id, self.tariff.tariff_id, leg.place, chain)
-        first, *rest = before.chain.legs
-        chain = Chain(
-            (first, *rest[-CHAIN_LEGS_MAX:], own),
-            before.chain.paid_fen + paid_fen,
-            before.chain.transfers_count + (not is_joined),
-        )
+        chain = before.chain.continued(own, fare.paid_fen, fare.borne_of_leg, is_joined=is_joined)
         return PastLeg(before.journey_id, self.tariff.tariff_id, leg.place, chain)
 
     def _journey(
@@ -483,14 +510,5 @@ class _Pricing:
             self.leg.riders_count,
             surcharges,
             (*journey.rules, join.id),
-            _borne_in_all(dict(journey.borne), dict(fare.borne), join),
+            borne_in_all(journey.borne, fare.borne, is_one=not join.leg_by_leg),
         )
-
-
-def _borne_in_all(
-    before: dict[str, int], now: dict[str, int], join: FareLegJoinRule
-) -> tuple[tuple[str, int], ...]:
-    """What each sponsor bears of a journey: of its whole, or of each leg by itself."""
-    together = sum if join.leg_by_leg else max
-    names = before | now
-    return tuple((name, together((before.get(name, 0), now.get(name, 0)))) for name in names)

@@ -78,3 +78,5 @@ class Fare(Struct, frozen=True, gc=False):
     promotion: Promotion | None = None
     # What each sponsor bears by concessions, for the whole journey; first legs' own apart.
     borne: tuple[tuple[str, int], ...] = ()
+    # The same for this leg alone, whatever bore it before taken off.
+    borne_of_leg: tuple[tuple[str, int], ...] = ()

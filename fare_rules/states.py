@@ -22,12 +22,33 @@ class ChainLeg(Struct, frozen=True, array_like=True, gc=False):
     last_tap_at: datetime
 
 
+# Legs of a chain that are remembered between its first and its newest.
+CHAIN_LEGS_MAX = 14
+# Sponsors with their amounts.
+Borne = tuple[tuple[str, int], ...]
+
+
 class Chain(Struct, frozen=True, array_like=True, gc=False):
     """Legs that continue one another, by whichever transfer or join rules."""
 
     legs: tuple[ChainLeg, ...]
     paid_fen: int
     transfers_count: int = 0
+    # What each sponsor has borne of them by concessions.
+    borne: Borne = ()
+
+    def paid(self, *, by_all: bool) -> int:
+        """What the rider has paid for its legs, or all who have."""
+        return self.paid_fen + (sum(fen for _, fen in self.borne) if by_all else 0)
+
+    def continued(self, leg: ChainLeg, paid_fen: int, borne: Borne, *, is_joined: bool) -> "Chain":
+        first, *rest = self.legs
+        return Chain(
+            (first, *rest[-CHAIN_LEGS_MAX:], leg),
+            self.paid_fen + paid_fen,
+            self.transfers_count + (not is_joined),
+            borne_in_all(self.borne, borne),
+        )
 
     def has_ridden(self, facts: LegFacts) -> bool:
         """Whether a leg of it was on the same route."""
@@ -35,6 +56,15 @@ class Chain(Struct, frozen=True, array_like=True, gc=False):
             (leg.facts.network, leg.facts.route_id) == (facts.network, facts.route_id)
             for leg in self.legs
         )
+
+
+def borne_in_all(before: Borne, now: Borne, *, is_one: bool = False) -> Borne:
+    """What each sponsor bears of legs before and of another; `is_one` where that is the whole."""
+    if not now:
+        return before
+    one, other = dict(before), dict(now)
+    how = max if is_one else sum
+    return tuple((name, how((one.get(name, 0), other.get(name, 0)))) for name in one | other)
 
 
 class PastLeg(Struct, frozen=True, array_like=True, gc=False):
@@ -81,7 +111,7 @@ class Journey(Struct, frozen=True, array_like=True, gc=False):
     # The join rules that have acted.
     rules: tuple[str, ...] = ()
     # What each sponsor bears of them by concessions.
-    borne: tuple[tuple[str, int], ...] = ()
+    borne: Borne = ()
 
 
 class Uses(Struct, frozen=True, array_like=True, gc=False):

@@ -29,10 +29,11 @@ from gateway.core.wallets import Wallet
 # Its two instants, the second None where it is the first again; and _facts.
 _Leg = tuple[datetime, datetime | None, Raw]
 # The leg; those before it in its chain, None where they are the chain of the past leg before; what
-# was paid, transfers; journey and tariff, None where they are those of the past leg before; and its
-# place, True where the leg says it.
+# was paid, with what sponsors have borne where they have; transfers; journey and tariff, None where
+# they are those of the past leg before; and its place, True where the leg says it.
 _Past = tuple[
-    datetime, datetime | None, Raw, tuple[_Leg, ...] | None, int, int, UUID | None, str | None,
+    datetime, datetime | None, Raw, tuple[_Leg, ...] | None,
+    int | tuple[int, tuple[tuple[str, int], ...]], int, UUID | None, str | None,
     str | bool | None,
 ]  # fmt: skip
 # The newest tap's instant (None where it is the last tap's), its gate's number, until when its leg
@@ -143,7 +144,8 @@ def _trail(trail: Iterable[PastLeg]) -> list[tuple[Any, ...]]:
             before = None if legs[:-1] == chain_before else list(map(_leg, legs[:-1]))
         wire.append((
             boarded_at, None if last_tap_at == boarded_at else last_tap_at, _facts(facts), before,
-            past.chain.paid_fen, past.chain.transfers_count,
+            (past.chain.paid_fen, past.chain.borne) if past.chain.borne else past.chain.paid_fen,
+            past.chain.transfers_count,
             # Nearly always the same record where it is the same journey.
             None if journey_id is journey_before else journey_id,
             None if tariff_id == tariff_before else tariff_id,
@@ -159,7 +161,8 @@ def _trail_from(wire: tuple[_Past, ...]) -> tuple[PastLeg, ...]:
     legs: tuple[ChainLeg, ...] = ()
     journey_id = tariff_id = None
     for past in reversed(wire):
-        boarded_at, last_tap_at, raw, before, paid_fen, transfers, journey, tariff, place = past
+        boarded_at, last_tap_at, raw, before, paid, transfers, journey, tariff, place = past
+        paid_fen, borne = (paid, ()) if isinstance(paid, int) else paid
         facts = _facts_from(bytes(raw))
         leg = ChainLeg(facts, boarded_at, last_tap_at or boarded_at)
         if before is None:
@@ -171,7 +174,7 @@ def _trail_from(wire: tuple[_Past, ...]) -> tuple[PastLeg, ...]:
         assert tariff_id is not None
         if isinstance(place, bool):
             place = facts.from_stop or facts.route_id
-        trail.append(PastLeg(journey_id, tariff_id, place, Chain(legs, paid_fen, transfers)))
+        trail.append(PastLeg(journey_id, tariff_id, place, Chain(legs, paid_fen, transfers, borne)))
     return tuple(trail)
 
 

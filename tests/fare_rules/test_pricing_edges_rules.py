@@ -445,3 +445,35 @@ def test_a_surcharge_outside_caps_is_no_credit_for_a_dearer_ride(tmp_path):
             "bus_ride 2.00, t 5.00",
             f"tram_ride 3.00, {change}",
         ]
+
+
+@pytest.mark.parametrize(
+    ("order", "second", "third"),
+    [
+        (
+            "concessions, transfers",
+            "tram_ride 3.00, half -0.50 by bank, change -1.00, change -1.00",
+            "bus_ride 2.00, change -1.00, change -1.00",
+        ),
+        (
+            "transfers, concessions",
+            "tram_ride 3.00, change -2.00, half -0.50 by bank",
+            "bus_ride 2.00, change -2.00",
+        ),
+    ],
+)
+def test_a_sponsor_bears_its_part_of_a_difference_once(tmp_path, order, second, third):
+    """Half of the dearest ride in all, as its rider; the operators have that ride's fare in all."""
+    credit = CHANGE.replace("kind: less, amount: 1", "kind: difference")
+    half = f"""
+order: [{order}, tiers, caps, promotions]
+concessions:
+  - {{id: half, reference: c, borne_by: bank,
+     pays: {{kind: percent, percent: 50, rounding: {{mode: up}}}}}}
+"""
+    book = town(tmp_path, f"{credit}\n{half}")
+    assert charged(book, "08:00 board bus", "08:10 board tram", "08:20 board bus") == [
+        "bus_ride 2.00, half -1.00 by bank",
+        second,
+        third,
+    ]

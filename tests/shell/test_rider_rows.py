@@ -71,6 +71,10 @@ TRAILS = {
         past(2, "M1", BOARDING),
         past(2, "pier", BOARDING, BUSINESS, tariff="harbour/2019"),
     ),
+    "a_chain_that_a_sponsor_bears_a_part_of": (
+        PastLeg(UUID(int=1), "harbour", "pier", Chain((RIDE,), 200, borne=(("bank", 100),))),
+        PastLeg(UUID(int=1), "harbour", "M1", Chain((RIDE, BOARDING), 300, 1, (("bank", 150),))),
+    ),
     "a_chain_that_continues_another_leg": (
         past(1, "pier", RIDE),
         past(1, "pier", BOARDING, BUSINESS),
