@@ -46,7 +46,7 @@ class CityRequests:
             caller.check_operator(None)
             if caller.role is not Role.ADMIN:
                 raise forbidden("Only an admin registers operators.")
-        registry = self._given.door.registry.current
+        registry = await self._given.door.registry.newest()
         for gate in city.gates:
             caller.check_operator(gate.operator_id)
             known = registry.gates.get(gate.gate_id)
@@ -74,7 +74,7 @@ class CityRequests:
         wish = read_message(body, request.content_type, KeyWish)
         if wish.valid_until and wish.valid_until <= now():
             raise unprocessable("already_expired", "Let the keys end later than now.")
-        registry = self._given.door.registry.current
+        registry = await self._given.door.registry.newest()
         for gate_id in wish.gate_ids:
             gate = registry.gates.get(gate_id)
             if gate:
@@ -99,7 +99,7 @@ class CityRequests:
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         key_id = request.match_info["key_id"]
-        registry = self._given.door.registry.current
+        registry = await self._given.door.registry.newest()
         key = registry.gate_keys.get(key_id)
         if key is None:
             raise not_found("No such key is active.")

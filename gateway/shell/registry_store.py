@@ -50,6 +50,11 @@ class RegistryHolder:
                 listener(self.current)
         self.refreshed_at = time.monotonic()
 
+    async def newest(self) -> Registry:
+        """The city as it is now, for who changes it: another process may have changed it since."""
+        await self.refresh()
+        return self.current
+
     async def run_forever(self, poll_seconds: float) -> None:
         """Keep up with other processes: a revoked key works for one poll longer at the most."""
         while True:

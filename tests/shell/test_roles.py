@@ -155,6 +155,24 @@ async def test_a_token_of_one_operator_registers_and_keys_only_its_own_gates(doo
     assert await door.books() == before
 
 
+async def test_what_another_gateway_has_registered_counts_at_once(open_door):
+    seldom = {"registry_poll_ms": 600_000}
+    async with open_door(**seldom) as one, open_door(**seldom) as other:
+        gate = {"gate_id": "new", "operator_id": "metro", "network": "metro"}
+        assert (await one.ask("POST", "/v1/registry", {"gates": [gate]})).status == 200
+        taken = {**gate, "operator_id": "buses", "network": "bus"}
+        said = await other.ask(
+            "POST", "/v1/registry", {"gates": [taken]}, who="buses_gate_operator"
+        )
+        said.check_problem(403, "forbidden", "another operator's gates")
+        newer = {**gate, "gate_id": "newer"}
+        assert (await one.ask("POST", "/v1/registry", {"gates": [newer]})).status == 200
+        issued = await other.ask("POST", "/v1/gate-keys", {"gate_ids": ["newer"]})
+        assert issued.status == 201
+        key_id = issued.message["keys"][0]["key_id"]
+        assert (await one.ask("DELETE", f"/v1/gate-keys/{key_id}")).status == 200
+
+
 async def test_a_token_of_one_operator_adds_stops_and_routes_and_changes_none(door):
     async def register(city):
         return await door.ask("POST", "/v1/registry", city, who="buses_gate_operator")
