@@ -45,9 +45,9 @@ _BEGIN_AGAIN_SECONDS = 1.0
 _DAYS_AHEAD = 3
 _DAYS_AHEAD_EVERY_SECONDS = 600
 _OBSERVE_SECONDS = 1.0
+_OBSERVE_BACKLOG_SECONDS = 15.0
 # Connections to PostgreSQL, files that are read and written, the event loop's own.
 _OTHER_FILES_COUNT = 256
-_OBSERVE_BACKLOG_SECONDS = 15.0
 
 
 class CannotRun(Exception):
