@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
-from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
+from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, audited, metro, net
 
-from gateway import audit_path, correction_commands
+from gateway import correction_commands
 from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
 from gateway.correction_path import correction_terms, run_correction
 from gateway.settlement_path import debtor_of, run_settlement_close
 from gateway.shell.correction_store import Correction
 
 HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
-# Of the last service day that is over: days start at 04:00.
-NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1, hours=4)).replace(
-    hour=12, minute=0, second=0, microsecond=0
-)
-
-# Of an entry and an exit, ten minutes on either side of that day's start.
-BEFORE_TURN, AFTER_TURN = -490, -470
-
-
-def at(minutes: int) -> str:
-    return (NOON + timedelta(minutes=minutes)).astimezone(UTC).isoformat()
-
-
-async def audited(client: Any) -> list[str]:
-    report = await audit_path.run_audit(client.api.pool, client.api.book)
-    return list(report.lines())
-
-
-@pytest.fixture
-async def desk(open_door) -> AsyncIterator[Any]:
-    async with open_door(correction_unchecked_fen_max=500, correction_self_count_max=1) as client:
-        yield client
-        assert (await audited(client))[-1] == "audit passed"
-
-
-async def metro(client: Any, action: str, minutes: int, **more: Any) -> dict[str, Any]:
-    said = await client.post_taps(client.metro_tap(action, tapped_at=at(minutes), **more))
-    assert said.status == 200, said.body
-    found: dict[str, Any] = said.message
-    return found
 
 
 async def correct(
@@ -63,11 +32,6 @@ async def correct(
 ) -> Any:
     wish = {"correction_id": str(uuid4()), "wallet_id": wallet_id, "kind": kind, "reason": reason}
     return await client.ask("POST", "/v1/corrections", {**wish, **m}, who=who)
-
-
-async def net(client: Any, wallet_id: str) -> int:
-    wallet = await client.wallet(wallet_id)
-    return wallet["balance_fen"] - wallet["owed_fen"]
 
 
 async def test_staff_clear_an_entry_and_leaving_where_one_came_in_costs_nothing(desk):

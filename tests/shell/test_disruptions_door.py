@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
-import pytest
+from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, metro, net
 
-from gateway import audit_path, correction_commands
+from gateway import correction_commands
 from gateway.disruption_path import run_disruptions
 from gateway.settlement_path import sweep_late_legs
-
-# Of the last service day that is over: days start at 04:00.
-NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1, hours=4)).replace(
-    hour=12, minute=0, second=0, microsecond=0
-)
-
-# Of an entry and an exit, ten minutes on either side of that day's start.
-BEFORE_TURN, AFTER_TURN = -490, -470
-
-
-def at(minutes: int) -> str:
-    return (NOON + timedelta(minutes=minutes)).astimezone(UTC).isoformat()
-
-
-async def audited(client: Any) -> list[str]:
-    report = await audit_path.run_audit(client.api.pool, client.api.book)
-    return list(report.lines())
-
-
-@pytest.fixture
-async def desk(open_door) -> AsyncIterator[Any]:
-    async with open_door(correction_unchecked_fen_max=500, correction_self_count_max=1) as client:
-        yield client
-        assert (await audited(client))[-1] == "audit passed"
-
-
-async def metro(client: Any, action: str, minutes: int, **more: Any) -> dict[str, Any]:
-    said = await client.post_taps(client.metro_tap(action, tapped_at=at(minutes), **more))
-    assert said.status == 200, said.body
-    found: dict[str, Any] = said.message
-    return found
-
-
-async def net(client: Any, wallet_id: str) -> int:
-    wallet = await client.wallet(wallet_id)
-    return wallet["balance_fen"] - wallet["owed_fen"]
 
 
 async def test_rides_of_a_disruption_are_put_right_once_two_people_have_agreed(desk, server_dsn):
