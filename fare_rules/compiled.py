@@ -1,7 +1,7 @@
 """A tariff made ready for pricing: what concerns a leg is found by look-up.
 
 The rules that fit legs of the same facts are the same, so they are looked for once and kept as a
-`LegPlan`. compile_tariff expects a tariff in which check.py has found no fault.
+`LegPlan`. A `CompiledTariff` is made of a tariff without faults.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class CompiledTariff:
         self.default_fare_media = tariff.fare_media[0].id
         # The earlier tariff whose full fares this one must not exceed; load_book sets it.
         self.never_dearer_than: CompiledTariff | None = None
+        # Whether a transfer acts on the fare before a concession does.
         self.changes_first = tariff.order.index("transfers") < tariff.order.index("concessions")
 
         self.stops = tables.stops
@@ -469,11 +470,6 @@ class CompiledTariff:
             moment(begins).replace(tzinfo=self.timezone).astimezone(UTC) if begins else first,
             moment(ends).replace(tzinfo=self.timezone).astimezone(UTC) if ends else last,
         )
-
-
-def compile_tariff(tariff: Tariff, tables: Tables, places: RulePlaces) -> CompiledTariff:
-    """Turn a tariff without faults into look-ups."""
-    return CompiledTariff(tariff, tables, places)
 
 
 def incomplete_charge(

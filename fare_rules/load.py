@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from fare_rules.check import ON_LINES, find_faults
-from fare_rules.compiled import CompiledTariff, compile_tariff
+from fare_rules.compiled import CompiledTariff
 from fare_rules.currency import currency_digits, is_currency
 from fare_rules.faults import FaultCode, TariffFault, TariffFaults
 from fare_rules.language.scalars import read_scalar
@@ -51,7 +51,7 @@ def read_tariff(path: Path) -> tuple[CompiledTariff | None, Document]:
     tariff, tables, document = read_parts(path)
     if tariff is None or document.faults:
         return None, document
-    return compile_tariff(tariff, tables, _places_of_rules(tariff, document)), document
+    return CompiledTariff(tariff, tables, _places_of_rules(tariff, document)), document
 
 
 def read_parts(path: Path) -> tuple[Tariff | None, Tables, Document]:

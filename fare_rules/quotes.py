@@ -7,6 +7,8 @@ from fare_rules.money import Fen
 
 # Of one change of what a leg costs. A tariff under which there could be more is refused.
 CHANGE_SPONSORS_MAX = 13
+# Sponsors with what each bears.
+Borne = tuple[tuple[str, int], ...]
 
 
 def sponsor_account(sponsor_id: str, campaign_id: str) -> str:
@@ -77,6 +79,6 @@ class Fare(Struct, frozen=True, gc=False):
     full_fen: int
     promotion: Promotion | None = None
     # What each sponsor bears by concessions, for the whole journey; first legs' own apart.
-    borne: tuple[tuple[str, int], ...] = ()
+    borne: Borne = ()
     # The same for this leg alone, whatever bore it before taken off.
-    borne_of_leg: tuple[tuple[str, int], ...] = ()
+    borne_of_leg: Borne = ()

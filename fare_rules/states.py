@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fare_rules.legs import LegFacts
 from fare_rules.periods import Window
+from fare_rules.quotes import Borne
 from fare_rules.taps import Action, RideTap
 
 
@@ -24,8 +25,6 @@ class ChainLeg(Struct, frozen=True, array_like=True, gc=False):
 
 # Legs of a chain that are remembered between its first and its newest.
 CHAIN_LEGS_MAX = 14
-# Sponsors with their amounts.
-Borne = tuple[tuple[str, int], ...]
 
 
 class Chain(Struct, frozen=True, array_like=True, gc=False):

@@ -8,7 +8,7 @@ from fare_rules.base_fare import FareRefusal
 from fare_rules.checks.finding import Finding
 from fare_rules.checks.names import known_stops, stops_in_tables
 from fare_rules.checks.overlaps import City, city_of, filters_overlap
-from fare_rules.compiled import CompiledTariff, compile_tariff
+from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import FaultCode
 from fare_rules.language.conditions import LegConditions
 from fare_rules.language.discounts import PaysLess
@@ -304,7 +304,7 @@ def _never_ridden(
 
 def ends_without_fare(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """Between any two kinds of stop there is a fare, whichever rules share the legs out."""
-    compiled = compile_tariff(tariff, tables, {})
+    compiled = CompiledTariff(tariff, tables, {})
     # Stops of the same zones and areas are priced alike; two of each make pairs of them, too.
     alike: dict[tuple[object, ...], list[str]] = {}
     for stop in tables.stops:

@@ -7,6 +7,7 @@ from msgspec import structs
 from fare_rules import CompiledTariff, NetworkRules, RideTap, TariffBook
 from fare_rules.amounts import said
 from gateway.core.holds import held_for_rides_fen
+from gateway.core.ledger import spent_after
 from gateway.core.rides import Ride
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallet_classes import Spent, WalletClasses, exceeded
@@ -80,12 +81,11 @@ def _limited(
         return None
     day = book.service_day_of(tap.tapped_at)
     # What the tap charges for an earlier ride, left open till now, is spent, but no part of this.
-    amount_fen, spent = 0, wallet.spent
-    for entry in ride.entries:
-        if entry.tap_id == tap.tap_id:
-            amount_fen -= entry.rider_fen
-        else:
-            spent = (spent or Spent(entry.service_day)).after(entry.service_day, -entry.rider_fen)
+    earlier = [entry for entry in ride.entries if entry.tap_id != tap.tap_id]
+    amount_fen = -sum(entry.rider_fen for entry in ride.entries if entry.tap_id == tap.tap_id)
+    spent = wallet.spent
+    if earlier:
+        spent = spent_after(spent or Spent(earlier[0].service_day), earlier)
     if tap.offline:
         limits = classes.offline(wallet.terms, day)
         is_late = spent and spent.online_at is not None and spent.online_at >= tap.tapped_at

@@ -20,6 +20,7 @@ from msgspec import Raw, Struct, structs
 from fare_rules import RiderState, RideTap
 from fare_rules.legs import LegFacts
 from fare_rules.periods import Window
+from fare_rules.quotes import Borne
 from fare_rules.states import Chain, ChainLeg, Habit, Journey, LastTap, PastLeg, Reentry, Uses
 from gateway.core.days import Opening, Riders, RiderToday
 from gateway.core.purses import Purse
@@ -33,7 +34,7 @@ _Leg = tuple[datetime, datetime | None, Raw]
 # they are those of the past leg before; and its place, True where the leg says it.
 _Past = tuple[
     datetime, datetime | None, Raw, tuple[_Leg, ...] | None,
-    int | tuple[int, tuple[tuple[str, int], ...]], int, UUID | None, str | None,
+    int | tuple[int, Borne], int, UUID | None, str | None,
     str | bool | None,
 ]  # fmt: skip
 # The newest tap's instant (None where it is the last tap's), its gate's number, until when its leg
