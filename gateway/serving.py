@@ -290,9 +290,11 @@ async def serve_until_stopped(
 def stop_event() -> asyncio.Event:
     """Set at the first SIGTERM, SIGINT or SIGHUP (a terminal that was closed)."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # As `nohup` wants it.
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # As `nohup` wants it.
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 

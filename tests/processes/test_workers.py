@@ -123,6 +123,18 @@ async def test_who_asked_to_outlive_the_terminal_does() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+async def test_one_started_in_the_background_of_a_script_ends_at_an_interrupt() -> None:
+    """Shells have such jobs ignore SIGINT, which nobody has asked for."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stop = stop_event()
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.wait_for(stop.wait(), 5)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_one_that_hangs_is_seen_to_be_behind(open_workers: Opener) -> None:
     gateway = open_workers(FAREGATE_DRAIN_SECONDS_MAX="1")
     hung, alive = gateway.worker_pids()
