@@ -6,7 +6,7 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.api.given import Done, Given, now, unprocessable
+from gateway.api.given import Done, Given, now
 from gateway.core.registry import Registry, Role
 from gateway.registry_path import (
     City,
@@ -19,7 +19,7 @@ from gateway.registry_path import (
     run_key_revocation,
 )
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem, forbidden, not_found
+from gateway.shell.problems import Problem, forbidden, not_found, not_granted
 from gateway.shell.web import Caller, answer
 
 
@@ -57,13 +57,15 @@ class CityRequests:
             refused, value = found
             if refused is RegistryRefusal.GATE_ID_TAKEN:
                 detail = f"{value!r} is the gate of rides that the desk puts in; choose another id."
-                raise unprocessable(refused, detail)
-            raise unprocessable(refused, f"{value!r} is not known; register it first.")
+                raise not_granted(422, refused, detail)
+            raise not_granted(422, refused, f"{value!r} is not known; register it first.")
         try:
             await run_city_registration(self._given.pool, city)
         except asyncpg.ForeignKeyViolationError:
-            raise unprocessable(
-                "unknown_concentrator", "A concentrator must be registered before its own gates."
+            raise not_granted(
+                422,
+                "unknown_concentrator",
+                "A concentrator must be registered before its own gates.",
             ) from None
         await self._given.door.registry.refresh()
         return answer(encode(Done(), JSON))
@@ -73,7 +75,7 @@ class CityRequests:
     ) -> web.Response:
         wish = read_message(body, request.content_type, KeyWish)
         if wish.valid_until and wish.valid_until <= now():
-            raise unprocessable("already_expired", "Let the keys end later than now.")
+            raise not_granted(422, "already_expired", "Let the keys end later than now.")
         registry = await self._given.door.registry.newest()
         for gate_id in wish.gate_ids:
             gate = registry.gates.get(gate_id)
@@ -91,7 +93,7 @@ class CityRequests:
                     "The gate has two active keys already",
                     f"Revoke one of {gate_id!r}'s keys first, or say replace.",
                 )
-            raise unprocessable(refused, f"{gate_id!r} is not known; register it first.")
+            raise not_granted(422, refused, f"{gate_id!r} is not known; register it first.")
         await self._given.door.registry.refresh()
         return answer(encode(IssuedKeys(tuple(issued)), JSON), status=201)
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.api.desk import Desk, EntryView, entry_view
-from gateway.api.given import Given, as_uuid, now, uuid_of
+from gateway.api.given import Given, as_uuid, granted, now, uuid_of
 from gateway.core.correction_wishes import CorrectionRefusal, CorrectionWish
 from gateway.correction_path import correction_terms, run_correction, run_decision
 from gateway.shell.correction_store import (
@@ -20,7 +20,7 @@ from gateway.shell.correction_store import (
     list_corrections as load_corrections,
 )
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import not_found
 from gateway.shell.web import Caller, answer
 
 _LISTED_MAX = 500
@@ -117,7 +117,7 @@ class CorrectionRequests(Desk):
             terms=self._terms,
             now=now(),
         )
-        return answer(encode(_taken(found), JSON))
+        return answer(encode(granted(found, _REMEDIES, _STATUS), JSON))
 
     async def approve_correction(
         self, request: web.Request, _body: bytes, caller: Caller
@@ -143,7 +143,7 @@ class CorrectionRequests(Desk):
             terms=self._terms,
             now=now(),
         )
-        return answer(encode(_taken(found), JSON))
+        return answer(encode(granted(found, _REMEDIES, _STATUS), JSON))
 
     async def get_correction(
         self, request: web.Request, _body: bytes, caller: Caller
@@ -171,11 +171,3 @@ class CorrectionRequests(Desk):
 def _name(caller: Caller) -> str:
     assert caller.token_id is not None
     return caller.token_id
-
-
-def _taken(found: Correction | CorrectionRefusal) -> Correction:
-    if isinstance(found, CorrectionRefusal):
-        title = found.replace("_", " ").capitalize()
-        detail = f"{_REMEDIES[found]} Nothing was done."
-        raise Problem(_STATUS.get(found, 409), found, title, detail)
-    return found

@@ -8,11 +8,11 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from gateway.api.given import Done, Given, day_of, now, unprocessable, uuid_of
+from gateway.api.given import Done, Given, day_of, now, uuid_of
 from gateway.core.delivery import Channel, Delivery, DeliveryStatus, Sftp
 from gateway.shell import delivery_store as store
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import not_found, not_granted
 from gateway.shell.settlement_store import list_operator_ids
 from gateway.shell.web import Caller, answer
 
@@ -37,7 +37,7 @@ class DeliveryRequests:
             _check_host_key(channel)
         pool = self._given.pool
         if operator_id not in await list_operator_ids(pool):
-            raise unprocessable("unknown_operator", "Register the operator first.")
+            raise not_granted(422, "unknown_operator", "Register the operator first.")
         await store.set_channel(pool, operator_id, channel, caller.token_id or "", now())
         return answer(encode(Done(), JSON))
 
@@ -59,8 +59,8 @@ class DeliveryRequests:
         caller.check_operator(None)
         delivery = await self._own(request, caller)
         if not await store.retry(self._given.pool, delivery.delivery_id, now()):
-            detail = "It was sent; ask the operator to acknowledge it. Nothing was done."
-            raise Problem(409, "already_sent", "Already sent", detail)
+            detail = "It was sent; ask the operator to acknowledge it."
+            raise not_granted(409, "already_sent", detail)
         return answer(encode(Done(), JSON))
 
     async def acknowledge(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
@@ -68,8 +68,7 @@ class DeliveryRequests:
         delivery = await self._own(request, caller)
         statuses = {event.status for event in delivery.events}
         if DeliveryStatus.SENT not in statuses:
-            detail = "It was not sent yet. Nothing was done."
-            raise Problem(409, "not_sent", "Not sent yet", detail)
+            raise not_granted(409, "not_sent", "It was not sent yet.")
         if DeliveryStatus.ACKNOWLEDGED not in statuses:
             status, pool = DeliveryStatus.ACKNOWLEDGED, self._given.pool
             await store.add_event(pool, delivery.delivery_id, status, receipt.detail, now())
@@ -91,4 +90,4 @@ def _check_host_key(channel: Sftp) -> None:
     try:
         read_host_key(channel.host_key)
     except ValueError:
-        raise unprocessable("bad_host_key", "Send a line of ssh-keyscan as host_key.") from None
+        raise not_granted(422, "bad_host_key", "Send a line of ssh-keyscan as host_key.") from None

@@ -8,14 +8,14 @@ from uuid import UUID
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.api.given import Given, now, uuid_of
+from gateway.api.given import Given, granted, now, uuid_of
 from gateway.core.ledger import JournalEntry
 from gateway.core.wallet_classes import WalletClasses
 from gateway.core.wallet_desk import WalletPlan
 from gateway.core.wallet_wishes import WalletRefusal, WalletView, Wish
 from gateway.core.wallet_wishes import view as wallet_view
 from gateway.shell import store
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import not_found
 from gateway.shell.web import Caller
 from gateway.wallet_path import run_wallet_wishes
 
@@ -49,7 +49,7 @@ def entry_view(entry: JournalEntry) -> EntryView:
     )
 
 
-_WALLET_STATUS = {
+_STATUS = {
     WalletRefusal.UNKNOWN_WALLET: 404,
     WalletRefusal.UNKNOWN_MEDIA: 404,
     WalletRefusal.CARD_NUMBER: 422,
@@ -121,14 +121,7 @@ class Desk:
             floor_fen=self._given.settings.wallet_floor_fen,
             classes=self._classes,
         )
-        if isinstance(found, WalletRefusal):
-            raise Problem(
-                _WALLET_STATUS.get(found, 409),
-                found,
-                found.replace("_", " ").capitalize(),
-                f"{_REMEDIES[found]} Nothing was done.",
-            )
-        return found
+        return granted(found, _REMEDIES, _STATUS)
 
     async def view(self, wallet_id: UUID) -> WalletView:
         wallet = await store.load_wallet(self._given.pool, wallet_id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.api.given import Given, now, unprocessable, uuid_of
+from gateway.api.given import Given, now, uuid_of
 from gateway.core.disruptions import DisruptionWish
 from gateway.shell.disruption_store import (
     Declared,
@@ -19,7 +19,7 @@ from gateway.shell.disruption_store import (
     list_disruptions as load_disruptions,
 )
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem, forbidden, not_found
+from gateway.shell.problems import forbidden, not_found, not_granted
 from gateway.shell.web import Caller, answer
 
 _LISTED_MAX = 1000
@@ -46,22 +46,22 @@ class DisruptionRequests:
         stops = self._given.door.registry.current.stops
         named = {*disruption.stops, *filter(None, [disruption.completed_at])}
         if unknown := sorted(named - stops.keys()):
-            raise unprocessable("unknown_stop", f"Register the stop {unknown[0]} first.")
+            raise not_granted(422, "unknown_stop", f"Register the stop {unknown[0]} first.")
         known_networks = {name for tariff in self._given.book.tariffs for name in tariff.networks}
         if unknown := sorted(set(disruption.networks) - known_networks):
-            raise unprocessable("unknown_network", f"No tariff has a network {unknown[0]}.")
+            raise not_granted(422, "unknown_network", f"No tariff has a network {unknown[0]}.")
         if not disruption.is_whole:
-            raise unprocessable(
+            raise not_granted(
+                422,
                 "fields_differ",
                 "Let it end after it begins, and name completed_at with completed only.",
             )
         known = await save_disruption(self._given.pool, disruption, caller.token_id, now())
         if known.disruption != disruption:
-            raise Problem(
+            raise not_granted(
                 409,
                 "disruption_id_reused",
-                "Disruption id reused",
-                "This disruption_id was used for another disruption. Nothing was done.",
+                "This disruption_id was used for another disruption.",
             )
         return answer(encode(known, JSON))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from gateway.api.given import IDS_MAX, Done, Given, now
+from gateway.api.given import IDS_MAX, Done, Given, granted, now
 from gateway.core.envelopes import Draw, EnvelopeCampaign, EnvelopeRefusal, Win
 from gateway.envelope_path import (
     announce,
@@ -21,12 +21,11 @@ from gateway.envelope_path import (
     ticket_lists,
 )
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import not_found
 from gateway.shell.web import Caller, answer
 
 # In one request, so that it ends in time.
 _ENVELOPES_MAX = 5_000
-T = TypeVar("T")
 
 
 class Registrations(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +91,8 @@ class EnvelopeRequests:
     async def announce(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
         campaign = read_message(body, request.content_type, EnvelopeCampaign)
-        _granted(await announce(self._given.pool, campaign, self._given.book, now()))
+        found = await announce(self._given.pool, campaign, self._given.book, now())
+        granted(found, _REMEDIES, _STATUS)
         return answer(encode(Done(), JSON))
 
     async def register(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
@@ -104,7 +104,7 @@ class EnvelopeRequests:
             issuer_id=caller.operator_id,
             now=now(),
         )
-        return answer(encode(Registered(_granted(found)), JSON))
+        return answer(encode(Registered(granted(found, _REMEDIES, _STATUS)), JSON))
 
     async def draw(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
@@ -116,7 +116,7 @@ class EnvelopeRequests:
             public_value=wish.public_value,
             now=now(),
         )
-        return answer(encode(_granted(drawn), JSON))
+        return answer(encode(granted(drawn, _REMEDIES, _STATUS), JSON))
 
     async def grant(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
@@ -128,7 +128,7 @@ class EnvelopeRequests:
             now=now(),
             envelopes_max=_ENVELOPES_MAX,
         )
-        return answer(encode(Left(_granted(left)), JSON))
+        return answer(encode(Left(granted(left, _REMEDIES, _STATUS)), JSON))
 
     async def get_report(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
@@ -147,11 +147,3 @@ class EnvelopeRequests:
         assert told is not None
         listed = DrawList(campaign, told.draw, tickets, wins)
         return answer(msgspec.json.format(encode(listed, JSON), indent=1))
-
-
-def _granted(found: T | EnvelopeRefusal) -> T:
-    if isinstance(found, EnvelopeRefusal):
-        title = found.replace("_", " ").capitalize()
-        detail = f"{_REMEDIES[found]} Nothing was done."
-        raise Problem(_STATUS.get(found, 409), found, title, detail)
-    return found

@@ -7,9 +7,10 @@ from datetime import date
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.api.given import Given, unprocessable
+from gateway.api.given import Given
 from gateway.fares_path import QuoteRefused, QuoteWish, run_quote
 from gateway.shell.messages import JSON, encode, read_message
+from gateway.shell.problems import not_granted
 from gateway.shell.web import Caller, answer
 
 
@@ -37,7 +38,7 @@ class FareRequests:
         try:
             found = await run_quote(given.pool, wish, given.book, issuer_id=caller.operator_id)
         except QuoteRefused as refused:
-            raise unprocessable("not-known", f"{refused}.") from None
+            raise not_granted(422, "not-known", f"{refused}.") from None
         return answer(encode(found, JSON))
 
     async def get_tariffs(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,11 +20,12 @@ from gateway.core.taps import Name
 from gateway.shell import rider_store
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.batcher import Batcher
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import Problem, not_found, not_granted
 from gateway.shell.settings import DatabaseUrl, Settings
 from gateway.shell.web import Door
 
 IDS_MAX = 1000
+T = TypeVar("T")
 
 
 class Given(Struct, frozen=True):
@@ -43,8 +46,11 @@ class Done(Struct, frozen=True):
     status: str = "done"
 
 
-def unprocessable(slug: str, detail: str) -> Problem:
-    return Problem(422, slug, slug.replace("_", " ").capitalize(), f"{detail} Nothing was done.")
+def granted(found: T | StrEnum, remedies: Mapping[Any, str], statuses: Mapping[Any, int]) -> T:
+    """What was asked for. Raises: Problem when it was refused: 409, if no other status is said."""
+    if isinstance(found, StrEnum):
+        raise not_granted(statuses.get(found, 409), found, remedies[found])
+    return found
 
 
 def uuid_of(request: web.Request, name: str) -> UUID:

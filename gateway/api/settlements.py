@@ -11,14 +11,14 @@ from uuid import UUID
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from gateway.api.given import Given, archive_at_hand, day_of, file_in, now, unprocessable, uuid_of
+from gateway.api.given import Given, archive_at_hand, day_of, file_in, now, uuid_of
 from gateway.close_process import CloseBroke, close_apart
 from gateway.core.signed_books import operator_folder
 from gateway.core.taps import Name
 from gateway.settlement_path import CloseRefused, list_settlements, load_settlement_file
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.payout_store import PayoutHold, list_holds, load_hold, release_hold, save_hold
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import Problem, not_found, not_granted
 from gateway.shell.settlement_store import list_operator_ids, load_head
 from gateway.shell.signing import published_keys
 from gateway.shell.web import Caller, answer
@@ -79,11 +79,11 @@ class SettlementRequests:
         caller.check_operator(None)
         pool = self._given.pool
         if wish.operator_id not in await list_operator_ids(pool):
-            raise unprocessable("unknown_operator", "Register the operator first.")
+            raise not_granted(422, "unknown_operator", "Register the operator first.")
         hold = PayoutHold(wish.hold_id, wish.operator_id, wish.reason, caller.token_id or "", now())
         kept = await save_hold(pool, hold)
         if (kept.operator_id, kept.reason) != (wish.operator_id, wish.reason):
-            raise Problem(409, "hold_id_reused", "Hold id reused", "Choose another hold_id.")
+            raise not_granted(409, "hold_id_reused", "Choose another hold_id.")
         return answer(encode(kept, JSON))
 
     async def release_payout(

@@ -16,7 +16,7 @@ from gateway.fares_path import run_explanation
 from gateway.shell import kept_store
 from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
 from gateway.shell.messages import JSON, REPEATS_HEADER, encode, read_message, read_taps
-from gateway.shell.problems import Problem, busy, not_found
+from gateway.shell.problems import Problem, busy, not_found, not_granted
 from gateway.shell.store import load_archived_days
 from gateway.shell.web import Caller, answer
 
@@ -199,8 +199,7 @@ def _raise_if_refused_whole(result: TapResult) -> None:
     detail = _TAP_REMEDIES[result.outcome]
     if field:
         detail = f"The field {field!r} differs. {detail}"
-    title = result.outcome.replace("_", " ").capitalize()
-    raise Problem(status, result.outcome, title, detail, field=field)
+    raise not_granted(status, result.outcome, detail, field=field)
 
 
 def _ranges(positions: list[int]) -> str:

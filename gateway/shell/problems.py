@@ -68,6 +68,12 @@ class Problem(Exception):
         )
 
 
+def not_granted(status: int, slug: str, detail: str, *, field: str | None = None) -> Problem:
+    """A wish that is not granted, and why: its slug says it all, so the title is the slug again."""
+    title = slug.replace("_", " ").capitalize()
+    return Problem(status, slug, title, f"{detail} Nothing was done.", field=field)
+
+
 def unauthorized(detail: str) -> Problem:
     return Problem(401, "unauthorized", "Who you are could not be established", detail)
 
