@@ -5,7 +5,7 @@ Every example goes through the same fold as a tap at a gate.
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -22,7 +22,7 @@ from fare_rules.faults import TariffFaults
 from fare_rules.fold import Fold, fold
 from fare_rules.language.discounts import Rolling
 from fare_rules.language.example import Example, ExampleBefore, ExampleTap
-from fare_rules.language.scalars import moment
+from fare_rules.language.scalars import moment, moment_on
 from fare_rules.load import read_as
 from fare_rules.periods import Window, first_day_of
 from fare_rules.quotes import QuoteLine, sponsored_by
@@ -121,10 +121,7 @@ def instant_of(clock: str, day: date, timezone: ZoneInfo) -> datetime:
     if " " in clock:
         said_day, clock = clock.split(" ")
         day = date.fromisoformat(said_day)
-    hours, minutes, *seconds = map(int, clock.split(":"))
-    days, hours = divmod(hours, 24)
-    local = time(hours, minutes, seconds[0] if seconds else 0)
-    return datetime.combine(day + timedelta(days), local, tzinfo=timezone).astimezone(UTC)
+    return moment_on(day, clock, timezone).astimezone(UTC)
 
 
 def _local(said_moment: str, timezone: ZoneInfo) -> datetime:

@@ -6,9 +6,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules.language.discounts import Month, Period, Rolling, Week
-
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
+from fare_rules.language.places import WEEKDAYS
 
 # Journeys under way at the same time: a ride with others between its legs.
 JOURNEYS_MAX = 4
@@ -57,7 +55,7 @@ class Window(Struct, array_like=True, frozen=True, gc=False):
 def first_day_of(period: Period, day: date) -> date:
     """Find the first service day of the fixed period that holds a day."""
     if isinstance(period, Week):
-        return day - timedelta(days=(day.weekday() - _WEEKDAYS.index(period.starts_on)) % 7)
+        return day - timedelta(days=(day.weekday() - WEEKDAYS.index(period.starts_on)) % 7)
     if isinstance(period, Month):
         return day.replace(day=1)
     return day

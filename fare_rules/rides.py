@@ -6,7 +6,7 @@ Rides and riders that no rule of the two tariffs tells apart are one here, and c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -27,6 +27,7 @@ from fare_rules.language.products import (
     ZoneCount,
     ZoneFares,
 )
+from fare_rules.language.scalars import moment_on
 from fare_rules.legs import LegFacts
 
 # What a rule may ask of a ride besides its places: the list of the condition, and its name here.
@@ -415,10 +416,4 @@ def _instants(tariffs: Tariffs) -> Iterator[datetime]:
     clocks |= {tariff.file.service_day_starts for tariff in tariffs}
     for clock in ("12:00", *sorted(clocks)):
         for day in days:
-            yield _instant(day, clock, new)
-
-
-def _instant(day: date, clock: str, tariff: CompiledTariff) -> datetime:
-    hours, minutes = map(int, clock.split(":"))
-    days, hours = divmod(hours, 24)
-    return datetime.combine(day + timedelta(days), time(hours, minutes), tzinfo=tariff.timezone)
+            yield moment_on(day, clock, new.timezone)

@@ -4,12 +4,10 @@ from datetime import date, datetime, time
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from fare_rules.language.places import HolidayCalendar, Timeframe
+from fare_rules.language.places import WEEKDAYS, WORKDAYS, HolidayCalendar, Timeframe
+from fare_rules.language.scalars import DAY_MINUTES, minute_of
 from fare_rules.service_day import service_day_of
 
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_WORKDAYS = frozenset(_WEEKDAYS[:5])
-_DAY_MINUTES = 1440
 MINUTES_KEPT_MAX = 50_000
 
 
@@ -57,7 +55,7 @@ class Timeframes:
                 found |= bit
         service_day = service_day_of(instant, self._timezone, self._starts)
         if service_day != today:
-            minute += _DAY_MINUTES
+            minute += DAY_MINUTES
         for start, end, bit in self._hours(service_day, "service"):
             if start <= minute < end:
                 found |= bit
@@ -74,7 +72,7 @@ class Timeframes:
     def _hours(self, day: date, whose: str) -> tuple[tuple[int, int, int], ...]:
         if (day, whose) not in self._of_day:
             self._of_day[day, whose] = tuple(
-                (_minute(period.start), _minute(period.end), self._bits[frame.id])
+                (minute_of(period.start), minute_of(period.end), self._bits[frame.id])
                 for frame in self._frames
                 if frame.day == whose
                 for period in frame.periods
@@ -90,13 +88,8 @@ class Timeframes:
             return False
         if is_holiday:
             return frame.holidays != "excluded"
-        is_worked = day in self._calendar.workdays and not _WORKDAYS.isdisjoint(days)
-        return not days or is_worked or _WEEKDAYS[day.weekday()] in days
-
-
-def _minute(clock: str) -> int:
-    hours, minutes = clock.split(":")
-    return int(hours) * 60 + int(minutes)
+        is_worked = day in self._calendar.workdays and not WORKDAYS.isdisjoint(days)
+        return not days or is_worked or WEEKDAYS[day.weekday()] in days
 
 
 @lru_cache(maxsize=256)

@@ -3,11 +3,8 @@
 from datetime import date
 from itertools import product
 
-from fare_rules.language.places import Timeframe, TimeframePeriod
+from fare_rules.language.places import WEEKDAYS, WORKDAYS, Timeframe, TimeframePeriod
 from fare_rules.language.tariff import Tariff
-
-_WORKDAYS = ("mon", "tue", "wed", "thu", "fri")
-_WEEK = (*_WORKDAYS, "sat", "sun")
 
 
 def frames_overlap(tariff: Tariff, first: tuple[str, ...], second: tuple[str, ...]) -> bool:
@@ -30,7 +27,7 @@ def _overlap(tariff: Tariff, one: Timeframe, other: Timeframe) -> bool:
         max(mine.start, yours.start) < min(mine.end, yours.end)
         and any(
             _runs_on(one, mine, *day) and _runs_on(other, yours, *day)
-            for day in product(_WEEK, (False, True), _is_worked(tariff))
+            for day in product(WEEKDAYS, (False, True), _is_worked(tariff))
         )
         for mine, yours in product(one.periods, other.periods)
     )
@@ -51,5 +48,5 @@ def _runs_on(
         return False
     if is_holiday and frame.holidays != "as_usual":
         return frame.holidays != "excluded"
-    as_workday = is_worked and not set(_WORKDAYS).isdisjoint(period.days)
+    as_workday = is_worked and not WORKDAYS.isdisjoint(period.days)
     return not period.days or as_workday or weekday in period.days

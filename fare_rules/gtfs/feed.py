@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO, get_args
@@ -318,7 +318,7 @@ def _bad_hours(feed: Feed) -> Iterator[str]:
     days += [("calendar_dates", each.row, each.date) for each in feed.calendar_dates]
     for table, row, day in days:
         try:
-            datetime.strptime(day, "%Y%m%d")  # noqa: DTZ007
+            day_of(day)
         except ValueError:
             yield f"{table}.txt:{row}: '{day}' is no day"
     taken: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
@@ -351,6 +351,11 @@ def _bad_transfers(feed: Feed) -> Iterator[str]:
             yield f"{place}: transfer_count cannot be {rule.transfer_count}"
         if (rule.duration_limit is None) != (rule.duration_limit_type is None):
             yield f"{place}: duration_limit and duration_limit_type come together or not at all"
+
+
+def day_of(text: str) -> date:
+    """Read a day such as 20260131. Raises: ValueError for what is none."""
+    return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007
 
 
 def seconds(time: str) -> int:

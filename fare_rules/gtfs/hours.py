@@ -2,19 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
 
-from fare_rules.gtfs.feed import seconds
+from fare_rules.gtfs.feed import day_of, seconds
 from fare_rules.gtfs.files import Feed, FeedTimeframe
-from fare_rules.language.places import HolidayCalendar, Timeframe, TimeframePeriod, Weekday
+from fare_rules.language.places import (
+    WEEKDAYS,
+    HolidayCalendar,
+    Timeframe,
+    TimeframePeriod,
+    Weekday,
+)
+from fare_rules.language.scalars import DAY_MINUTES, clock_of, minute_of
 
-WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _COLUMNS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_DAY_MINUTES = 1440
 _Mode = Literal["as_usual", "excluded", "included", "only"]
 _MODES: tuple[_Mode, ...] = ("as_usual", "excluded", "included", "only")
 
@@ -67,7 +72,7 @@ def _in_force(
 ) -> dict[str, list[FeedTimeframe]]:
     """Take of each timeframe the services whose season holds the tariff's first day."""
     seasons = {
-        each.service_id: (each.row, _day(each.start_date), _day(each.end_date))
+        each.service_id: (each.row, day_of(each.start_date), day_of(each.end_date))
         for each in feed.calendar
     }
     kept: dict[str, list[FeedTimeframe]] = {}
@@ -104,7 +109,7 @@ def _services(feed: Feed, used: set[str]) -> _Services:
                 day for day, flag in zip(WEEKDAYS, flags, strict=True) if flag
             )
     exceptions: dict[tuple[str, date], tuple[int, int]] = {
-        (each.service_id, _day(each.date)): (each.exception_type, each.row)
+        (each.service_id, day_of(each.date)): (each.exception_type, each.row)
         for each in feed.calendar_dates
         if each.service_id in used
     }
@@ -163,25 +168,25 @@ def _clock(row: FeedTimeframe, time: str, remarks: list[str]) -> str:
     minutes = (seconds(time) + 30) // 60
     if seconds(time) % 60:
         remarks.append(f"timeframes.txt:{row.row}: {time} is taken to the nearest minute")
-    return f"{minutes // 60:02}:{minutes % 60:02}"
+    return clock_of(minutes)
 
 
 @lru_cache(maxsize=1024)
 def minutes_of(frame: Timeframe) -> int:
     """Mark each minute of a timeframe in a week of ordinary days and in one of holidays."""
-    marked = bytearray(2 * 7 * _DAY_MINUTES)
+    marked = bytearray(2 * 7 * DAY_MINUTES)
     for minute in _marked(frame):
         marked[minute] = 1
     return int("".join(map(str, marked)), 2)
 
 
 def _marked(frame: Timeframe) -> Iterator[int]:
-    week = 7 * _DAY_MINUTES
+    week = 7 * DAY_MINUTES
     for period in frame.periods:
-        start, end = (seconds(f"{clock}:00") // 60 for clock in (period.start, period.end))
+        start, end = minute_of(period.start), minute_of(period.end)
         for number, day in enumerate(WEEKDAYS):
             usual = not period.days or day in period.days
-            begins = number * _DAY_MINUTES
+            begins = number * DAY_MINUTES
             # Past midnight is the day after; Sunday's is Monday's.
             for minute in (each % week for each in range(begins + start, begins + end)):
                 if usual and frame.holidays != "only":
@@ -190,7 +195,3 @@ def _marked(frame: Timeframe) -> Iterator[int]:
                     usual and frame.holidays == "as_usual"
                 ):
                     yield week + minute
-
-
-def _day(text: str) -> date:
-    return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from fare_rules.gtfs.hours import WEEKDAYS
-from fare_rules.language.places import Timeframe, Weekday
+from fare_rules.language.places import WEEKDAYS, WORKDAYS, Timeframe, Weekday
+from fare_rules.language.scalars import DAY_MINUTES, clock_of, minute_of
 from fare_rules.language.tariff import Tariff
 
 Cells = tuple[object, ...]
-_DAY_MINUTES = 1440
 _YEARS = 5
 _ADDED, _REMOVED = 1, 2
-_WORKDAYS = frozenset(WEEKDAYS[:5])
 
 
 class _Hours(NamedTuple):
@@ -38,7 +36,9 @@ def calendar_rows(
             weekly = () if frame.holidays == "only" else _shifted(hours)
             first, last = _season(frame, tariff, hours.days_later)
             service = _service(frame, hours, weekly, tariff)
-            frames.append((frame.id, _time(hours.start), _time(hours.end), service))
+            frames.append(
+                (frame.id, f"{clock_of(hours.start)}:00", f"{clock_of(hours.end)}:00", service)
+            )
             flags = (int(day in weekly) for day in WEEKDAYS)
             services[service] = (service, *flags, _day(first), _day(last))
             for day, kind in _exceptions(frame, hours, tariff):
@@ -82,7 +82,7 @@ def _exceptions(frame: Timeframe, hours: _Hours, tariff: Tariff) -> Iterator[tup
     holidays = tariff.holidays.also if frame.holidays != "as_usual" else ()
     for day in holidays:
         yield day, _REMOVED if frame.holidays == "excluded" else _ADDED
-    if frame.holidays == "only" or _WORKDAYS.isdisjoint(hours.days):
+    if frame.holidays == "only" or WORKDAYS.isdisjoint(hours.days):
         return
     for day in tariff.holidays.workdays:
         if day not in holidays and WEEKDAYS[day.weekday()] not in hours.days:
@@ -93,28 +93,19 @@ def _hours(frame: Timeframe, service_day_starts: str) -> Iterator[_Hours]:
     """Split hours past midnight from those before it."""
     for period in frame.periods:
         days = period.days or WEEKDAYS
-        start, end = _minute(period.start), _minute(period.end)
+        start, end = minute_of(period.start), minute_of(period.end)
         if frame.day == "service":
-            first = _minute(service_day_starts)
-            start, end = max(start, first), min(end, first + _DAY_MINUTES)
-        if start < min(end, _DAY_MINUTES):
-            yield _Hours(days, start, min(end, _DAY_MINUTES), 0)
-        if end > _DAY_MINUTES and frame.day == "service":
-            yield _Hours(days, max(start - _DAY_MINUTES, 0), end - _DAY_MINUTES, 1)
+            first = minute_of(service_day_starts)
+            start, end = max(start, first), min(end, first + DAY_MINUTES)
+        if start < min(end, DAY_MINUTES):
+            yield _Hours(days, start, min(end, DAY_MINUTES), 0)
+        if end > DAY_MINUTES and frame.day == "service":
+            yield _Hours(days, max(start - DAY_MINUTES, 0), end - DAY_MINUTES, 1)
 
 
 def _shifted(hours: _Hours) -> tuple[Weekday, ...]:
     places = (WEEKDAYS.index(day) + hours.days_later for day in hours.days)
     return tuple(WEEKDAYS[place % len(WEEKDAYS)] for place in places)
-
-
-def _minute(clock: str) -> int:
-    hours, minutes = clock.split(":")
-    return int(hours) * 60 + int(minutes)
-
-
-def _time(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}:00"
 
 
 def _day(day: date) -> str:

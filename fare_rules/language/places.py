@@ -1,7 +1,7 @@
 """Where and when: stops, zones, areas, networks, timeframes, holidays."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -23,6 +23,8 @@ from fare_rules.language.scalars import (
 
 Taps = Literal["enter_exit", "board", "board_alight"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+WORKDAYS = frozenset(WEEKDAYS[:5])
 
 
 class Stop(Record, frozen=True, kw_only=True):

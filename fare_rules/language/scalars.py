@@ -3,9 +3,10 @@
 An amount is written as the notice prints it, 2.90, and read without floats into minor units.
 """
 
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct, field
 
@@ -176,6 +177,28 @@ class RoundTo(Record, frozen=True, kw_only=True):
             "where fares are whole units though ISO gives the currency decimals (TWD, INR, THB)."
         ),
     ] = None
+
+
+DAY_MINUTES = 1440
+
+
+def minute_of(clock: str) -> int:
+    """Read a clock such as 25:10 as minutes of its day."""
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def clock_of(minute: int) -> str:
+    """Write a minute of a day as a clock, as `minute_of` reads it."""
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def moment_on(day: date, clock: str, timezone: ZoneInfo) -> datetime:
+    """Read a clock such as 25:10 or 25:10:30 on a day; 25:10 is ten past one of the day after."""
+    hours, minutes, *seconds = map(int, clock.split(":"))
+    days, hours = divmod(hours, 24)
+    local = time(hours, minutes, seconds[0] if seconds else 0)
+    return datetime.combine(day + timedelta(days), local, tzinfo=timezone)
 
 
 def moment(said: str) -> datetime:
