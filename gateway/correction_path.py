@@ -18,9 +18,7 @@ from gateway.core.corrections import needs_checker, propose
 from gateway.core.registry import Registry
 from gateway.shell.correction_store import Correction, CorrectionWork, correction_work
 from gateway.shell.settings import Settings
-from gateway.shell.store import RACES
-
-_TRIES_MAX = 5
+from gateway.shell.store import until_first
 
 
 def correction_terms(settings: Settings) -> CorrectionTerms:
@@ -106,16 +104,13 @@ async def _decided(
     correction_id: UUID,
     take: Callable[[CorrectionWork], Awaitable[CorrectionRefusal | None]],
 ) -> Correction | CorrectionRefusal:
-    for attempt in range(1, _TRIES_MAX + 1):
-        try:
-            async with correction_work(pool) as work:
-                refusal = await take(work)
-                found = await work.find(correction_id)
-            if refusal is not None:
-                return refusal
-            assert found is not None
-            return found
-        except RACES:
-            if attempt == _TRIES_MAX:
-                raise
-    raise AssertionError("unreachable")
+    async def transact() -> Correction | CorrectionRefusal:
+        async with correction_work(pool) as work:
+            refusal = await take(work)
+            found = await work.find(correction_id)
+        if refusal is not None:
+            return refusal
+        assert found is not None
+        return found
+
+    return await until_first(transact)

@@ -13,9 +13,7 @@ from gateway.core.wallet_classes import NO_CLASSES, WalletClasses
 from gateway.core.wallet_desk import WalletPlan, grant
 from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.shell.campaign_store import ClaimRefused
-from gateway.shell.store import RACES, wallet_work
-
-_TRIES_MAX = 5
+from gateway.shell.store import until_first, wallet_work
 
 
 async def run_wallet_wishes(
@@ -30,19 +28,18 @@ async def run_wallet_wishes(
 ) -> WalletPlan | WalletRefusal:
     """Grant all wishes or none; when this returns a plan, it is durable."""
     tariff = book.tariff_at(now) or book.tariffs[-1]
-    for attempt in range(1, _TRIES_MAX + 1):
-        try:
-            async with wallet_work(pool) as work:
-                snapshot = await work.load_snapshot(
-                    wishes, now=now, today=book.service_day_of(now), issuers=registry.operators
-                )
-                plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen, classes=classes)
-                if isinstance(plan, WalletPlan):
-                    await work.save_plan(plan, snapshot, book)
-            return plan
-        except ClaimRefused:
-            return WalletRefusal.NO_COUPON_LEFT
-        except RACES:
-            if attempt == _TRIES_MAX:
-                raise
-    raise AssertionError("unreachable")
+
+    async def transact() -> WalletPlan | WalletRefusal:
+        async with wallet_work(pool) as work:
+            snapshot = await work.load_snapshot(
+                wishes, now=now, today=book.service_day_of(now), issuers=registry.operators
+            )
+            plan = grant(wishes, snapshot, tariff, floor_fen=floor_fen, classes=classes)
+            if isinstance(plan, WalletPlan):
+                await work.save_plan(plan, snapshot, book)
+        return plan
+
+    try:
+        return await until_first(transact)
+    except ClaimRefused:
+        return WalletRefusal.NO_COUPON_LEFT

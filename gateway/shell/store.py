@@ -7,10 +7,10 @@ lock is read by the statements after it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -26,6 +26,8 @@ from gateway.shell import rows
 from gateway.shell.archive_files import ArchivedDay
 from gateway.shell.campaign_store import claim, load_left, spend_anywhere
 from gateway.shell.transactions import Connection, LostRace, rows_changed
+
+T = TypeVar("T")
 
 # Lost connections, a server that starts, stops, is full or was told to break off: trying again is
 # safe and may help.
@@ -75,6 +77,18 @@ _LANE_SESSION = _SESSION | {
 
 
 RACES = (LostRace, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_TRIES_MAX = 5
+
+
+async def until_first(transact: Callable[[], Awaitable[T]]) -> T:
+    """Do a whole transaction again as long as other processes are first; a few times at most.
+
+    Raises: one of RACES when all of them were lost.
+    """
+    for _ in range(_TRIES_MAX - 1):
+        with suppress(*RACES):
+            return await transact()
+    return await transact()
 
 
 async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connection:
