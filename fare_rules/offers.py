@@ -11,7 +11,7 @@ from fare_rules.legs import Leg
 from fare_rules.states import RiderState, Uses
 
 # Coupons whose uses are remembered.
-COUPONS_MAX = 20
+COUPONS_REMEMBERED_MAX = 20
 
 
 class Offers(Struct, frozen=True, gc=False):
@@ -107,4 +107,4 @@ def _counted(
     counts = dict(by_coupon)
     if coupon_at is not None:
         counts[coupon_at] = counts.get(coupon_at, 0) + 1
-    return tuple(counts.items())[-COUPONS_MAX:]
+    return tuple(counts.items())[-COUPONS_REMEMBERED_MAX:]

@@ -17,7 +17,7 @@ from msgspec import Struct
 from fare_rules import TariffBook
 from gateway.core.days import closing
 from gateway.core.wallets import Wallet
-from gateway.shell.archive_files import ENTRIES, TAPS, DayWriter, Manifest
+from gateway.shell.archive_files import ENTRIES, TAPS, DayManifest, DayWriter
 from gateway.shell.archive_store import (
     DayWork,
     archive_connection,
@@ -36,7 +36,7 @@ class DayTaken(Struct, frozen=True):
     """A day that was archived, or (on a dry run) could be; else why it is still needed."""
 
     service_day: date
-    manifest: Manifest | None = None
+    manifest: DayManifest | None = None
     still_needed: str | None = None
 
     def __str__(self) -> str:
@@ -143,7 +143,7 @@ async def _archive(
     folder: Path,
     late_since: date,
     after: Callable[[str], None],
-) -> Manifest:
+) -> DayManifest:
     after("locked")
     with contextlib.closing(DayWriter(folder, day, await work.schema())) as writer:
         async for taps in work.taps():

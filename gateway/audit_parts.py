@@ -32,7 +32,7 @@ from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.audit_store import same_picture
 from gateway.shell.embedded_postgres import die_with
 from gateway.shell.kept_store import load_books, load_books_of
-from gateway.shell.settlement_store import batch_rows, load_kept
+from gateway.shell.settlement_store import batch_rows, load_kept_settlement
 from gateway.shell.store import open_pool
 from gateway.shell.transactions import Connection
 
@@ -170,7 +170,7 @@ async def audit_settlement(pool: asyncpg.Pool, scene: Scene, day: date) -> tuple
         # The books are broken, not the audit.
         fault = f"it does not add up: {type(error).__name__} {error}"
         return (Break("settlement_differs", f"settlement {day}", fault),)
-    kept = await load_kept(pool, day)
+    kept = await load_kept_settlement(pool, day)
     if made is None or kept is None:
         return ()
     settlement, files = made

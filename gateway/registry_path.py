@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from fare_rules import TariffBook
 from gateway.core.missing_rides import DESK
 from gateway.core.registry import Gate, GateKey, Operator, Registry, Role, Route, Stop
-from gateway.core.taps import Name
+from gateway.core.taps import Instant, Name
 from gateway.shell.registry_store import RegistryWork
 from gateway.shell.signatures import gate_secret, new_key_id, new_token, token_sha256
 
@@ -37,7 +37,7 @@ class KeyWish(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
     gate_ids: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=_RECORDS_MAX)]
     replace: bool = False
-    valid_until: Annotated[datetime, Meta(tz=True)] | None = None
+    valid_until: Instant | None = None
 
 
 class IssuedKey(Struct, frozen=True):

@@ -161,7 +161,7 @@ async def run_export(pool: asyncpg.Pool, wallet: Wallet, archive: Path) -> Walle
         books = await asyncio.to_thread(archived.joined_to, books)
     return WalletExport(
         books.wallet,
-        tuple(await store.load_media(pool, wallet_id)),
+        tuple(await store.load_media_of(pool, wallet_id)),
         books.taps,
         books.entries,
         tuple(sorted(books.grants.values(), key=lambda grant: grant.granted_at)),

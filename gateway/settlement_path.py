@@ -23,7 +23,7 @@ from gateway.core.clearing_files import Cleared
 from gateway.core.invoices import invoices
 from gateway.core.payment_order import Debtor
 from gateway.core.rides import charged_until, sweep, sweep_id
-from gateway.core.settlement import Settlement, SettlementPeriod, Terms, settle
+from gateway.core.settlement import PayoutTerms, Settlement, SettlementPeriod, settle
 from gateway.core.settlement_files import (
     MANIFEST,
     Manifest,
@@ -45,7 +45,7 @@ from gateway.shell.settlement_store import (
     list_operator_ids,
     list_settlement_rows,
     load_carried,
-    load_kept,
+    load_kept_settlement,
     load_previous_hash,
     parties_of,
     save_settlement,
@@ -232,7 +232,7 @@ def clear(
         carried_in=carried_in,
         shared=shared_fen,
         fees=fees_fen,
-        terms=Terms(
+        terms=PayoutTerms(
             frozenset(parties.held),
             {one.operator: one.minimum_payout or 0 for one in terms.payouts},
         ),
@@ -270,7 +270,7 @@ async def load_settlement_file(
 
     Raises: ArchiveMissing when it must be made of archived days, and the archive cannot be read.
     """
-    kept = await load_kept(pool, service_day)
+    kept = await load_kept_settlement(pool, service_day)
     if kept is not None:
         folder = settings.settlement_dir / str(service_day)
         written = await asyncio.to_thread(_written, folder, name, kept.manifest)

@@ -37,7 +37,7 @@ from gateway.shell.archive_files import (
     ENTRIES,
     TAPS,
     ArchivedDay,
-    Manifest,
+    DayManifest,
     read_entries,
     read_taps,
 )
@@ -66,7 +66,7 @@ class DayUnlinked(Struct, frozen=True):
     """A day that was unlinked, or (on a dry run) could be; else why it is still needed."""
 
     service_day: date
-    manifest: Manifest | None = None
+    manifest: DayManifest | None = None
     still_needed: str | None = None
 
     def __str__(self) -> str:
@@ -142,7 +142,7 @@ async def _unlink(
     now: datetime,
     settings: Settings,
     after: Callable[[str], None],
-) -> Manifest:
+) -> DayManifest:
     archive = settings.archive_dir
     # Taps are late by less than the retention time.
     none_before = book.service_day_of(now) - timedelta(days=settings.retention_days)

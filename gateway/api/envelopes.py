@@ -45,7 +45,7 @@ class DrawWish(Struct, frozen=True, forbid_unknown_fields=True):
     public_value: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class Left(Struct, frozen=True):
+class EnvelopesLeft(Struct, frozen=True):
     """How many envelopes have still to be granted: ask again until there are none."""
 
     left_count: int
@@ -128,7 +128,7 @@ class EnvelopeRequests:
             now=now(),
             envelopes_max=_ENVELOPES_MAX,
         )
-        return answer(encode(Left(granted(left, _REMEDIES, _STATUS)), JSON))
+        return answer(encode(EnvelopesLeft(granted(left, _REMEDIES, _STATUS)), JSON))
 
     async def get_report(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)

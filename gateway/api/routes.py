@@ -22,7 +22,7 @@ from gateway.api.envelopes import (
     DrawList,
     DrawWish,
     EnvelopeRequests,
-    Left,
+    EnvelopesLeft,
     Registered,
     Registrations,
 )
@@ -67,7 +67,7 @@ from gateway.shell.held_store import HeldReport
 from gateway.shell.openapi import openapi_document
 from gateway.shell.payout_store import PayoutHold
 from gateway.shell.settings import DatabaseUrl, Settings
-from gateway.shell.settlement_store import Head
+from gateway.shell.settlement_store import SettlementHead
 from gateway.shell.web import Door, Route
 
 VERSION = importlib.metadata.version("faregate")
@@ -213,7 +213,7 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
         route("POST", envelope_campaign + "/draw", envelopes.draw,
               "Draw the envelopes with the promised seed.", {200: Draw}, money, body=DrawWish),
         route("POST", envelope_campaign + "/grants", envelopes.grant,
-              "Grant envelopes that were drawn.", {200: Left}, money),
+              "Grant envelopes that were drawn.", {200: EnvelopesLeft}, money),
         route("GET", envelope_campaign + "/list", envelopes.get_list,
               "Show the tickets and the winners, for anyone to draw again.", {200: DrawList},
               everyone),
@@ -291,7 +291,7 @@ def _routes(given: Given, service: ServiceRequests) -> list[Route]:
               "List the payouts that were kept back.", {200: list[PayoutHold]}, money_readers),
         route("GET", "/v1/settlements/head", settlements.get_head,
               "Show the newest settlement's hash, which all earlier ones lead to.",
-              {200: Head}, everyone),
+              {200: SettlementHead}, everyone),
         route("GET", "/v1/signing-keys", settlements.list_keys,
               "List the public keys that settlements are signed with.", {200: list[PublicKey]},
               is_public=True),

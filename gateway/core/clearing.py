@@ -23,7 +23,7 @@ from gateway.core.settlement import SettledLine
 NO_CLEARING = Clearing()
 
 
-class Moved(Struct, frozen=True):
+class ClearingLine(Struct, frozen=True):
     """What an agreement moves to one operator for one journey; below zero, from it."""
 
     agreement_id: str
@@ -79,7 +79,7 @@ def share(
     days_after: date | None,
     *,
     follows_rides: bool = True,
-) -> list[Moved]:
+) -> list[ClearingLine]:
     """Move what riders paid between operators, as the agreements say.
 
     Shape:  the lines of a period, and earlier ones of the same rides and journeys; those settled by
@@ -100,7 +100,7 @@ def share(
         _join(journeys, ride)
         if days_after is not None:
             _join(journeys_before, [line for line in ride if line.settlement_day <= days_after])
-    moved: list[Moved] = []
+    moved: list[ClearingLine] = []
     for journey_id in sorted(journeys.keys() | journeys_before.keys()):
         now = _due(journeys.get(journey_id, ()), clearing)
         then = _due(journeys_before.get(journey_id, ()), clearing)
@@ -108,7 +108,7 @@ def share(
             amount_fen = now.get(key, 0) - then.get(key, 0)
             if amount_fen:
                 agreement_id, operator_id = key
-                moved.append(Moved(agreement_id, journey_id, operator_id, amount_fen))
+                moved.append(ClearingLine(agreement_id, journey_id, operator_id, amount_fen))
     return moved
 
 

@@ -16,20 +16,20 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, structs
 
-from gateway.core.clearing import FeeLine, Moved
+from gateway.core.clearing import ClearingLine, FeeLine
 from gateway.core.csv_tables import csv_table, text_of
 from gateway.core.invoices import InstitutionTotal, SponsoredLine, SponsorInvoice
 from gateway.core.reconciliation import invoice_reference
 from gateway.core.settlement import SettlementPeriod
 
 FEES, INVOICES, INSTITUTIONS = "fees.csv", "invoices.csv", "institutions.csv"
-Name = Callable[[str, str], str]
+NameOf = Callable[[str, str], str]
 
 
 class Cleared(Struct, frozen=True):
     """What was cleared beside the operators' own lines."""
 
-    moved: Sequence[Moved] = ()
+    moved: Sequence[ClearingLine] = ()
     fees: Sequence[FeeLine] = ()
     sponsored: Sequence[SponsoredLine] = ()
     invoices: Sequence[SponsorInvoice] = ()
@@ -37,7 +37,7 @@ class Cleared(Struct, frozen=True):
 
 
 def clearing_files(
-    cleared: Cleared, period: SettlementPeriod, name_of: Name
+    cleared: Cleared, period: SettlementPeriod, name_of: NameOf
 ) -> Iterator[tuple[str, bytes]]:
     """Each file with its name; none where there is nothing to say.
 
@@ -53,7 +53,7 @@ def clearing_files(
     for operator_id in sorted({line.operator_id for line in cleared.moved}):
         own = [line for line in cleared.moved if line.operator_id == operator_id]
         in_order = sorted(own, key=lambda line: (line.agreement_id, line.journey_id))
-        yield name_of("clearing", operator_id), table(Moved, in_order)
+        yield name_of("clearing", operator_id), table(ClearingLine, in_order)
     if cleared.fees:
         yield FEES, table(FeeLine, cleared.fees)
     for invoice in cleared.invoices:

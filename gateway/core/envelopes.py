@@ -25,9 +25,8 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from msgspec import Meta, Struct
 
 from gateway.core.purse_desk import Amount
-from gateway.core.taps import Name
+from gateway.core.taps import Instant, Name
 
-Moment = Annotated[datetime, Meta(tz=True)]
 # As in delivery.py: no line break after the last digit.
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SHA-256 in hexadecimal")]
 ENVELOPES_MAX = 10_000_000
@@ -48,10 +47,10 @@ class EnvelopeCampaign(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     rule_id: Annotated[Name, Meta(description="the purse rule: what it may be spent for")]
     funder_id: Annotated[Name, Meta(description="the sponsor whose money it is")]
     envelopes_count: Annotated[int, Meta(ge=1, le=ENVELOPES_MAX)]
-    registration_opens: Moment
-    registration_closes: Moment
-    valid_from: Moment
-    valid_until: Moment
+    registration_opens: Instant
+    registration_closes: Instant
+    valid_from: Instant
+    valid_until: Instant
     seed_sha256: Sha256
     amount_fen: Annotated[Amount | None, Meta(description="in each; or else random_amount")] = None
     random_amount: RandomAmount | None = None

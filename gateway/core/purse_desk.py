@@ -15,11 +15,10 @@ from msgspec import Meta, Struct, structs
 from gateway.core.ledger import BANK, GRANT, SPONSOR, JournalEntry, Posting, rider_postings
 from gateway.core.posting import settlement_day
 from gateway.core.purses import PURSES_MAX, Purse, with_purse
-from gateway.core.taps import Name
+from gateway.core.taps import Instant, Name
 from gateway.core.wallets import Wallet
 
 Amount = Annotated[int, Meta(ge=1, le=100_000_000, description="minor units; more than nothing")]
-Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class GrantMoney(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,8 +32,8 @@ class GrantMoney(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     rule_id: Name
     amount_fen: Amount
     funder_id: Name | None = None
-    valid_from: Annotated[Moment | None, Meta(description="now, if left out")] = None
-    valid_until: Annotated[Moment | None, Meta(description="the first moment after")] = None
+    valid_from: Annotated[Instant | None, Meta(description="now, if left out")] = None
+    valid_until: Annotated[Instant | None, Meta(description="the first moment after")] = None
 
 
 class Transfer(Struct, frozen=True, forbid_unknown_fields=True):

@@ -134,7 +134,7 @@ class SettlementTotals(Struct, frozen=True):
     fees_fen: int = 0
 
 
-class Terms(Struct, frozen=True):
+class PayoutTerms(Struct, frozen=True):
     """What keeps an operator's payout back, as it stood at the close."""
 
     held: frozenset[str] = frozenset()
@@ -173,7 +173,7 @@ def settle(
     carried_in: Mapping[str, int],
     shared: Mapping[str, int] | None = None,
     fees: Mapping[str, int] | None = None,
-    terms: Terms | None = None,
+    terms: PayoutTerms | None = None,
 ) -> Settlement:
     """Sum a period's lines into one batch per operator, netted to one amount.
 
@@ -182,7 +182,7 @@ def settle(
     Units:  fen; `carried_in` is what each operator's last batch carried out, below zero if it owes;
             `shared` and `fees` what agreements and fees bring each.
     """
-    shared, fees, terms = shared or {}, fees or {}, terms or Terms()
+    shared, fees, terms = shared or {}, fees or {}, terms or PayoutTerms()
     ride_counts: Counter[tuple[str, str]] = Counter()
     amounts_fen: Counter[tuple[str, str]] = Counter()
     for line in lines:
@@ -223,7 +223,7 @@ def _batch(
     carried_in_fen: int,
     shared_fen: int,
     fees_fen: int,
-    terms: Terms,
+    terms: PayoutTerms,
 ) -> SettlementBatch:
     gross_fen = sum(product.amount_fen for product in products)
     payable_fen = gross_fen + shared_fen + fees_fen + carried_in_fen
@@ -243,7 +243,7 @@ def _batch(
     )
 
 
-def _unpaid_reason(operator: Operator, payable_fen: int, terms: Terms) -> UnpaidReason | None:
+def _unpaid_reason(operator: Operator, payable_fen: int, terms: PayoutTerms) -> UnpaidReason | None:
     if payable_fen == 0:
         return UnpaidReason.NOTHING_DUE
     if payable_fen < 0:

@@ -30,6 +30,7 @@ Name = Annotated[
 ]
 Fare = Annotated[int, Meta(ge=0, le=10_000_000, description="minor units of the currency")]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class Tap(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):

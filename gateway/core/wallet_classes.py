@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, structs
 
 from fare_rules.language.wallets import OfflineLimits, WalletClass
 
-Fen = Annotated[int, Meta(ge=0, le=10**15, description="minor units")]
+BoundFen = Annotated[int, Meta(ge=0, le=10**15, description="minor units")]
 
 
 class Bounds(Struct, frozen=True, array_like=True, gc=False):
@@ -118,7 +118,7 @@ NO_CLASSES = WalletClasses()
 class AutoTopUp(Struct, frozen=True, array_like=True, gc=False):
     """Once a day, when less than this is in the main purse at the gate, so much is paid in."""
 
-    below_fen: Fen
+    below_fen: BoundFen
     amount_fen: Annotated[int, Meta(ge=1, le=10**12)]
 
 

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, structs
 
 from gateway.core.purse_desk import Amount, GrantMoney, Transfer
 from gateway.core.taps import Name
-from gateway.core.wallet_classes import AutoTopUp, Bounds, Fen, Terms
+from gateway.core.wallet_classes import AutoTopUp, BoundFen, Bounds, Terms
 from gateway.core.wallets import Wallet, WalletStatus
 
 
@@ -75,10 +75,10 @@ class ActivateCoupon(Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class ChildLimits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A child's own limits, cut out of its parent's: each that the parent has must be said."""
 
-    single_fen: Fen | None = None
-    day_fen: Fen | None = None
-    year_fen: Fen | None = None
-    balance_fen: Fen | None = None
+    single_fen: BoundFen | None = None
+    day_fen: BoundFen | None = None
+    year_fen: BoundFen | None = None
+    balance_fen: BoundFen | None = None
 
     @property
     def bounds(self) -> Bounds:

@@ -101,7 +101,7 @@ class Tally(Struct, frozen=True):
     entries_sha256: str
 
 
-class Manifest(Struct, frozen=True):
+class DayManifest(Struct, frozen=True):
     """What a day's folder holds. The tally is of the day as it was archived.
 
     `was_sha256` is the manifest of before the day was unlinked.
@@ -195,7 +195,7 @@ class DayWriter:
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
-    def seal(self) -> tuple[Manifest, str]:
+    def seal(self) -> tuple[DayManifest, str]:
         """Read back what was written, compare, and put it in place; the manifest and its hash.
 
         Shape:  a folder that a broken run has put in place already is kept if it holds the same.
@@ -207,7 +207,7 @@ class DayWriter:
         if count_day(self._partial) != tally:
             raise ArchiveDiffers(f"{self._partial} does not hold what was written to it.")
         files = {name: file_sha256(self._partial / name) for name in _COLUMNS}
-        manifest = Manifest(self._day, self._schema, tally, files)
+        manifest = DayManifest(self._day, self._schema, tally, files)
         write_whole(self._partial / MANIFEST, manifest_bytes(manifest))
         if place.exists():
             self._keep(place, tally)
@@ -216,16 +216,16 @@ class DayWriter:
             self._partial.rename(place)
         sync_folder(self._archive)
         kept = (place / MANIFEST).read_bytes()
-        return msgspec.json.decode(kept, type=Manifest), hashlib.sha256(kept).hexdigest()
+        return msgspec.json.decode(kept, type=DayManifest), hashlib.sha256(kept).hexdigest()
 
     def close(self) -> None:
         self._session.close()
 
     def _keep(self, place: Path, tally: Tally) -> None:
         found = list(folder_breaks(place, None))
-        if found or msgspec.json.decode((place / MANIFEST).read_bytes(), type=Manifest).tally != (
-            tally
-        ):
+        if found or msgspec.json.decode(
+            (place / MANIFEST).read_bytes(), type=DayManifest
+        ).tally != (tally):
             raise ArchiveDiffers(
                 f"{place} is there already and holds something else than the database does of that "
                 "day. Is it another gateway's archive? Move it away and archive again."
@@ -346,7 +346,7 @@ def folder_breaks(folder: Path, day: ArchivedDay | None) -> Iterator[Break]:
         yield Break("archive_changed", str(manifest_path), "it is not the manifest that was kept")
         return
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content, type=DayManifest)
     except msgspec.MsgspecError as error:
         yield Break("archive_changed", str(manifest_path), f"it is no manifest: {error}")
         return
@@ -360,12 +360,12 @@ def folder_breaks(folder: Path, day: ArchivedDay | None) -> Iterator[Break]:
             yield Break("archive_extra", str(path), "the manifest does not name it")
 
 
-def read_manifest(archive: Path, day: ArchivedDay) -> Manifest:
+def read_manifest(archive: Path, day: ArchivedDay) -> DayManifest:
     content = paths_of(archive, [day], MANIFEST)[0].read_bytes()
-    return msgspec.json.decode(content, type=Manifest)
+    return msgspec.json.decode(content, type=DayManifest)
 
 
-def manifest_bytes(manifest: Manifest) -> bytes:
+def manifest_bytes(manifest: DayManifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 

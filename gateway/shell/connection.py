@@ -35,7 +35,7 @@ AnswerTaps = Callable[[Mapping[str, str], bytes], Awaitable[Said]]
 RefuseTaps = Callable[[Mapping[str, str]], Said | None]
 
 
-class Connection(web.RequestHandler):
+class DoorConnection(web.RequestHandler):
     """One client's connection. Where the short way is taken, aiohttp's own way waits."""
 
     __slots__ = (
@@ -166,7 +166,7 @@ class DoorRunner(web.AppRunner):
         if self._server is None:
             return None
         loop = asyncio.get_running_loop()
-        return lambda: Connection(self._server, loop=loop, access_log=None, **self._connection)
+        return lambda: DoorConnection(self._server, loop=loop, access_log=None, **self._connection)
 
 
 def _is_waiting(waiter: asyncio.Future[None] | None) -> TypeGuard[asyncio.Future[None]]:

@@ -52,7 +52,7 @@ class ClaimedCoupon(Struct, frozen=True):
     claimed_at: datetime
 
 
-async def load_media(pool: asyncpg.Pool, wallet_id: UUID) -> list[Media]:
+async def load_media_of(pool: asyncpg.Pool, wallet_id: UUID) -> list[Media]:
     found = await pool.fetch(
         "SELECT * FROM media WHERE wallet_id = $1 ORDER BY media_token", wallet_id
     )

@@ -165,7 +165,7 @@ async def load_previous_hash(pool: asyncpg.Pool, before: date) -> str | None:
     return found
 
 
-class Head(Struct, frozen=True):
+class SettlementHead(Struct, frozen=True):
     """The newest settlement, and the hash of its manifest: all earlier ones lead to it."""
 
     number: int
@@ -173,13 +173,13 @@ class Head(Struct, frozen=True):
     manifest_sha256: str
 
 
-async def load_head(pool: asyncpg.Pool) -> Head | None:
+async def load_head(pool: asyncpg.Pool) -> SettlementHead | None:
     row = await pool.fetchrow(
         """SELECT number, settlement_day, manifest_sha256
         FROM settlement JOIN settlement_manifest USING (settlement_day)
         ORDER BY number DESC LIMIT 1"""
     )
-    return Head(*row) if row else None
+    return SettlementHead(*row) if row else None
 
 
 async def check_kept(pool: asyncpg.Pool, *, service_day: date, manifest: bytes) -> None:
@@ -231,7 +231,7 @@ def batch_rows(settlement: Settlement) -> Iterator[tuple[Any, ...]]:
         )
 
 
-class Kept(Struct, frozen=True):
+class KeptSettlement(Struct, frozen=True):
     """What was kept of a settlement: its manifest, and its batches as rows."""
 
     manifest: bytes
@@ -239,7 +239,7 @@ class Kept(Struct, frozen=True):
     batches: frozenset[tuple[Any, ...]]
 
 
-async def load_kept(pool: asyncpg.Pool, service_day: date) -> Kept | None:
+async def load_kept_settlement(pool: asyncpg.Pool, service_day: date) -> KeptSettlement | None:
     """What was kept of a settlement; None where it was not saved yet."""
     row = await pool.fetchrow(
         "SELECT manifest, manifest_sha256 FROM settlement_manifest WHERE settlement_day = $1",
@@ -250,7 +250,7 @@ async def load_kept(pool: asyncpg.Pool, service_day: date) -> Kept | None:
     batches = await pool.fetch(
         "SELECT * FROM settlement_batch WHERE settlement_day = $1", service_day
     )
-    return Kept(**row, batches=frozenset(tuple(batch) for batch in batches))
+    return KeptSettlement(**row, batches=frozenset(tuple(batch) for batch in batches))
 
 
 async def list_operator_ids(pool: asyncpg.Pool) -> set[str]:

@@ -29,7 +29,7 @@ from gateway.shell.archive_files import (
     TAPS,
     ArchivedDay,
     ArchiveDiffers,
-    Manifest,
+    DayManifest,
     count_day,
     duckdb_session,
     folder_breaks,
@@ -52,7 +52,7 @@ _KEPT = (
 _LET_THROUGH = ", ".join(f"'{outcome}'" for outcome in LET_THROUGH)
 
 
-def check_whole(archive: Path, day: ArchivedDay) -> Manifest:
+def check_whole(archive: Path, day: ArchivedDay) -> DayManifest:
     """Read a day from end to end, before nobody can any more.
 
     Raises: ArchiveDiffers when it is not what was archived.
@@ -79,7 +79,7 @@ def list_riders(archive: Path, day: ArchivedDay) -> list[UUID]:
     return [row[0] for row in found]
 
 
-def write_unlinked(archive: Path, day: ArchivedDay) -> tuple[Manifest, str]:
+def write_unlinked(archive: Path, day: ArchivedDay) -> tuple[DayManifest, str]:
     """Write a day without its riders beside it; its manifest and the hash of that.
 
     Shape:  what a broken run has left is made anew, for its key is gone.
@@ -106,7 +106,7 @@ def write_unlinked(archive: Path, day: ArchivedDay) -> tuple[Manifest, str]:
     sync_folder(partial)
     partial.rename(place)
     sync_folder(archive)
-    return msgspec.json.decode(content, type=Manifest), hashlib.sha256(content).hexdigest()
+    return msgspec.json.decode(content, type=DayManifest), hashlib.sha256(content).hexdigest()
 
 
 def remove_linked(archive: Path, day: date) -> bool:
