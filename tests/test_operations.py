@@ -113,8 +113,7 @@ def test_outcomes_are_counted_from_the_start():
 
 
 def is_reason(reason: str) -> bool:
-    """Given as such, or as the slug of a problem document."""
-    return f'"{reason}"' in SOURCE or f'"{reason.replace("_", "-")}"' in SOURCE
+    return f'"{reason}"' in SOURCE
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class FareRequests:
         try:
             found = await run_quote(given.pool, wish, given.book, issuer_id=caller.operator_id)
         except QuoteRefused as refused:
-            raise not_granted(422, "not-known", f"{refused}.") from None
+            raise not_granted(422, "not_known", f"{refused}.") from None
         return answer(encode(found, JSON))
 
     async def get_tariffs(self, _request: web.Request, _body: bytes, _: Caller) -> web.Response:

@@ -62,7 +62,7 @@ def as_uuid(text: str, name: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise Problem(
-            422, "invalid-id", "The id is not a UUID", f"{name} must be a UUID."
+            422, "invalid_id", "The id is not a UUID", f"{name} must be a UUID."
         ) from None
 
 
@@ -70,7 +70,7 @@ def media_token_of(request: web.Request) -> str:
     try:
         return msgspec.convert(request.match_info["media_token"], Name)
     except msgspec.ValidationError as error:
-        raise Problem(422, "invalid-id", "The media_token cannot be one", str(error)) from None
+        raise Problem(422, "invalid_id", "The media_token cannot be one", str(error)) from None
 
 
 def day_of(request: web.Request) -> date:
@@ -82,7 +82,7 @@ def as_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Problem(
-            422, "invalid-day", "The day is not a date", "Write it as 2026-01-31."
+            422, "invalid_day", "The day is not a date", "Write it as 2026-01-31."
         ) from None
 
 
@@ -114,7 +114,7 @@ def archive_at_hand() -> Iterator[None]:
     except ArchiveMissing as missing:
         raise Problem(
             503,
-            "archive-missing",
+            "archive_missing",
             "The archive cannot be read",
             str(missing),
             retry_after_seconds=60,

@@ -15,7 +15,7 @@ from gateway.core.wallet_wishes import Wish
 from gateway.purse_path import run_rule_return
 from gateway.shell import store
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem, not_found
+from gateway.shell.problems import not_found, not_granted
 from gateway.shell.purse_store import load_grant_entries
 from gateway.shell.web import Caller, answer
 
@@ -57,7 +57,7 @@ class GrantRequests(Desk):
     ) -> web.Response:
         wishes = read_message(body, request.content_type, list[WalletGrant])
         if len(wishes) > IDS_MAX:
-            raise Problem(422, "too-many-grants", "Too many grants", f"Send at most {IDS_MAX}.")
+            raise not_granted(422, "too_many_grants", f"Send at most {IDS_MAX}.")
         caller.check_operator(None)
         await self.grant([Wish(wish.wallet_id, grants=wish.grant) for wish in wishes])
         return answer(encode(Done(), JSON))

@@ -56,11 +56,11 @@ class SettlementRequests:
                     given.settings, given.dsn, wish.service_day, now(), digest=given.book.digest
                 )
         except CloseRefused as refused:
-            raise Problem(409, "close-refused", "The day cannot be closed", str(refused)) from None
+            raise Problem(409, "close_refused", "The day cannot be closed", str(refused)) from None
         except CloseBroke as broke:
             detail = f"{broke} Ask again: a close that broke off is finished by the next."
             raise Problem(
-                503, "close-broke-off", "The close broke off", detail, retry_after_seconds=5
+                503, "close_broke_off", "The close broke off", detail, retry_after_seconds=5
             ) from None
         return answer(said)
 

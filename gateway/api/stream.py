@@ -93,7 +93,7 @@ class StreamRequests:
         if socket.can_prepare(request).protocol != PROTOCOL:
             raise Problem(
                 400,
-                "no-stream",
+                "no_stream",
                 "This opens a stream",
                 f"Open a WebSocket, and ask for the subprotocol {PROTOCOL}.",
             )

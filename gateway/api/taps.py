@@ -16,7 +16,7 @@ from gateway.fares_path import run_explanation
 from gateway.shell import kept_store
 from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
 from gateway.shell.messages import JSON, REPEATS_HEADER, encode, read_message, read_taps
-from gateway.shell.problems import Problem, busy, not_found, not_granted
+from gateway.shell.problems import busy, not_found, not_granted
 from gateway.shell.store import load_archived_days
 from gateway.shell.web import Caller, answer
 
@@ -182,7 +182,7 @@ class TapRequests:
     async def list_charges(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
         wish = read_message(body, request.content_type, ChargesWish)
         if len(wish.tap_ids) > IDS_MAX:
-            raise Problem(422, "too-many-ids", "Too many ids", f"Ask for at most {IDS_MAX}.")
+            raise not_granted(422, "too_many_ids", f"Ask for at most {IDS_MAX}.")
         charges = [
             TapCharge(**row)
             for row in await kept_store.load_charges(self._given.pool, wish.tap_ids)

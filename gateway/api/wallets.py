@@ -24,7 +24,7 @@ from gateway.core.wallet_wishes import (
 from gateway.core.wallets import WalletStatus
 from gateway.shell import store
 from gateway.shell.messages import JSON, encode, read_message
-from gateway.shell.problems import Problem
+from gateway.shell.problems import not_granted
 from gateway.shell.web import Caller, answer
 
 _STATEMENT_ENTRIES_MAX = 200
@@ -64,7 +64,7 @@ class WalletRequests(Desk):
         kind = list[OpenWallet]
         wishes = read_message(body, request.content_type, kind, chars_max=chars_max)
         if len(wishes) > IDS_MAX:
-            raise Problem(422, "too-many-wallets", "Too many wallets", f"Send at most {IDS_MAX}.")
+            raise not_granted(422, "too_many_wallets", f"Send at most {IDS_MAX}.")
         for wish in wishes:
             caller.check_operator(wish.issuer_id)
         for parent_id in {one.parent_id for one in wishes if caller.operator_id and one.parent_id}:

@@ -128,7 +128,7 @@ class DoorConnection(web.RequestHandler):
         """What cannot be parsed as a request is told in the same form as every other fault."""
         detail = (message or "The request cannot be read").splitlines()[0]
         response = Problem(
-            status, "malformed-request", "This is no request", f"{detail}. Nothing was done."
+            status, "malformed_request", "This is no request", f"{detail}. Nothing was done."
         ).response()
         response.force_close()
         return response

@@ -154,7 +154,7 @@ def _check_content_type(content_type: str) -> None:
     if content_type not in (JSON, MESSAGE_PACK):
         raise Problem(
             415,
-            "unsupported-media-type",
+            "unsupported_media_type",
             "The body is in a form that is not read here",
             f"Send Content-Type {JSON} or {MESSAGE_PACK}.",
         )
@@ -164,7 +164,7 @@ def _check_count(count: int, taps_max: int) -> None:
     if count > taps_max:
         raise Problem(
             422,
-            "too-many-taps",
+            "too_many_taps",
             "The array is too long",
             f"{count} taps were sent; send at most {taps_max} at once.",
         )
@@ -270,7 +270,7 @@ def _invalid(reason: str) -> Problem:
     place = reason.rpartition(" - at `")[2].rstrip("`") if " - at `" in reason else None
     return Problem(
         422,
-        "invalid-message",
+        "invalid_message",
         "The message does not have the form it should",
         f"{reason}. See /docs for the form; nothing was done.",
         field=place,
@@ -280,7 +280,7 @@ def _invalid(reason: str) -> Problem:
 def _undecodable(error: Exception) -> Problem:
     return Problem(
         400,
-        "undecodable-body",
+        "undecodable_body",
         "The body cannot be read",
         f"{_reason(error)}. Nothing was done.",
     )

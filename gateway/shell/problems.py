@@ -29,7 +29,7 @@ class Problem(Exception):
     def __init__(
         self,
         status: int,
-        slug: str,
+        code: str,
         title: str,
         detail: str,
         *,
@@ -37,12 +37,13 @@ class Problem(Exception):
         retry_after_seconds: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """`reason` is how it is counted, where one slug covers several."""
+        """`reason` is how it is counted, where one code covers several."""
         super().__init__(title)
         assert status != 503 or retry_after_seconds, "say when to try again"
-        self.reason = reason or slug.replace("-", "_")
+        assert "-" not in code, "write it as outcomes are written"
+        self.reason = reason or code
         self.document = ProblemDocument(
-            f"urn:faregate:problem:{slug}", title, status, detail, field or UNSET
+            f"urn:faregate:problem:{code}", title, status, detail, field or UNSET
         )
         self.retry_after_seconds = retry_after_seconds
 
@@ -68,10 +69,10 @@ class Problem(Exception):
         )
 
 
-def not_granted(status: int, slug: str, detail: str, *, field: str | None = None) -> Problem:
-    """A wish that is not granted, and why: its slug says it all, so the title is the slug again."""
-    title = slug.replace("_", " ").capitalize()
-    return Problem(status, slug, title, f"{detail} Nothing was done.", field=field)
+def not_granted(status: int, code: str, detail: str, *, field: str | None = None) -> Problem:
+    """A wish that is not granted, and why; its title is the code in words."""
+    title = code.replace("_", " ").capitalize()
+    return Problem(status, code, title, f"{detail} Nothing was done.", field=field)
 
 
 def unauthorized(detail: str) -> Problem:
@@ -83,7 +84,7 @@ def forbidden(detail: str) -> Problem:
 
 
 def not_found(detail: str) -> Problem:
-    return Problem(404, "not-found", "There is no such thing", detail)
+    return Problem(404, "not_found", "There is no such thing", detail)
 
 
 def busy(detail: str, reason: str) -> Problem:
@@ -98,13 +99,13 @@ def busy(detail: str, reason: str) -> Problem:
 
 
 def too_slow(detail: str) -> Problem:
-    return Problem(408, "too-slow", "The request took too long to arrive", detail)
+    return Problem(408, "too_slow", "The request took too long to arrive", detail)
 
 
 def too_many(detail: str) -> Problem:
     return Problem(
         429,
-        "too-many-of-a-gate",
+        "too_many_of_a_gate",
         "You send more than your share",
         detail,
         retry_after_seconds=1,

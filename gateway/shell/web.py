@@ -183,7 +183,7 @@ class Door:
         if len(headers) > self.settings.header_count_max:
             raise Problem(
                 431,
-                "too-many-headers",
+                "too_many_headers",
                 "The request has too many headers",
                 f"Send at most {self.settings.header_count_max}.",
             )
@@ -328,7 +328,7 @@ class Door:
 
 
 def _broken_off() -> Problem:
-    return Problem(400, "broken-request", "The request broke off", "Send it again.")
+    return Problem(400, "broken_request", "The request broke off", "Send it again.")
 
 
 def _away(request: web.Request) -> Problem:
@@ -358,10 +358,10 @@ def _from_aiohttp(error: web.HTTPException, settings: Settings) -> web.Response:
 
 def _from_aiohttp_status(status: int, reason: str, settings: Settings) -> Problem:
     details = {
-        404: ("not-found", "There is no such thing", "See /docs for what there is."),
-        405: ("method-not-allowed", "This cannot be done here", "See /docs for what can."),
+        404: ("not_found", "There is no such thing", "See /docs for what there is."),
+        405: ("method_not_allowed", "This cannot be done here", "See /docs for what can."),
         413: (
-            "body-too-large",
+            "body_too_large",
             "The body is too large",
             f"Send at most {settings.body_bytes_max} bytes. Nothing was done.",
         ),

@@ -142,7 +142,7 @@ async def test_a_close_killed_at_any_moment_is_finished_by_the_next(
                 os.kill(child, signal.SIGKILL)
                 status, said = await closing
                 assert status == 503, said
-                assert said["type"] == "urn:faregate:problem:close-broke-off"
+                assert said["type"] == "urn:faregate:problem:close_broke_off"
                 assert "signal 9 (Killed)" in said["detail"]
                 assert "Ask again" in said["detail"]
                 assert said["retry_after"] == "5"
@@ -176,7 +176,7 @@ async def test_a_day_that_cannot_be_closed_is_refused_with_the_reason(
         for day, reason in reasons.items():
             status, said = await town.close(day)
             assert status == 409
-            assert said["type"] == "urn:faregate:problem:close-refused"
+            assert said["type"] == "urn:faregate:problem:close_refused"
             assert reason in said["detail"]
         notice = max(tariffs.glob("2*.yaml"))
         notice.write_text(notice.read_text() + "# Somebody edits it.\n")

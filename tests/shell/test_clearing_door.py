@@ -189,4 +189,4 @@ async def test_a_settlement_file_is_served_as_written_and_made_again_where_it_is
         assert (await door.ask("GET", f"/v1/settlements/{day}/files/totals.csv")).body == written
         for name in ("nothing.csv", "..%2Fkeys.json", "operators%2Fbuses%2Fmanifest.json"):
             missed = await door.ask("GET", f"/v1/settlements/{day}/files/{name}")
-            missed.check_problem(404, "not-found")
+            missed.check_problem(404, "not_found")

@@ -136,7 +136,7 @@ async def test_headers_that_never_end_are_hung_up_on(open_door, start):
         gate.writer.write(start)
         status, headers, body = await gate.answer()
         assert (status, headers["Connection"]) == (408, "close")
-        assert msgspec.json.decode(body)["type"] == "urn:faregate:problem:too-slow"
+        assert msgspec.json.decode(body)["type"] == "urn:faregate:problem:too_slow"
         assert await gate.is_hung_up_on()
 
 
@@ -163,7 +163,7 @@ async def test_what_is_no_request_is_told_so_and_hung_up_on(door, start):
         gate.writer.write(start)
         status, headers, body = await gate.answer()
         assert (status, headers["Content-Type"]) == (400, "application/problem+json")
-        assert msgspec.json.decode(body)["type"] == "urn:faregate:problem:malformed-request"
+        assert msgspec.json.decode(body)["type"] == "urn:faregate:problem:malformed_request"
         assert await gate.is_hung_up_on()
     assert (await door.send("GET", "/livez")).status == 200
 
@@ -176,7 +176,7 @@ async def test_one_gate_that_fills_the_door_leaves_room_for_others(open_door):
         refused = [one for one in said if one.status == 429]
         assert refused
         for one in refused:
-            one.check_problem(429, "too-many-of-a-gate", "Nothing was taken")
+            one.check_problem(429, "too_many_of_a_gate", "Nothing was taken")
             assert one.headers["Retry-After"] == "1"
         kept = (await door.books())["taps"]
         assert kept == len(said) - len(refused)

@@ -109,7 +109,7 @@ async def test_a_gate_that_lost_the_answer_asks_for_it(door):
 
     said = await ask(tap["tap_id"], "bus-1")
     assert (said.status, said.body) == (200, first.body)
-    (await ask(never_sent, "bus-1")).check_problem(404, "not-found", "send it again")
+    (await ask(never_sent, "bus-1")).check_problem(404, "not_found", "send it again")
     await door.api.pool.execute(
         """SET ROLE NONE;
         INSERT INTO log_day (service_day, archived_at, unlinked_at, manifest_sha256)
@@ -117,10 +117,10 @@ async def test_a_gate_that_lost_the_answer_asks_for_it(door):
         SET ROLE faregate_gateway"""
     )
     said = await ask(never_sent, "bus-1")
-    said.check_problem(404, "not-found", "on 2020-01-01 or before")
-    said.check_problem(404, "not-found", "Of 2019-01-01 and before, nobody can tell any more")
-    (await ask(tap["tap_id"], "luohu-in")).check_problem(404, "not-found")
-    (await ask("one", "bus-1")).check_problem(422, "invalid-id", "must be a UUID")
+    said.check_problem(404, "not_found", "on 2020-01-01 or before")
+    said.check_problem(404, "not_found", "Of 2019-01-01 and before, nobody can tell any more")
+    (await ask(tap["tap_id"], "luohu-in")).check_problem(404, "not_found")
+    (await ask("one", "bus-1")).check_problem(422, "invalid_id", "must be a UUID")
 
 
 async def test_two_gateways_given_the_same_taps_at_once_debit_them_once(open_door):
@@ -226,14 +226,14 @@ async def test_too_many_headers_are_refused(door):
     said = await door.send(
         "POST", "/v1/taps", body, {**door.signed(body), **many, "Content-Type": "application/json"}
     )
-    said.check_problem(431, "too-many-headers", "at most 64")
+    said.check_problem(431, "too_many_headers", "at most 64")
     assert await door.books() == before
 
 
 async def test_what_is_not_there_and_what_cannot_be_done_are_told(door):
-    (await door.send("GET", "/v2/taps")).check_problem(404, "not-found", "See /docs")
+    (await door.send("GET", "/v2/taps")).check_problem(404, "not_found", "See /docs")
     said = await door.send("PUT", "/v1/taps", b"{}")
-    said.check_problem(405, "method-not-allowed")
+    said.check_problem(405, "method_not_allowed")
     assert said.headers["Allow"] == "GET,POST"
 
 
@@ -310,7 +310,7 @@ async def test_the_documentation_is_served_and_nothing_beside_it(door):
     assert said.status == 200
     assert said.headers["Content-Type"].startswith("text/html")
     for name in ("..%2Fweb.py", "%2e%2e", "nothing.js", "%00", "x" * 300):
-        (await door.send("GET", f"/docs/{name}")).check_problem(404, "not-found")
+        (await door.send("GET", f"/docs/{name}")).check_problem(404, "not_found")
 
 
 @pytest.mark.parametrize("asked_id", ["abc-1", "x" * 65, "a\tb", ""])

@@ -44,7 +44,7 @@ async def test_an_entry_costs_nothing_yet_and_a_refused_tap_says_so(door):
 
 async def test_a_tap_that_was_never_sent_has_no_explanation(door):
     path = f"/v1/taps/{door.tap()['tap_id']}/explanation"
-    (await door.ask("GET", path)).check_problem(404, "not-found")
+    (await door.ask("GET", path)).check_problem(404, "not_found")
 
 
 async def test_a_quote_is_what_the_gate_then_charges(door):
@@ -101,5 +101,5 @@ async def test_a_journey_without_a_price_is_told_by_its_reason(door):
 async def test_a_quote_for_what_is_not_known_is_refused_with_what_is(door, change, words):
     wish = {"network": "bus", "at": "2018-09-01T08:00:00+08:00", "full_fare": 200, **change}
     said = await door.ask("POST", "/v1/quotes", wish)
-    said.check_problem(422, "not-known")
+    said.check_problem(422, "not_known")
     assert words in said.message["detail"]

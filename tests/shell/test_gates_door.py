@@ -134,7 +134,7 @@ async def test_an_operator_sees_its_own_gates_and_no_others(door):
     said = await door.ask("GET", "/v1/gates?operator=metro", who="buses_gate_operator")
     assert said.status == 403
     said = await door.ask("GET", "/v1/gates?operator=trams")
-    said.check_problem(404, "not-found", "operator")
+    said.check_problem(404, "not_found", "operator")
 
 
 async def test_more_gates_than_fit_are_asked_for_with_after(door, monkeypatch):
@@ -146,7 +146,7 @@ async def test_more_gates_than_fit_are_asked_for_with_after(door, monkeypatch):
 
 async def test_a_day_that_is_archived_or_none_is_told_so(door, server_dsn: str, capsys):
     said = await door.ask("GET", "/v1/gates?day=yesterday")
-    said.check_problem(422, "invalid-day")
+    said.check_problem(422, "invalid_day")
     dsn = await dsn_of(door, server_dsn)
     owner = await asyncpg.connect(dsn)
     await owner.execute(
@@ -155,7 +155,7 @@ async def test_a_day_that_is_archived_or_none_is_told_so(door, server_dsn: str, 
     )
     await owner.close()
     said = await door.ask("GET", "/v1/gates?day=2024-01-01")
-    said.check_problem(404, "not-found", "archived")
+    said.check_problem(404, "not_found", "archived")
     assert await tell_gates(door.api.settings, dsn, None, date(2024, 1, 1)) == 1
     assert capsys.readouterr().out == "2024-01-01 is archived: look in the archive\n"
     assert (await listed(door, "?day=2024-01-02"))["bus-1"]["taps_count"] == 0

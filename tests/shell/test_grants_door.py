@@ -111,7 +111,7 @@ async def test_a_grant_is_returned_and_a_rule_is_stopped(harbour):
     again = await harbour.ask("POST", "/v1/purse-rules/bus_money/returns", {})
     assert again.message == {"grants_count": 0, "amount_fen": 0, "more": False}
     misspelt = await harbour.ask("POST", "/v1/purse-rules/bus_mony/returns", {})
-    misspelt.check_problem(404, "not-found", "No tariff has such a rule for purses")
+    misspelt.check_problem(404, "not_found", "No tariff has such a rule for purses")
     pool = harbour.api.pool
     owed = await pool.fetchval(
         "SELECT sum(amount_fen)::bigint FROM posting WHERE account = 'sponsor:abc'"
@@ -421,9 +421,9 @@ async def test_the_desk_says_what_is_wrong_with_a_grant(harbour):
     wallet_id = await harbour.open_wallet(fen=100)
     (await granted(harbour, wallet_id, 1, rule_id="x")).check_problem(422, "unknown_purse_rule")
     (await granted(harbour, wallet_id, 1, funder_id="x")).check_problem(422, "unknown_funder")
-    (await granted(harbour, str(uuid4()), 1)).check_problem(404, "not-found")
-    (await granted(harbour, wallet_id, 0)).check_problem(422, "invalid-message")
+    (await granted(harbour, str(uuid4()), 1)).check_problem(404, "not_found")
+    (await granted(harbour, wallet_id, 0)).check_problem(422, "invalid_message")
     (await granted(harbour, wallet_id, 101, funder_id=None)).check_problem(409, "balance_too_low")
-    (await harbour.ask("GET", f"/v1/grants/{uuid4()}")).check_problem(404, "not-found")
+    (await harbour.ask("GET", f"/v1/grants/{uuid4()}")).check_problem(404, "not_found")
     said = await harbour.ask("POST", f"/v1/wallets/{wallet_id}/grants", {}, who="auditor")
     assert said.status == 403

@@ -41,9 +41,9 @@ async def before(door) -> dict[str, Any]:
 
 
 async def test_an_empty_body_is_no_tap(door, before):
-    (await door.post_bytes(b"")).check_problem(400, "undecodable-body", "Nothing was done")
-    (await door.post_bytes(b"", MESSAGE_PACK)).check_problem(400, "undecodable-body")
-    (await door.post_bytes(b" \n")).check_problem(400, "undecodable-body")
+    (await door.post_bytes(b"")).check_problem(400, "undecodable_body", "Nothing was done")
+    (await door.post_bytes(b"", MESSAGE_PACK)).check_problem(400, "undecodable_body")
+    (await door.post_bytes(b" \n")).check_problem(400, "undecodable_body")
     await check_no_effect(door, before)
 
 
@@ -51,14 +51,14 @@ async def test_an_empty_body_is_no_tap(door, before):
 async def test_a_body_of_another_content_type_is_not_read(door, before, content_type):
     body = text_of(door.tap())
     said = await door.post_bytes(body, content_type)
-    said.check_problem(415, "unsupported-media-type", "Send Content-Type application/json")
+    said.check_problem(415, "unsupported_media_type", "Send Content-Type application/json")
     await check_no_effect(door, before)
 
 
 async def test_a_mebibyte_is_read_and_a_byte_more_is_not(door, before):
     tap = text_of(door.tap())
     said = await door.post_bytes(tap + b" " * (KIB * KIB + 1 - len(tap)))
-    said.check_problem(413, "body-too-large", "at most 1048576 bytes")
+    said.check_problem(413, "body_too_large", "at most 1048576 bytes")
     await check_no_effect(door, before)
     said = await door.post_bytes(tap + b" " * (KIB * KIB - len(tap)))
     assert (said.status, said.message["outcome"]) == (200, "ride_charged")
@@ -68,7 +68,7 @@ async def test_a_mebibyte_is_read_and_a_byte_more_is_not(door, before):
 async def test_a_thousand_taps_are_read_and_one_more_is_not(door, before, packed):
     taps = [door.tap(media_token=f"nobody-{i}") for i in range(1001)]
     said = await door.post_taps(taps, packed=packed)
-    said.check_problem(422, "too-many-taps", "1001 taps were sent; send at most 1000")
+    said.check_problem(422, "too_many_taps", "1001 taps were sent; send at most 1000")
     await check_no_effect(door, before)
     said = await door.post_taps(taps[:1000], packed=packed)
     assert [one["tap_id"] for one in said.message] == [tap["tap_id"] for tap in taps[:1000]]
@@ -76,7 +76,7 @@ async def test_a_thousand_taps_are_read_and_one_more_is_not(door, before, packed
 
 async def test_an_array_too_long_is_refused_even_when_its_taps_are_malformed(door, before):
     said = await door.post_bytes(b"[%s]" % b",".join([b"{}"] * 1001))
-    said.check_problem(422, "too-many-taps")
+    said.check_problem(422, "too_many_taps")
     await check_no_effect(door, before)
 
 
@@ -94,7 +94,7 @@ async def test_an_array_too_long_is_refused_even_when_its_taps_are_malformed(doo
 async def test_deep_nesting_is_refused(door, before, body, content_type):
     said = await door.post_bytes(body, content_type)
     assert said.status in (400, 422)
-    said.check_problem(said.status, "undecodable-body" if said.status == 400 else "invalid-message")
+    said.check_problem(said.status, "undecodable_body" if said.status == 400 else "invalid_message")
     await check_no_effect(door, before)
 
 
@@ -111,13 +111,13 @@ async def test_a_deeply_nested_wallet_is_refused(door, before):
 )
 async def test_a_tap_that_says_a_field_twice_is_refused(door, before, name, value):
     said = await door.post_bytes(twice(door.tap(), name, value))
-    said.check_problem(422, "invalid-message", f"`{name}` twice")
+    said.check_problem(422, "invalid_message", f"`{name}` twice")
     await check_no_effect(door, before)
 
 
 async def test_a_field_said_twice_is_found_behind_an_escape(door, before):
     said = await door.post_bytes(twice(door.tap(), r"full\u005ffare", "1"))
-    said.check_problem(422, "invalid-message", "`full_fare` twice")
+    said.check_problem(422, "invalid_message", "`full_fare` twice")
     await check_no_effect(door, before)
 
 
@@ -150,7 +150,7 @@ async def test_a_packed_tap_that_says_a_field_twice_is_refused(door, before, in_
         assert [one["outcome"] for one in said.message] == ["malformed"]
         assert "twice" in said.message[0]["fault"]
     else:
-        said.check_problem(422, "invalid-message", "twice")
+        said.check_problem(422, "invalid_message", "twice")
     await check_no_effect(door, before)
 
 
@@ -167,11 +167,11 @@ async def test_a_top_up_that_says_its_amount_twice_pays_nothing(door):
     path = f"/v1/wallets/{wallet_id}/top-ups"
     body = b'{"top_up_id":"%s","amount_fen":100,"amount_fen":9900}' % str(uuid4()).encode()
     said = await door.ask("POST", path, body)
-    said.check_problem(422, "invalid-message", "`amount_fen` twice")
+    said.check_problem(422, "invalid_message", "`amount_fen` twice")
     packed = msgspec.msgpack.encode({"top_up_id": str(uuid4()), "amount_fen": 100})
     packed = b"\x83" + packed[1:] + msgspec.msgpack.encode("amount_fen") + b"\x01"
     said = await door.ask("POST", path, packed, packed=True)
-    said.check_problem(422, "invalid-message", "twice")
+    said.check_problem(422, "invalid_message", "twice")
     await check_no_effect(door, before)
 
 
@@ -183,13 +183,13 @@ async def test_a_top_up_that_says_its_amount_twice_pays_nothing(door):
 async def test_a_fare_that_is_no_whole_amount_of_money_is_refused(door, before, money):
     said = await door.post_bytes(text_of(door.tap(), full_fare=money))
     assert said.status in (400, 422), said
-    said.check_problem(said.status, "undecodable-body" if said.status == 400 else "invalid-message")
+    said.check_problem(said.status, "undecodable_body" if said.status == 400 else "invalid_message")
     said = await door.post_bytes(b"[%s]" % text_of(door.tap(), full_fare=money))
     if said.status == 200:
         assert [one["outcome"] for one in said.message] == ["malformed"]
         assert "full_fare" in said.message[0]["fault"]
     else:
-        said.check_problem(400, "undecodable-body")
+        said.check_problem(400, "undecodable_body")
     await check_no_effect(door, before)
 
 
@@ -203,7 +203,7 @@ async def test_a_fare_of_nothing_is_a_fare(door):
 @pytest.mark.parametrize("sequence", ["9223372036854775808", "-1", "1.5", "true", '"1"'])
 async def test_a_sequence_that_is_no_count_is_refused(door, before, sequence):
     said = await door.post_bytes(text_of(door.tap(), sequence=sequence))
-    said.check_problem(422, "invalid-message", "$.sequence")
+    said.check_problem(422, "invalid_message", "$.sequence")
     assert said.message["field"] == "$.sequence"
     await check_no_effect(door, before)
 
@@ -215,7 +215,7 @@ async def test_the_greatest_sequence_is_taken(door, before):
 
 async def test_a_field_that_no_tap_has_is_refused(door, before):
     said = await door.post_taps(door.tap(fare=200))
-    said.check_problem(422, "invalid-message", "unknown field `fare`")
+    said.check_problem(422, "invalid_message", "unknown field `fare`")
     await check_no_effect(door, before)
 
 
@@ -225,7 +225,7 @@ async def test_a_field_that_no_tap_has_is_refused(door, before):
 async def test_a_tap_that_lacks_a_field_is_refused(door, before, name):
     tap = door.tap(**{name: None})
     said = await door.post_taps(tap, gate_id="bus-1")
-    said.check_problem(422, "invalid-message", f"missing required field `{name}`")
+    said.check_problem(422, "invalid_message", f"missing required field `{name}`")
     said = await door.post_taps([tap], gate_id="bus-1")
     assert said.message[0]["outcome"] == "malformed"
     assert said.message[0]["tap_id"] == tap.get("tap_id")
@@ -241,7 +241,7 @@ async def test_a_tap_that_lacks_a_field_is_refused(door, before, name):
 async def test_a_time_without_offset_or_off_the_calendar_is_refused(door, before, tapped_at):
     bad, good = door.tap(tapped_at=tapped_at), door.tap()
     said = await door.post_taps(bad)
-    said.check_problem(422, "invalid-message", "$.tapped_at")
+    said.check_problem(422, "invalid_message", "$.tapped_at")
     await check_no_effect(door, before)
     said = await door.post_taps([bad, good])
     assert [one["outcome"] for one in said.message] == ["malformed", "ride_charged"]
@@ -285,14 +285,14 @@ async def test_a_gates_clock_may_lag_but_not_lead(door, tapped_at, outcome, fen)
 async def test_an_id_with_what_no_id_holds_is_refused(door, before, name, text):
     said = await door.post_bytes(text_of(door.tap(), **{name: text}))
     assert said.status in (400, 422), said
-    said.check_problem(said.status, "undecodable-body" if said.status == 400 else "invalid-message")
+    said.check_problem(said.status, "undecodable_body" if said.status == 400 else "invalid_message")
     await check_no_effect(door, before)
 
 
 @pytest.mark.parametrize("name", ["gate_id", "media_token", "stop_id"])
 async def test_an_id_that_ends_in_a_line_break_is_refused(door, before, name):
     said = await door.post_taps(door.tap(**{name: "luohu\n"}), gate_id="bus-1")
-    said.check_problem(422, "invalid-message", f"$.{name}")
+    said.check_problem(422, "invalid_message", f"$.{name}")
     await check_no_effect(door, before)
 
 
@@ -300,10 +300,10 @@ async def test_bytes_that_are_no_text_are_refused(door, before):
     tap = text_of(door.tap())
     for wrong in (b"\xff", b"\xed\xa0\x80", b"\xc0\xaf"):
         said = await door.post_bytes(tap.replace(b"card-1", wrong))
-        said.check_problem(400, "undecodable-body")
+        said.check_problem(400, "undecodable_body")
     packed = msgspec.msgpack.encode(door.tap()).replace(b"card-1", b"card-\xff")
     said = await door.post_bytes(packed, MESSAGE_PACK)
-    said.check_problem(400, "undecodable-body")
+    said.check_problem(400, "undecodable_body")
     await check_no_effect(door, before)
 
 
@@ -430,7 +430,7 @@ async def test_what_nobody_can_compute_with_or_keep_is_refused(door, path, messa
     before = await door.books()
     whose = {"wallet_id": wallet_id} if path == "/v1/corrections" else {}
     said = await door.ask("POST", path, {**message, **whose, name: value})
-    said.check_problem(422, "invalid-message", f"$.{name}")
+    said.check_problem(422, "invalid_message", f"$.{name}")
     assert said.message["field"] == f"$.{name}"
     await check_no_effect(door, before)
 
@@ -448,7 +448,7 @@ async def test_a_name_that_no_tap_could_say_is_not_registered(door):
         ),
     ]:
         said = await door.ask("POST", path, message)
-        said.check_problem(422, "invalid-message", f"at most 64 characters - at `{place}`")
+        said.check_problem(422, "invalid_message", f"at most 64 characters - at `{place}`")
     await check_no_effect(door, before)
 
 
@@ -463,7 +463,7 @@ async def test_a_name_that_no_tap_could_say_is_not_registered(door):
 )
 async def test_a_path_with_a_nul_character_leads_nowhere(door, method, path):
     said = await door.ask(method, path, {} if method == "POST" else None)
-    said.check_problem(404, "not-found", "NUL")
+    said.check_problem(404, "not_found", "NUL")
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ async def test_a_token_of_one_operator_sees_only_its_own_taps_and_charges(door):
         assert (await door.post_taps(tap)).status == 200
     who = "buses_gate_operator"
     assert (await door.ask("GET", f"/v1/taps/{bus['tap_id']}", who=who)).status == 200
-    (await door.ask("GET", f"/v1/taps/{metro['tap_id']}", who=who)).check_problem(404, "not-found")
+    (await door.ask("GET", f"/v1/taps/{metro['tap_id']}", who=who)).check_problem(404, "not_found")
     wish = {"tap_ids": [bus["tap_id"], left["tap_id"]]}
     said = await door.ask("POST", "/v1/charges", wish, who="buses_finance")
     assert [(one["tap_id"], one["fare_fen"]) for one in said.message["charges"]] == [

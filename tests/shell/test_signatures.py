@@ -173,7 +173,7 @@ async def test_a_revoked_key_signs_nothing(door, before):
     assert (await door.ask("DELETE", f"/v1/gate-keys/{key_id}")).status == 200
     said = await door.post_taps(door.tap())
     await check_not_let_in(door, said, {**before, "keys": before["keys"] - 1})
-    (await door.ask("DELETE", f"/v1/gate-keys/{key_id}")).check_problem(404, "not-found")
+    (await door.ask("DELETE", f"/v1/gate-keys/{key_id}")).check_problem(404, "not_found")
 
 
 async def test_an_expired_key_signs_nothing(door, before):
@@ -224,7 +224,7 @@ async def test_a_key_that_has_expired_is_not_issued_and_replaces_none(door):
 async def test_a_key_may_not_expire_at_the_end_of_the_calendar(door, before):
     wish = {"gate_ids": ["bus-1"], "valid_until": "9999-12-31T23:59:59-14:00"}
     said = await door.ask("POST", "/v1/gate-keys", wish)
-    said.check_problem(422, "invalid-message", "valid_until")
+    said.check_problem(422, "invalid_message", "valid_until")
     assert await door.books() == before
 
 

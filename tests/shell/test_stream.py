@@ -120,9 +120,9 @@ async def test_a_stream_opens_only_with_a_gates_signature(door):
                 pass
         assert refused.value.status == 401
     said = await door.send("GET", "/v1/stream", b"", right)
-    said.check_problem(400, "no-stream", PROTOCOL)
+    said.check_problem(400, "no_stream", PROTOCOL)
     said = await door.send("GET", "/v1/stream", b"", {**right, "Sec-WebSocket-Protocol": PROTOCOL})
-    said.check_problem(400, "no-stream", "Open a WebSocket")
+    said.check_problem(400, "no_stream", "Open a WebSocket")
     assert {KEY_HEADER, TIMESTAMP_HEADER} <= right.keys()
 
 
@@ -215,7 +215,7 @@ async def test_a_full_queue_answers_every_frame_and_the_stream_stays(open_door):
             status, said, seconds = await gate.ask(taps)
             assert (status, said["type"], seconds) == (503, "urn:faregate:problem:busy", 1)
             assert "Nothing was taken" in said["detail"]
-            assert (await gate.ask(taps * 2))[1]["type"] == "urn:faregate:problem:too-many-taps"
+            assert (await gate.ask(taps * 2))[1]["type"] == "urn:faregate:problem:too_many_taps"
             for tap in taps:
                 assert (await gate.ask(tap))[1]["outcome"] == "ride_charged"
         assert (await door.wallet(wallet_id))["balance_fen"] == 600

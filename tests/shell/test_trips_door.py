@@ -28,7 +28,7 @@ async def exported(open_door, server_dsn: str, tmp_path: Path):
         day = door.api.book.service_day_of(at)
         door.path = f"/v1/trips/{day}/operators/buses/files"
         said = await door.ask("GET", f"{door.path}/{NAMES[0]}")
-        said.check_problem(404, "not-found", "none yet")
+        said.check_problem(404, "not_found", "none yet")
         database = await door.api.pool.fetchval("SELECT current_database()")
         dsn = urlsplit(server_dsn)._replace(path=f"/{database}").geturl()
         assert await export_trips(door.api.settings, dsn, b"s" * 32, day) == 0

@@ -59,10 +59,10 @@ async def test_a_wallet_keeps_its_issuer(door):
         ({"media": [{"media_token": "a", "fare_media": "coin"}]}, 422, "unknown_fare_media"),
         ({"media": [{"media_token": "4111111111111111"}]}, 422, "card_number"),
         ({"media": [{"media_token": "card-1"}]}, 409, "media_bound_elsewhere"),
-        ({"media": [{"media_token": "\x00"}]}, 422, "invalid-message"),
-        ({"wallet_id": "one"}, 422, "invalid-message"),
-        ({"balance_fen": 100}, 422, "invalid-message"),
-        ({"top_up": top_up(0)}, 422, "invalid-message"),
+        ({"media": [{"media_token": "\x00"}]}, 422, "invalid_message"),
+        ({"wallet_id": "one"}, 422, "invalid_message"),
+        ({"balance_fen": 100}, 422, "invalid_message"),
+        ({"top_up": top_up(0)}, 422, "invalid_message"),
     ],
 )
 async def test_when_one_of_two_wallets_has_a_fault_neither_is_opened(door, fault, status, slug):
@@ -77,7 +77,7 @@ async def test_when_one_of_two_wallets_has_a_fault_neither_is_opened(door, fault
 async def test_more_wallets_than_can_be_opened_at_once_are_refused(door):
     wallets = [{"wallet_id": str(uuid4())} for _ in range(1001)]
     said = await door.ask("POST", "/v1/wallets", wallets)
-    said.check_problem(422, "too-many-wallets", "at most 1000")
+    said.check_problem(422, "too_many_wallets", "at most 1000")
     assert (await door.books())["wallets"] == 0
 
 
@@ -166,15 +166,15 @@ async def test_an_amount_that_is_no_money_is_not_paid_in(door, fen):
     books = await door.books()
     for packed in (False, True):
         said = await act(door, wallet_id, "top-ups", top_up(fen), packed=packed)
-        said.check_problem(422, "invalid-message", "$.amount_fen")
+        said.check_problem(422, "invalid_message", "$.amount_fen")
     assert await door.books() == books
 
 
 async def test_a_wallet_that_is_not_there_is_not_topped_up(door):
     said = await act(door, str(uuid4()), "top-ups", top_up())
-    said.check_problem(404, "not-found", "No such wallet")
+    said.check_problem(404, "not_found", "No such wallet")
     said = await act(door, "one", "top-ups", top_up())
-    said.check_problem(422, "invalid-id", "must be a UUID")
+    said.check_problem(422, "invalid_id", "must be a UUID")
     assert (await door.books())["entries"] == 0
 
 
