@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -17,6 +17,8 @@ from xsdata.models.datatype import XmlDate, XmlDateTime
 from fare_rules.currency import currency_digits
 from gateway.core.registry import Bic, Iban, Operator
 from gateway.core.settlement import Settlement, SettlementBatch, SettlementPeriod
+
+_MESSAGE_ID = re.compile(r"SETTLE-([0-9]{1,19})-[0-9]{8}")
 
 
 class Debtor(Struct, frozen=True):
@@ -39,6 +41,12 @@ def end_to_end_id(number: int, operator_id: str) -> str:
 def message_id(number: int, service_day: date) -> str:
     """The reference of a whole order."""
     return f"SETTLE-{number}-{service_day:%Y%m%d}"
+
+
+def settlements_named(references: Iterable[str]) -> set[int]:
+    """The numbers of the settlements that orders are of; other references name none."""
+    found = (_MESSAGE_ID.fullmatch(reference) for reference in references)
+    return {number for one in found if one and (number := int(one[1])) < 2**63}
 
 
 def payment_order(

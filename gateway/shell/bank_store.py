@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,7 @@ from msgspec import Struct
 from fare_rules.quotes import sponsored_by
 from gateway.core.bank_answers import BankFile, BankLine, PaymentAnswer, RefusedOrder
 from gateway.core.delivery import DeliveryStatus
-from gateway.core.payment_order import end_to_end_id, message_id
+from gateway.core.payment_order import end_to_end_id, message_id, settlements_named
 from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference, told_apart
 from gateway.shell.archive_files import ENTRIES, SettledSum, paths_of, read_settled_sums
 from gateway.shell.delivery_store import add_event
@@ -51,7 +51,10 @@ async def import_bank_file(
         )
         if not rows_changed(status):
             return Imported(file.kind, file.message_id, True, 0, 0, 0)
-        due = await load_payments_due(connection)
+        # Payments are found by their references; only an order is told apart into its payments.
+        named = [order.message_id for order in file.refused]
+        named += [line.end_to_end_id for line in file.lines if line.end_to_end_id]
+        due = await load_payments_due(connection, settlements_named(named))
         answers = [*file.answers, *_answers_of(file.refused, due)]
         for answer in answers:
             await connection.execute(
@@ -172,11 +175,17 @@ async def _tell_deliveries(
             await add_event(connection, row["delivery_id"], status, detail, now)
 
 
-async def load_payments_due(connection: Connection | asyncpg.Pool) -> list[PaymentDue]:
-    """Every payment of the settlements, and those that none was made of; the oldest first."""
+async def load_payments_due(
+    connection: Connection | asyncpg.Pool, numbers: Collection[int] | None = None
+) -> list[PaymentDue]:
+    """The payments of all settlements or of some, and those that none was made of; the oldest
+    first.
+    """
+    some = "" if numbers is None else "WHERE settlement.number = ANY($1::bigint[])"
     found = await connection.fetch(
-        """SELECT batch.*, settlement.number, currency FROM settlement_batch AS batch
-        JOIN settlement USING (settlement_day) ORDER BY settlement_day, operator_id"""
+        f"""SELECT batch.*, settlement.number, currency FROM settlement_batch AS batch
+        JOIN settlement USING (settlement_day) {some} ORDER BY settlement_day, operator_id""",
+        *(() if numbers is None else (list(numbers),)),
     )
     return [
         PaymentDue(

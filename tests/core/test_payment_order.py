@@ -11,7 +11,13 @@ from msgspec import structs
 
 from fare_rules.currency import currency_digits
 from fare_rules.language.scalars import Money
-from gateway.core.payment_order import Debtor, end_to_end_id, payment_order
+from gateway.core.payment_order import (
+    Debtor,
+    end_to_end_id,
+    message_id,
+    payment_order,
+    settlements_named,
+)
 from gateway.core.registry import Operator
 from gateway.core.settlement import ProductTotal, Settlement, SettlementBatch, SettlementPeriod
 
@@ -115,6 +121,19 @@ def test_no_reference_is_longer_than_the_bank_carries(schema):
     document = order((METRO, 1), period=structs.replace(PERIOD, number=2**63 - 1))
     schema.assertValid(document)
     assert len(texts(document, "p:EndToEndId")[0]) == 35
+
+
+def test_an_order_is_known_again_by_its_reference():
+    day, most = PERIOD.service_day, 2**63 - 1
+    ours = [message_id(number, day) for number in (7, most)]
+    others = [
+        "",
+        "7-metro",
+        "OTHERS-7-20260302",
+        f"{ours[0]} ",
+        message_id(most + 1, day),
+    ]
+    assert settlements_named([*ours, *others]) == {7, most}
 
 
 def test_a_message_says_which_settlement_it_pays():

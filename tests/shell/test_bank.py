@@ -15,6 +15,7 @@ from gateway.core.payment_order import message_id
 from gateway.example_bank import Booking, Order, camt_053, debit, orders, pain_002
 from gateway.reconcile_path import Reconciliation, run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
+from gateway.shell.bank_store import load_payments_due
 from gateway.shell.delivery_store import add_event, list_deliveries
 
 
@@ -177,6 +178,27 @@ async def test_a_sum_that_is_not_the_orders_stays_unmatched_and_one_booked_twice
     assert [kind for kind, _ in await town.kinds()] == [
         *["paid_twice"] * 2, "unmatched_bank_line",
     ]  # fmt: skip
+
+
+async def test_a_file_is_held_against_the_orders_that_it_names_and_no_others(town: Town):
+    pool = town.door.api.pool
+    number = await pool.fetchval("SELECT number FROM settlement")
+    before = town.day - timedelta(days=1)
+    await pool.execute(
+        "INSERT INTO settlement SELECT $1, number + 1, NULL, closed_at, currency, parties "
+        "FROM settlement",
+        before,
+    )
+    await pool.execute(
+        "INSERT INTO settlement_batch SELECT $1, operator_id, ride_count, gross_fen, "
+        "carried_in_fen, paid_fen, carried_out_fen FROM settlement_batch",
+        before,
+    )
+    ever = await load_payments_due(pool)
+    assert {payment.settlement_day for payment in ever} == {before, town.day}
+    named = await load_payments_due(pool, {number})
+    assert named == [payment for payment in ever if payment.settlement_day == town.day] != []
+    assert await load_payments_due(pool, ()) == []
 
 
 async def test_a_payment_that_came_back_after_a_sum_is_carried_on(town: Town):
