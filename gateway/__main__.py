@@ -56,6 +56,7 @@ from gateway.settlement_commands import close_and_tell
 from gateway.shell import migrations, telemetry
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.archive_store import NotTheOwner
+from gateway.shell.database import OUTAGES, UNFIT, open_pool
 from gateway.shell.embedded_postgres import (
     EmbeddedPostgres,
     PostgresCannotRun,
@@ -64,7 +65,6 @@ from gateway.shell.embedded_postgres import (
 )
 from gateway.shell.environment import SettingsWrong, read_settings, settings_table
 from gateway.shell.settings import Settings
-from gateway.shell.store import OUTAGES, UNFIT, open_pool
 from gateway.shell.tap_log import read_tap_log
 from gateway.supervisor import supervise_until_stopped
 from gateway.unlink_path import run_unlink

@@ -11,8 +11,8 @@ from gateway.audit_parts import Crew
 from gateway.audit_path import run_head_audit
 from gateway.exit_codes import CANNOT_RUN, OK, PROBLEMS_FOUND
 from gateway.shell.audit_store import HeadEdited, find_head
+from gateway.shell.database import open_pool
 from gateway.shell.settings import Settings
-from gateway.shell.store import open_pool
 
 
 async def audit_books(

@@ -30,10 +30,10 @@ from gateway.settlement_path import load_settlement
 from gateway.shell.archive_files import ArchivedDay, ArchiveMissing
 from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.audit_store import same_picture
+from gateway.shell.database import open_pool
 from gateway.shell.embedded_postgres import die_with
 from gateway.shell.kept_store import load_books, load_books_of
 from gateway.shell.settlement_store import batch_rows, load_kept_settlement
-from gateway.shell.store import open_pool
 from gateway.shell.transactions import Connection
 
 _WALLETS_AT_ONCE = 500

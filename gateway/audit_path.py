@@ -55,8 +55,8 @@ from gateway.shell.archive_files import (
     stray_breaks,
 )
 from gateway.shell.envelope_store import list_draws
-from gateway.shell.store import load_archived_days, reading
-from gateway.shell.transactions import Connection
+from gateway.shell.log_days import load_archived_days
+from gateway.shell.transactions import Connection, reading
 
 _BREAKS_SHOWN_MAX = 50
 

@@ -13,9 +13,9 @@ from gateway.exit_codes import OK, PROBLEMS_FOUND
 from gateway.reconcile_path import run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
 from gateway.shell.bank_store import first_day, import_bank_file
+from gateway.shell.database import open_pool
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import list_settlement_rows
-from gateway.shell.store import open_pool
 
 
 async def import_files(settings: Settings, dsn: str, paths: tuple[Path, ...]) -> int:

@@ -26,11 +26,11 @@ from fare_rules import TariffFaults, load_book
 from gateway.core.settlement import Settlement
 from gateway.settlement_path import CloseRefused, debtor_of, run_settlement_close
 from gateway.shell import telemetry
+from gateway.shell.database import open_pool
 from gateway.shell.embedded_postgres import die_with
 from gateway.shell.messages import JSON, encode
 from gateway.shell.settings import Settings
 from gateway.shell.signing import signer_of
-from gateway.shell.store import open_pool
 
 log = structlog.get_logger()
 

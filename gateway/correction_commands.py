@@ -13,8 +13,8 @@ from fare_rules import load_book
 from gateway.disruption_path import run_disruptions
 from gateway.exit_codes import CANNOT_RUN, OK
 from gateway.shell.correction_store import list_corrections
+from gateway.shell.database import open_pool
 from gateway.shell.environment import read_settings
-from gateway.shell.store import open_pool
 
 corrections_app = App(name="corrections", help="What was put right, and what waits for a person.")
 disruptions_app = App(name="disruptions", help="Rides that a disruption left with one end.")

@@ -18,7 +18,7 @@ from gateway.core.corrections import needs_checker, propose
 from gateway.core.registry import Registry
 from gateway.shell.correction_store import Correction, CorrectionWork, correction_work
 from gateway.shell.settings import Settings
-from gateway.shell.store import until_first
+from gateway.shell.transactions import until_first
 
 
 def correction_terms(settings: Settings) -> CorrectionTerms:

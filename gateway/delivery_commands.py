@@ -6,8 +6,8 @@ import asyncio
 
 from gateway.delivery_path import run_deliveries
 from gateway.exit_codes import OK, PROBLEMS_FOUND
+from gateway.shell.database import open_pool
 from gateway.shell.settings import Settings
-from gateway.shell.store import open_pool
 
 _WATCH_SECONDS = 15
 

@@ -17,10 +17,10 @@ from gateway.core.tides import (
     trip_package,
 )
 from gateway.exit_codes import OK, PROBLEMS_FOUND
+from gateway.shell.database import open_pool
 from gateway.shell.files import replace_files
 from gateway.shell.settings import Settings
 from gateway.shell.signing import signer_of
-from gateway.shell.store import open_pool
 from gateway.shell.trip_files import TripTables, trip_tables
 from gateway.shell.trip_store import reading_trips
 

@@ -23,7 +23,7 @@ from gateway.core.wallets import Media, Wallet
 from gateway.shell.correction_store import Correction, list_corrections_of_tap
 from gateway.shell.kept_store import load_kept, load_wallet_days
 from gateway.shell.rider_store import load_entries_of_taps
-from gateway.shell.store import load_media, load_wallet
+from gateway.shell.wallet_store import load_media, load_wallet
 
 _EVER = datetime.max.replace(tzinfo=UTC)
 

@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from fare_rules import load_book
 from gateway.core.gate_days import GateDay
 from gateway.exit_codes import OK, PROBLEMS_FOUND
+from gateway.shell.database import open_pool
 from gateway.shell.gate_store import load_gate_days
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import open_pool
 
 
 async def tell_gates(

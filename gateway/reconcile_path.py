@@ -28,8 +28,7 @@ from gateway.core.reconciliation import (
 )
 from gateway.shell import bank_store as store
 from gateway.shell.kept_store import load_books_of
-from gateway.shell.store import reading
-from gateway.shell.transactions import Connection
+from gateway.shell.transactions import Connection, reading
 
 _WALLETS_AT_ONCE = 500
 

@@ -27,7 +27,8 @@ from gateway.shell import rider_store as store
 from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.correction_store import Correction, list_corrections_of_wallet
 from gateway.shell.kept_store import load_books_of
-from gateway.shell.store import load_archived_days, reading
+from gateway.shell.log_days import load_archived_days
+from gateway.shell.transactions import reading
 
 
 class Payment(Struct, frozen=True):

@@ -31,11 +31,13 @@ from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
 from gateway.shell.campaign_store import Budgets, CampaignLowered, prepare_campaigns
+from gateway.shell.database import OUTAGES, open_pool
 from gateway.shell.delivery_store import load_backlog
 from gateway.shell.files import write_secret
+from gateway.shell.log_days import LogDays
 from gateway.shell.registry_store import RegistryHolder
 from gateway.shell.settings import Settings, retention_fault
-from gateway.shell.store import OUTAGES, RACES, LogDays, open_pool
+from gateway.shell.transactions import RACES
 from gateway.shell.web import Door
 from gateway.tap_path import run_tap_batch
 

@@ -51,7 +51,7 @@ from gateway.shell.settlement_store import (
     save_settlement,
 )
 from gateway.shell.signing import Signer, sign_settlement
-from gateway.shell.store import list_late_wallets, sweep_work
+from gateway.shell.sweep_store import list_late_wallets, sweep_work
 
 _SWEEP_WALLETS_MAX = 500
 

@@ -18,7 +18,7 @@ from gateway.core.decide import Deciding, Limits, Plan, log_day
 from gateway.core.registry import Registry
 from gateway.core.taps import Tap
 from gateway.shell.campaign_store import POOL, Budgets, LaneBudget, left_after
-from gateway.shell.store import LogDays
+from gateway.shell.log_days import LogDays
 from gateway.shell.tap_store import tap_work
 
 # About half a millisecond of thinking.
@@ -39,7 +39,7 @@ async def run_tap_batch(
 ) -> Plan:
     """Answer a tap batch. When this returns, everything in the plan is durable.
 
-    Raises: store.RACES when another process was first, store.OUTAGES when the database is away.
+    Raises: RACES when another process was first, OUTAGES when the database is away.
             Both are answered by running the batch again, locking after a race.
     """
     days = [log_day(tap.tapped_at, received_at, book, limits) for tap in taps]

@@ -42,8 +42,8 @@ from gateway.shell.archive_files import (
     read_taps,
 )
 from gateway.shell.archive_store import archive_connection, list_days, try_again
+from gateway.shell.log_days import load_archived_days
 from gateway.shell.settings import Settings, unlink_fault
-from gateway.shell.store import load_archived_days
 from gateway.shell.trip_files import remove_trips
 from gateway.shell.unlink_store import (
     Noted,

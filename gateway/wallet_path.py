@@ -13,7 +13,8 @@ from gateway.core.wallet_classes import NO_CLASSES, WalletClasses
 from gateway.core.wallet_desk import WalletPlan, grant
 from gateway.core.wallet_wishes import WalletRefusal, Wish
 from gateway.shell.campaign_store import ClaimRefused
-from gateway.shell.store import until_first, wallet_work
+from gateway.shell.transactions import until_first
+from gateway.shell.wallet_store import wallet_work
 
 
 async def run_wallet_wishes(

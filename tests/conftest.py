@@ -33,11 +33,11 @@ from gateway.registry_path import (
     run_token_issue,
 )
 from gateway.shell import migrations
+from gateway.shell.database import open_pool
 from gateway.shell.embedded_postgres import EmbeddedPostgres
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
 from gateway.shell.signatures import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
-from gateway.shell.store import open_pool
 
 # What is lost in a power cut is lost with the test.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

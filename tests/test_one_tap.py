@@ -17,8 +17,9 @@ from gateway.core.decide import Limits
 from gateway.core.registry import Gate, Operator, Registry, Route
 from gateway.core.taps import Action, Payer, Tap, TapOutcome
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
+from gateway.shell.database import connect, open_pool
 from gateway.shell.kept_store import load_kept
-from gateway.shell.store import connect, load_wallet, open_pool
+from gateway.shell.wallet_store import load_wallet
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 

@@ -14,7 +14,7 @@ from gateway.core.wallet_classes import WalletClasses
 from gateway.core.wallet_desk import WalletPlan
 from gateway.core.wallet_wishes import WalletRefusal, WalletView, Wish
 from gateway.core.wallet_wishes import view as wallet_view
-from gateway.shell import store
+from gateway.shell import wallet_store
 from gateway.shell.problems import not_found
 from gateway.shell.web import Caller
 from gateway.wallet_path import run_wallet_wishes
@@ -124,7 +124,7 @@ class Desk:
         return granted(found, _REMEDIES, _STATUS)
 
     async def view(self, wallet_id: UUID) -> WalletView:
-        wallet = await store.load_wallet(self._given.pool, wallet_id)
+        wallet = await wallet_store.load_wallet(self._given.pool, wallet_id)
         if wallet is None:
             raise not_found("No such wallet is open.")
         return wallet_view(wallet)

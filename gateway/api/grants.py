@@ -13,7 +13,7 @@ from gateway.core.purse_desk import GrantMoney, KnownGrant
 from gateway.core.taps import Name
 from gateway.core.wallet_wishes import Wish
 from gateway.purse_path import run_rule_return
-from gateway.shell import store
+from gateway.shell import wallet_store
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import not_found, not_granted
 from gateway.shell.purse_store import load_grant_entries
@@ -90,7 +90,7 @@ class GrantRequests(Desk):
 
     async def _own_grant(self, request: web.Request, caller: Caller) -> KnownGrant:
         grant_id = uuid_of(request, "grant_id")
-        known = (await store.load_grants(self._given.pool, [grant_id])).get(grant_id)
+        known = (await wallet_store.load_grants(self._given.pool, [grant_id])).get(grant_id)
         if known is None:
             raise not_found("No such grant was made.")
         caller.check_operator((await self.view(known.wallet_id)).issuer_id)

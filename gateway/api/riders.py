@@ -10,7 +10,7 @@ from gateway.api.given import archive_at_hand, now, refuse_erased
 from gateway.core.wallet_wishes import WalletView
 from gateway.core.wallets import WalletStatus
 from gateway.rider_path import progress_of, run_export, run_journeys
-from gateway.shell import rider_store, store
+from gateway.shell import rider_store, wallet_store
 from gateway.shell.held_store import load_held
 from gateway.shell.messages import JSON, encode
 from gateway.shell.problems import Problem
@@ -45,13 +45,13 @@ class RiderRequests(Desk):
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         view = await self._told_wallet(request, caller)
-        wallet = await store.load_wallet(self._given.pool, view.wallet_id)
+        wallet = await wallet_store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
         return answer(encode(progress_of(wallet, self._given.book, now()), JSON))
 
     async def export(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         view = await self._told_wallet(request, caller)
-        wallet = await store.load_wallet(self._given.pool, view.wallet_id)
+        wallet = await wallet_store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
         with archive_at_hand():
             found = await run_export(self._given.pool, wallet, self._given.settings.archive_dir)

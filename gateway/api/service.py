@@ -11,7 +11,8 @@ from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.api.given import Given
-from gateway.shell import store, telemetry
+from gateway.shell import telemetry
+from gateway.shell.database import OUTAGES
 from gateway.shell.messages import JSON, encode
 from gateway.shell.problems import busy, not_found
 from gateway.shell.web import Caller, answer
@@ -44,7 +45,7 @@ class ServiceRequests:
             # Around the whole: to ask for a timeout of the query alone waits for the server, too.
             async with asyncio.timeout(_READY_SECONDS_MAX):
                 await self._given.pool.fetchval("SELECT version FROM registry_version")
-        except (*store.OUTAGES, asyncpg.PostgresError):
+        except (*OUTAGES, asyncpg.PostgresError):
             raise busy("The database does not answer.", "database_away") from None
         return answer(encode(State("ready"), JSON))
 

@@ -15,9 +15,9 @@ from gateway.core.taps import Tap, TapOutcome, TapResult, looks_like_card_number
 from gateway.fares_path import run_explanation
 from gateway.shell import kept_store
 from gateway.shell.batcher import Answer, OutcomeUnknown, Overloaded
+from gateway.shell.log_days import load_archived_days
 from gateway.shell.messages import JSON, REPEATS_HEADER, encode, read_message, read_taps
 from gateway.shell.problems import busy, not_found, not_granted
-from gateway.shell.store import load_archived_days
 from gateway.shell.web import Caller, answer
 
 

@@ -22,7 +22,7 @@ from gateway.core.wallet_wishes import (
     Wish,
 )
 from gateway.core.wallets import WalletStatus
-from gateway.shell import store
+from gateway.shell import wallet_store
 from gateway.shell.messages import JSON, encode, read_message
 from gateway.shell.problems import not_granted
 from gateway.shell.web import Caller, answer
@@ -68,7 +68,7 @@ class WalletRequests(Desk):
         for wish in wishes:
             caller.check_operator(wish.issuer_id)
         for parent_id in {one.parent_id for one in wishes if caller.operator_id and one.parent_id}:
-            parent = await store.load_wallet(self._given.pool, parent_id)
+            parent = await wallet_store.load_wallet(self._given.pool, parent_id)
             if parent is not None:
                 caller.check_operator(parent.issuer_id)
         await self.grant([Wish(wish.wallet_id, opens=wish) for wish in wishes])
@@ -82,7 +82,7 @@ class WalletRequests(Desk):
         self, request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         wallet = await self.own_wallet(request, caller)
-        entries = await store.load_entries(
+        entries = await wallet_store.load_entries(
             self._given.pool, wallet.wallet_id, _STATEMENT_ENTRIES_MAX
         )
         views = tuple(map(entry_view, entries))

@@ -22,8 +22,8 @@ from gateway.core.taps import LET_THROUGH
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
 from gateway.shell.amendment_rows import load_amendments
-from gateway.shell.store import READ_WALLETS
 from gateway.shell.tap_store import save_openings
+from gateway.shell.wallet_store import READ_WALLETS
 
 _ROWS_AT_ONCE = 5_000
 _WALLETS_AT_ONCE = 1_000

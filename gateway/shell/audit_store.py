@@ -22,7 +22,7 @@ from gateway.core.audit_heads import NO_ROWS, DayDigest, Head, head_content, hea
 from gateway.core.purse_desk import given_id, taken_id
 from gateway.core.taps import TapOutcome
 from gateway.shell import rows
-from gateway.shell.store import connect_for_reading
+from gateway.shell.database import connect_for_reading
 from gateway.shell.transactions import Connection
 
 # A scan takes as long as the log is long; the audit waits for it.

@@ -20,7 +20,7 @@ from gateway.core.payment_order import end_to_end_id, message_id, settlements_na
 from gateway.core.reconciliation import InvoiceDue, PaymentDue, invoice_reference, told_apart
 from gateway.shell.archive_files import ENTRIES, SettledSum, paths_of, read_settled_sums
 from gateway.shell.delivery_store import add_event
-from gateway.shell.store import load_archived_days
+from gateway.shell.log_days import load_archived_days
 from gateway.shell.transactions import Connection, rows_changed
 
 

@@ -23,7 +23,8 @@ from msgspec import Struct
 from gateway.core.decide import Plan
 from gateway.core.taps import Tap, TapResult
 from gateway.shell import telemetry
-from gateway.shell.store import OUTAGES, RACES, connect
+from gateway.shell.database import OUTAGES, connect
+from gateway.shell.transactions import RACES
 
 log = structlog.get_logger()
 

@@ -30,16 +30,15 @@ from gateway.shell import rows
 from gateway.shell.amendment_rows import decode_amendment, encode_amendment
 from gateway.shell.campaign_store import load_left, spend_anywhere
 from gateway.shell.kept_store import load_kept, read_days
-from gateway.shell.store import (
+from gateway.shell.log_days import LogDays
+from gateway.shell.tap_store import reopen_grants, save_openings
+from gateway.shell.transactions import Connection, LostRace, append
+from gateway.shell.wallet_store import (
     LOCK_WALLETS,
     READ_CLOCK,
-    LogDays,
-    append,
     load_media,
     save_wallets_and_entries,
 )
-from gateway.shell.tap_store import reopen_grants, save_openings
-from gateway.shell.transactions import Connection, LostRace
 
 _decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 

@@ -15,7 +15,7 @@ from gateway.core.disruptions import DisruptionWish
 from gateway.core.taps import LET_THROUGH
 from gateway.shell import rows
 from gateway.shell.kept_store import read_days
-from gateway.shell.store import READ_WALLETS
+from gateway.shell.wallet_store import READ_WALLETS
 
 _decode = msgspec.json.Decoder(DisruptionWish).decode
 

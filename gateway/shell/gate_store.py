@@ -18,8 +18,7 @@ from gateway.core.gate_days import GAPS_MAX, Gap, GateDay, Seen, gate_day
 from gateway.core.registry import Gate
 from gateway.core.taps import LET_THROUGH, TapOutcome
 from gateway.shell import rows
-from gateway.shell.store import reading
-from gateway.shell.transactions import Connection
+from gateway.shell.transactions import Connection, reading
 
 # Of so many taps, the newest of a gate, the clock is judged.
 _CLOCK_TAPS_COUNT = 20

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from gateway.shell import rows
 from gateway.shell.archive_files import read_manifest
-from gateway.shell.store import load_archived_days, reading
-from gateway.shell.transactions import Connection
+from gateway.shell.log_days import load_archived_days
+from gateway.shell.transactions import Connection, reading
 
 _WALLETS_AT_ONCE = 5_000
 

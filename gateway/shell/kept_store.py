@@ -20,11 +20,8 @@ from gateway.core.unlinking import Base
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
 from gateway.shell.amendment_rows import load_amendments
-from gateway.shell.store import (
-    READ_WALLETS,
-    load_grants,
-)
 from gateway.shell.transactions import Connection
+from gateway.shell.wallet_store import READ_WALLETS, load_grants
 
 
 class UnreadableBooks(Exception):

@@ -12,14 +12,14 @@ import asyncpg
 from gateway.core.ledger import JournalEntry
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
-from gateway.shell.store import (
+from gateway.shell.log_days import LogDays
+from gateway.shell.transactions import Connection
+from gateway.shell.wallet_store import (
     END_GRANTS,
     LOCK_WALLETS,
     READ_CLOCK,
-    LogDays,
     save_wallets_and_entries,
 )
-from gateway.shell.transactions import Connection
 
 
 class PurseWork:

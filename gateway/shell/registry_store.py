@@ -21,7 +21,7 @@ from gateway.core.registry import (
     Stop,
 )
 from gateway.shell import telemetry
-from gateway.shell.store import OUTAGES
+from gateway.shell.database import OUTAGES
 from gateway.shell.transactions import rows_changed
 
 log = structlog.get_logger()

@@ -19,9 +19,9 @@ from gateway.core.invoices import InstitutionTotal, SponsoredLine
 from gateway.core.ledger import JournalEntry, entry_id
 from gateway.core.settlement import SettledLine
 from gateway.shell.archive_files import ENTRIES, ArchivedDay, paths_of, read_settled_entries
+from gateway.shell.log_days import load_archived_days
 from gateway.shell.settlement_store import SettlementRow, parties_of
-from gateway.shell.store import load_archived_days, reading
-from gateway.shell.transactions import Connection
+from gateway.shell.transactions import Connection, reading
 
 
 class SettlementBooks(Struct, frozen=True):

@@ -9,7 +9,7 @@ from datetime import date
 from fare_rules import RideTap
 from gateway.core.taps import LET_THROUGH
 from gateway.shell import rows
-from gateway.shell.store import connect
+from gateway.shell.database import connect
 
 _ROWS_AT_ONCE = 20_000
 _READ = """

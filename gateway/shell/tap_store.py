@@ -31,14 +31,13 @@ from gateway.core.wallets import Wallet
 from gateway.shell import rows, telemetry
 from gateway.shell.campaign_store import draw, spend
 from gateway.shell.kept_store import load_these, read_days
-from gateway.shell.store import (
+from gateway.shell.transactions import Connection, LostRace, append
+from gateway.shell.wallet_store import (
     LOCK_WALLETS,
     READ_CLOCK,
-    append,
     move_wallets,
     save_wallets_and_entries,
 )
-from gateway.shell.transactions import Connection, LostRace
 
 
 class TapWork:

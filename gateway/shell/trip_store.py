@@ -22,8 +22,8 @@ from gateway.shell.archive_files import (
     read_entries,
     read_taps,
 )
-from gateway.shell.store import load_archived_days, reading
-from gateway.shell.transactions import Connection
+from gateway.shell.log_days import load_archived_days
+from gateway.shell.transactions import Connection, reading
 
 _ROWS_AT_ONCE = 5_000
 T = TypeVar("T")

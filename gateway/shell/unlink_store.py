@@ -23,8 +23,8 @@ from gateway.shell import rows
 from gateway.shell.amendment_rows import decode_amendment, load_amendments
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.kept_store import load_bases
-from gateway.shell.store import LOCK_WALLETS, save_wallets_and_entries
 from gateway.shell.tap_store import save_openings
+from gateway.shell.wallet_store import LOCK_WALLETS, save_wallets_and_entries
 
 _decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 # How long an audit may keep us from the mark, and new days of the log wait behind us.

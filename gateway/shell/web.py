@@ -23,8 +23,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from gateway.core.registry import Role
-from gateway.shell import store, telemetry
+from gateway.shell import telemetry
 from gateway.shell.connection import TAPS_PATH, DoorRunner, Headers, Said
+from gateway.shell.database import OUTAGES
 from gateway.shell.messages import JSON
 from gateway.shell.problems import (
     Problem,
@@ -298,7 +299,7 @@ class Door:
             response = _from_aiohttp(error, self.settings)
         except (HttpProcessingError, web.RequestPayloadError):
             response = _broken_off().response()
-        except store.OUTAGES:
+        except OUTAGES:
             # A client that hung up is read as an outage, too; nobody hears its answer.
             hung_up = request.transport is None
             response = (_broken_off() if hung_up else _away(request)).response()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.shell.store import load_wallet
+from gateway.shell.wallet_store import load_wallet
 
 BUS_MONEY_FEN_MAX, BUS_MONEY_RIDES_MAX = 100, 2
 _NET_SHARES = """

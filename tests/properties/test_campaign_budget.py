@@ -27,7 +27,8 @@ from gateway.shell.campaign_store import (
     prepare_campaigns,
     spend,
 )
-from gateway.shell.store import RACES, connect
+from gateway.shell.database import connect
+from gateway.shell.transactions import RACES
 from gateway.tap_path import run_tap_batch
 
 FOLDER = Path(__file__).parents[1] / "stories" / "midnight_campaign"

@@ -49,10 +49,10 @@ from gateway.shell.audit_store import find_head
 from gateway.shell.bank_store import import_bank_file
 from gateway.shell.campaign_store import list_campaigns, prepare_campaigns
 from gateway.shell.correction_store import Correction
+from gateway.shell.database import connect, open_pool
 from gateway.shell.delivery_store import set_channel
 from gateway.shell.settings import Settings
 from gateway.shell.settlement_store import list_settlement_rows
-from gateway.shell.store import connect, open_pool
 
 # Of each tariff: a few with every other test, many in `make hunt`.
 EXAMPLES = int(os.environ.get("EXAMPLES", "12"))

@@ -24,11 +24,12 @@ from gateway.registry_path import City, run_city_registration
 from gateway.settlement_path import CloseRefused, run_settlement_close
 from gateway.shell import tap_store
 from gateway.shell.batcher import Batcher
+from gateway.shell.database import connect, open_pool
 from gateway.shell.kept_store import list_taps_for_a_person
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import RACES, connect, open_pool
 from gateway.shell.tap_store import tap_work
+from gateway.shell.transactions import RACES
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 

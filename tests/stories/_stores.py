@@ -23,7 +23,8 @@ from gateway.core.wallets import Wallet
 from gateway.registry_path import City, run_city_registration
 from gateway.shell import rows
 from gateway.shell.campaign_store import Budgets
-from gateway.shell.store import connect, load_wallet, open_pool
+from gateway.shell.database import connect, open_pool
+from gateway.shell.wallet_store import load_wallet
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 

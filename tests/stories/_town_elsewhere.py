@@ -25,9 +25,9 @@ from gateway.registry_path import City, run_city_registration
 from gateway.settlement_path import run_settlement_close
 from gateway.shell import migrations
 from gateway.shell.campaign_store import Budgets, prepare_campaigns
+from gateway.shell.database import connect, open_pool
 from gateway.shell.registry_store import load_registry
 from gateway.shell.signing import Signer
-from gateway.shell.store import connect, open_pool
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 

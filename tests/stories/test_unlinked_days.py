@@ -27,7 +27,7 @@ from gateway.shell.archive_store import DayInUse
 from gateway.shell.audit_store import find_head
 from gateway.shell.kept_store import load_kept
 from gateway.shell.messages import JSON, encode
-from gateway.shell.store import reading
+from gateway.shell.transactions import reading
 from gateway.unlink_path import UnlinkRefused
 
 BOOK = load_book(MIDNIGHT)

@@ -31,8 +31,8 @@ from gateway.envelope_path import announce, grant_envelopes, register, run_draw,
 from gateway.purse_path import run_expiry
 from gateway.registry_path import City, run_city_registration
 from gateway.shell import migrations
+from gateway.shell.database import connect, open_pool
 from gateway.shell.embedded_postgres import EmbeddedPostgres
-from gateway.shell.store import connect, open_pool
 from gateway.tap_path import run_tap_batch
 from gateway.wallet_path import run_wallet_wishes
 

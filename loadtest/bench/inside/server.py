@@ -19,10 +19,10 @@ from gateway.core.registry import Gate, Operator, Route, Stop
 from gateway.core.wallet_desk import WalletPlan
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 from gateway.shell import migrations
+from gateway.shell.database import open_pool
 from gateway.shell.embedded_postgres import EmbeddedPostgres, find_bin
 from gateway.shell.registry_store import load_registry
 from gateway.shell.settings import Settings
-from gateway.shell.store import open_pool
 from gateway.wallet_path import run_wallet_wishes
 from loadtest.bench.databases import TEMPLATE, Databases
 from loadtest.bench.stage import (

@@ -1,146 +1,29 @@
-"""PostgreSQL: connections, what all transactions share, the wallet desk's statements, the sweep's.
+"""Wallets, their media and entries: read, locked and saved; and a transaction at the wallet desk.
 
-The tap batch's own are in tap_store.py, reads of kept taps in kept_store.py. A statement that waits
-for a lock still sees the other tables as they were before it waited; so what must be true under the
-lock is read by the statements after it.
+A statement that waits for a lock still sees the other tables as they were before it waited; so what
+must be true under the lock is read by the statements after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from fare_rules import TariffBook
-from gateway.core.campaigns import Left, usage_of
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.wallet_desk import WalletPlan, WalletSnapshot
 from gateway.core.wallet_wishes import Wish
 from gateway.core.wallets import Media, Wallet, WalletStatus
 from gateway.shell import rows
-from gateway.shell.archive_files import ArchivedDay
-from gateway.shell.campaign_store import claim, load_left, spend_anywhere
-from gateway.shell.transactions import Connection, LostRace, rows_changed
-
-T = TypeVar("T")
-
-# Lost connections, a server that starts, stops, is full or was told to break off: trying again is
-# safe and may help.
-OUTAGES = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # What asyncpg says when a connection is cut inside a transaction.
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InsufficientResourcesError,  # Of connections, disk or memory.
-    asyncpg.QueryCanceledError,
-)
-# A database that does not let us in, or that has another schema: the operator's to mend.
-UNFIT = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidParameterValueError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedObjectError,
-)
-
-
-# Durable whatever the server's default is, and with the grants of the gateway's role only: whoever
-# owns the tables could still edit the ledger, the gateway cannot.
-_SESSION = {
-    "application_name": "faregate",
-    "synchronous_commit": "on",
-    "role": "faregate_gateway",
-}
-# What a lane asks for is found by index, whatever the planner thinks of a partition that was empty
-# when it looked; and rows are updated in the order in which they are sent.
-_LANE_SESSION = _SESSION | {
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "plan_cache_mode": "force_generic_plan",
-    # Up to PostgreSQL 17 a scan that is ruled out counts as dear, and what is dear is compiled
-    # first: for some tenths of a second, where the statement takes a millisecond.
-    "jit": "off",
-}
-
-
-RACES = (LostRace, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_TRIES_MAX = 5
-
-
-async def until_first(transact: Callable[[], Awaitable[T]]) -> T:
-    """Do a whole transaction again as long as other processes are first; a few times at most.
-
-    Raises: one of RACES when all of them were lost.
-    """
-    for _ in range(_TRIES_MAX - 1):
-        with suppress(*RACES):
-            return await transact()
-    return await transact()
-
-
-async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connection:
-    """Open a lane's connection. It may append to the ledger but not edit it."""
-    connection: asyncpg.Connection = await asyncpg.connect(
-        dsn, command_timeout=timeout_seconds, server_settings=_LANE_SESSION
-    )
-    return connection
-
-
-async def connect_for_reading(dsn: str) -> asyncpg.Connection:
-    """Open a connection that scans whole tables, and may take as long as that needs."""
-    connection: asyncpg.Connection = await asyncpg.connect(dsn, server_settings=_SESSION)
-    return connection
-
-
-async def open_pool(dsn: str, *, connections_count_max: int = 4) -> asyncpg.Pool:
-    """Connections for everything but the hot path."""
-    pool = await asyncpg.create_pool(
-        dsn,
-        min_size=1,
-        max_size=connections_count_max,
-        command_timeout=60,
-        server_settings=_SESSION,
-    )
-    assert pool is not None
-    return pool
-
-
-async def append(
-    connection: Connection, table: str, columns: tuple[str, ...], content: bytes
-) -> None:
-    """Append rows to a table. Raises: LostRace when one of them is there already."""
-    # A memoryview, for plain bytes would be taken for the name of a file.
-    source: Any = memoryview(content)
-    try:
-        await connection.copy_to_table(table, source=source, columns=columns, format="binary")
-    except asyncpg.UniqueViolationError as lost:
-        raise LostRace(f"a row of {table} was saved by another process") from lost
-
-
-class LogDays:
-    """The days that the tap log and the ledger are known to have partitions for."""
-
-    def __init__(self) -> None:
-        self._known: set[date] = set()
-
-    async def open(self, connection: Connection | asyncpg.Pool, days: Iterable[date]) -> None:
-        """Make the partitions of some days, where they are missing."""
-        for day in sorted(set(days) - self._known):
-            await connection.execute("SELECT open_log_day($1)", day)
-            self._known.add(day)
+from gateway.shell.campaign_store import claim
+from gateway.shell.log_days import LogDays
+from gateway.shell.transactions import Connection, LostRace, append, rows_changed
 
 
 async def save_wallets_and_entries(
@@ -284,74 +167,6 @@ async def wallet_work(pool: asyncpg.Pool) -> AsyncIterator[WalletWork]:
         yield WalletWork(connection)
 
 
-class SweepWork:
-    """One transaction that ends days with open legs."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def lock_late(self, wallet_ids: Sequence[UUID], now: datetime) -> list[Wallet]:
-        """Those of some wallets whose open leg nobody can close any more."""
-        found = await self._connection.fetch(_LOCK_LATE, wallet_ids, now)
-        return [rows.wallet_from_row(row) for row in found]
-
-    async def read_clock(self) -> date | None:
-        found: date | None = await self._connection.fetchval(READ_CLOCK)
-        return found
-
-    async def read_left(self) -> dict[str, Left]:
-        return await load_left(self._connection)
-
-    async def save(
-        self,
-        wallets: Sequence[Wallet],
-        entries: Sequence[JournalEntry],
-        now: datetime,
-        loaded: Sequence[Wallet],
-    ) -> None:
-        known = {wallet.wallet_id: wallet for wallet in loaded}
-        await save_wallets_and_entries(self._connection, wallets, entries, now, known)
-        await spend_anywhere(self._connection, usage_of(entries))
-
-
-@asynccontextmanager
-async def reading(pool: asyncpg.Pool) -> AsyncIterator[Connection]:
-    """One consistent picture of the log and the ledger, of which no day is archived meanwhile,
-    nor unlinked.
-    """
-    async with (
-        pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        # Before the first look, so that the picture is of after the lock.
-        await connection.execute("LOCK TABLE tap, journal_entry, log_day IN ACCESS SHARE MODE")
-        yield connection
-
-
-async def load_archived_days(
-    connection: Connection | asyncpg.Pool, through: date = date.max
-) -> list[ArchivedDay]:
-    """The days that are in the archive, oldest first."""
-    found = await connection.fetch(
-        """SELECT service_day, manifest_sha256, settled_through,
-            unlinked_at IS NOT NULL AS is_unlinked
-        FROM log_day WHERE archived_at IS NOT NULL AND service_day <= $1 ORDER BY service_day""",
-        through,
-    )
-    return [ArchivedDay(**row) for row in found]
-
-
-@asynccontextmanager
-async def sweep_work(pool: asyncpg.Pool) -> AsyncIterator[SweepWork]:
-    async with pool.acquire() as connection, connection.transaction():
-        yield SweepWork(connection)
-
-
-async def list_late_wallets(pool: asyncpg.Pool, now: datetime) -> list[UUID]:
-    """The wallets with an open leg that nobody can close any more."""
-    return [row[0] for row in await pool.fetch(_LIST_LATE, now)]
-
-
 async def load_wallet(pool: asyncpg.Pool, wallet_id: UUID) -> Wallet | None:
     row = await pool.fetchrow(f"{READ_WALLETS} WHERE wallet_id = $1", wallet_id)
     return rows.wallet_from_row(row) if row else None
@@ -378,16 +193,8 @@ async def load_entries(pool: asyncpg.Pool, wallet_id: UUID, limit: int) -> list[
 READ_CLOCK = "SELECT closed_through FROM settlement_clock"
 READ_WALLETS = f"SELECT {rows.WALLET_COLUMNS} FROM wallet"
 LOCK_WALLETS = f"{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) ORDER BY wallet_id FOR UPDATE"
-# No index leads to open legs: keeping one would cost each tap more than this costs a close.
-_LIST_LATE = "SELECT wallet_id FROM wallet WHERE open_until <= $1 ORDER BY wallet_id"
-_LOCK_LATE = f"""
-{READ_WALLETS} WHERE wallet_id = ANY($1::uuid[]) AND open_until <= $2
-ORDER BY wallet_id FOR UPDATE
-"""
 READ_MEDIA = f"SELECT {rows.MEDIA_COLUMNS} FROM media WHERE media_token = ANY($1::text[])"
 _LOCK_MEDIA = f"{READ_MEDIA} ORDER BY media_token FOR UPDATE"
-
-
 _MOVES = ", ".join(f"{name} = new.{name}" for name in rows.MOVED if name != "wallet_id")
 
 
