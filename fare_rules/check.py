@@ -29,6 +29,7 @@ _LAST: tuple[Check, ...] = (
     *terms.COMPARISONS,
     *changes.COMPARISONS,
     *prices.LOOK_UPS,
+    *changes.LOOK_UPS,
 )
 
 

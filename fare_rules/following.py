@@ -6,6 +6,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from fare_rules.compiled import CompiledTariff
+from fare_rules.full_fares import whole_way
 from fare_rules.language.discounts import FareTransferRule
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.legs import Leg, LegFacts
@@ -63,10 +64,31 @@ class Following(Struct, frozen=True, gc=False):
             started = journey.legs[0].facts.from_stop
             if started == self.leg.to_stop:
                 return False
+        if not _lies_within(before.last_tap_at, self.leg.boarded_at, minutes):
+            return False
         whole = rule.journey_minutes_max
-        return _lies_within(before.last_tap_at, self.leg.boarded_at, minutes) and (
-            whole is None or _lies_within(journey.boarded_at, self.leg.boarded_at, whole)
-        )
+        if rule.journey_minutes_by_zones:
+            whole = self._minutes_by_zones(rule, journey)
+            if whole is None:
+                return False
+        return whole is None or _lies_within(journey.boarded_at, self.leg.boarded_at, whole)
+
+    def _minutes_by_zones(self, rule: FareLegJoinRule, journey: Journey) -> int | None:
+        """The time for the whole way with this leg; None where its zones are not known."""
+        own, network, zones = self.plan.facts, self.plan.network, self.tariff.zones
+        if own.from_stop is None or (own.to_stop is None and network.taps != "board"):
+            return None
+        way = whole_way(own, journey)
+        stops = [s for s in (way.from_stop, *way.via_stops, way.to_stop) if s is not None]
+        path = network.path_over(stops)
+        count = zones.zones_count(path) if path else None
+        if count is None:
+            span = zones.span_of(stops)
+            if span is None:
+                return None
+            count = span.high - span.low + 1
+        bands = rule.journey_minutes_by_zones
+        return next((b.minutes for b in bands if count <= b.up_to_zones), bands[-1].minutes)
 
     def transfer(self) -> tuple[FareTransferRule | None, PastLeg | None]:
         """The rule by which this leg continues a chain, and its newest leg where it is known."""

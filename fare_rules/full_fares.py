@@ -115,13 +115,14 @@ class FullFares(Struct, frozen=True, gc=False):
         candidates = {"last": [own], "first": [first]}.get(
             rule.price_as, [joined.facts for joined in legs]
         )
+        way = whole_way(own, journey)
         wholes = [
             facts._replace(
-                from_stop=first.from_stop,
-                to_stop=own.to_stop,
-                via_stops=_stops_touched(legs),
-                from_frames=own.from_frames,
-                to_frames=own.to_frames,
+                from_stop=way.from_stop,
+                to_stop=way.to_stop,
+                via_stops=way.via_stops,
+                from_frames=way.from_frames,
+                to_frames=way.to_frames,
                 is_joined=True,
             )
             for facts in candidates
@@ -136,6 +137,14 @@ class FullFares(Struct, frozen=True, gc=False):
             return -1
         fare = self.full_fare(plan, self.trip(facts, plan, rule, journey))
         return -1 if isinstance(fare, FareRefusal) else fare
+
+
+def whole_way(own: LegFacts, journey: Journey) -> LegFacts:
+    """The way of a journey and a leg that is joined to it, as if that leg had gone all of it."""
+    legs = (*journey.legs, JoinedLeg(own, None))
+    return own._replace(
+        from_stop=legs[0].facts.from_stop, via_stops=_stops_touched(legs), is_joined=True
+    )
 
 
 def _stops_touched(legs: Iterable[JoinedLeg]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """A network made ready: how it is tapped, how long a ride may take, how far two stops are apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -133,6 +133,11 @@ class NetworkRules:
             return stops
         ways = [self.stops_between(*pair) or pair for pair in pairwise(stops)]
         return tuple(dict.fromkeys(stop for way in ways for stop in way)) or stops
+
+    def path_over(self, stops: Sequence[str]) -> tuple[str, ...]:
+        """List all stops on the way from stop to stop; none where the links do not tell it."""
+        ways = [self.stops_between(*pair) for pair in pairwise(stops)]
+        return tuple(stop for way in ways for stop in way) if all(ways) else ()
 
     def stops_between(self, from_stop: str, to_stop: str) -> tuple[str, ...]:
         return self._paths.stops_on(from_stop, to_stop) if self._paths else ()

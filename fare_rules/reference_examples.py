@@ -134,6 +134,7 @@ _EXAMPLES = {
     "different_route": "true",
     "legs_max": "5",
     "journey_minutes_max": "120",
+    "journey_minutes_by_zones": "[{up_to_zones: 2, minutes: 75}, {up_to_zones: 3, minutes: 90}]",
     "price_as": "highest",
     "from_stop": "pier",
     "to_stop": "market",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from fare_rules.checks.finding import Finding
+from fare_rules.checks.finding import Finding, not_rising
 from fare_rules.checks.overlaps import city_of, holds_all
 from fare_rules.faults import FaultCode
 from fare_rules.language.discounts import PaysDifference
@@ -120,10 +120,28 @@ def _contradictions(rule: FareLegJoinRule) -> Iterator[tuple[str, FaultCode, str
     if rule.price_as == "sum" and rule.distance == "direct":
         message = "With price_as: sum, each leg is priced for its own way"
         yield "distance", never, message, "Take distance out, or write another price_as"
+    if rule.journey_minutes_by_zones and rule.journey_minutes_max is not None:
+        message = "The time of the journey is said twice"
+        yield "journey_minutes_max", FaultCode.NOT_EXACTLY_ONE, message, "Take one of the two out"
     if rule.at_most_alone and rule.leg_by_leg:
         message = "With leg_by_leg, a leg adds what it costs itself; at_most_alone does nothing"
         yield "at_most_alone", never, message, "Take one of the two out"
 
 
+def times_by_zones(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """Times by zones rise, and the stops have zones."""
+    for index, rule in enumerate(tariff.fare_leg_join_rules):
+        bands = rule.journey_minutes_by_zones
+        place: Place = ("fare_leg_join_rules", index, "journey_minutes_by_zones")
+        remedy = "Order them from few zones to many; a longer way never has less time"
+        yield from not_rising(place, "up_to_zones", [band.up_to_zones for band in bands], remedy)
+        minutes = [band.minutes for band in bands]
+        yield from not_rising(place, "minutes", minutes, remedy, equal=True)
+        if bands and not any(stop.zones for stop in tables.stops):
+            message, remedy = "No stop has a zone", "Write zones at the stops"
+            yield Finding(place, FaultCode.NEVER_ACTS, message, remedy)
+
+
 CHECKS = (never_back, transfer_windows, companions_credit, join_places, never_joined)
+LOOK_UPS = (times_by_zones,)
 COMPARISONS = (changes_left_out,)

@@ -18,6 +18,13 @@ class StopPair(Record, frozen=True, kw_only=True):
     ] = None
 
 
+class ZoneCountMinutes(Record, frozen=True, kw_only=True):
+    """The time for a way of so many zones."""
+
+    up_to_zones: Annotated[Count, Meta(description="Zones, the first and the last included.")]
+    minutes: Annotated[Minutes, Meta(description="Time for it.")]
+
+
 class FareLegJoinRule(Clause, frozen=True, kw_only=True):
     """Two legs priced as one (GTFS fare_leg_join_rules): interchanges, through distance.
 
@@ -65,6 +72,14 @@ class FareLegJoinRule(Clause, frozen=True, kw_only=True):
     journey_minutes_max: Annotated[
         Minutes | None, Meta(description="From the first tap of the journey to this boarding.")
     ] = None
+    journey_minutes_by_zones: Annotated[
+        tuple[ZoneCountMinutes, ...],
+        Meta(
+            description="The same by the number of zones of the whole way with this leg: along "
+            "the shortest paths over links from stop to stop, or else by their order. Few to many; "
+            "the last has no end."
+        ),
+    ] = ()
     price_as: Annotated[
         Literal["last", "first", "highest", "sum"],
         Meta(

@@ -134,6 +134,12 @@ joins = st.fixed_dictionaries(
         "from": st.fixed_dictionaries({"networks": lists(NETWORKS)}),
         "window_minutes": st.integers(0, 60),
         "legs_max": st.sampled_from([None, 2, 3]),
+        "journey_minutes_by_zones": st.sampled_from(
+            [
+                None,
+                [{"up_to_zones": 1, "minutes": 30}, {"up_to_zones": 2, "minutes": 90}],
+            ]
+        ),
         "price_as": st.sampled_from(["last", "first", "highest", "sum"]),
         "leg_by_leg": st.booleans(),
         "at_most_alone": st.booleans(),

@@ -11,7 +11,7 @@ from fare_rules.gtfs import export_gtfs
 from fare_rules.gtfs.leftovers import unsaid
 from fare_rules.language.conditions import LegConditions, LegFilter
 from fare_rules.language.discounts import Concession, ExceptedChange, Free
-from fare_rules.language.journeys import StopPair
+from fare_rules.language.journeys import StopPair, ZoneCountMinutes
 from fare_rules.language.places import Completion, JourneyTime, SameStopExit, TimeframePeriod
 from fare_rules.language.products import Flat
 from fare_rules.language.scalars import Kilometres, Money, Percent, Zones
@@ -81,6 +81,7 @@ SAMPLES = {
     **{"first": LegConditions(networks=("bus",)), "minimum_balance": Money(9)},
     **{"pairs": (StopPair(from_stop="a", to_stop="b", minutes=9),), "between": ("a", "b")},
     **{"less": Money(10), "legs_max": 3, "times_max": 3, "journey_minutes_max": 90},
+    **{"journey_minutes_by_zones": (ZoneCountMinutes(up_to_zones=2, minutes=75),)},
     **{"begins": "2026-01-05 06:00", "ends": "2026-01-05 07:00"},
     **{"distance_max_km": Kilometres(9), "no_minimum_balance": ("card",)},
     **{"hold_at_entry": Money(14)},
