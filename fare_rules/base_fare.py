@@ -14,6 +14,7 @@ from fare_rules.language.products import (
     Matrix,
     PerKm,
     StopBands,
+    TimeBands,
     ZoneCount,
     ZoneFares,
 )
@@ -38,6 +39,7 @@ class FareRefusal(StrEnum):
     NO_DISTANCE = "no_distance"
     NO_ZONE = "no_zone"
     NO_PAIR = "no_pair"
+    NO_TIME = "no_time"
 
 
 class Trip(Struct, frozen=True, gc=False):
@@ -50,6 +52,8 @@ class Trip(Struct, frozen=True, gc=False):
     distance_m: int | None = None
     added_m: int = 0
     gate_fare_fen: int | None = None
+    # How long it took, where a product asks for it.
+    minutes: int | None = None
 
     @property
     def lacks_a_stop(self) -> bool:
@@ -101,6 +105,10 @@ class BaseFares:
                 return FareRefusal.NO_DISTANCE if metres is None else self._per_km(pricing, metres)
             case StopBands():
                 return _by_stops(pricing, trip)
+            case TimeBands():
+                if trip.minutes is None:
+                    return FareRefusal.NO_TIME
+                return _by_time(pricing, trip.minutes)
             case ZoneFares():
                 # The zone of one end alone would be the cheapest way there is.
                 if trip.span is None or trip.lacks_a_stop:
@@ -217,6 +225,22 @@ def _by_stops(pricing: StopBands, trip: Trip) -> Fen | FareRefusal:
         return Fen(last.amount)
     steps_begun = -(-(count - last.up_to_stops) // pricing.beyond.every_stops)
     return Fen(last.amount + steps_begun * pricing.beyond.add)
+
+
+def _by_time(pricing: TimeBands, minutes: int) -> Fen:
+    fare_fen = _time_band_fare(pricing, minutes)
+    return Fen(fare_fen if pricing.maximum is None else min(fare_fen, pricing.maximum))
+
+
+def _time_band_fare(pricing: TimeBands, minutes: int) -> int:
+    for band in pricing.bands:
+        if minutes <= band.up_to_minutes:
+            return band.amount
+    last = pricing.bands[-1]
+    if pricing.beyond is None:
+        return last.amount
+    steps_begun = -(-(minutes - last.up_to_minutes) // pricing.beyond.every_minutes)
+    return last.amount + steps_begun * pricing.beyond.add
 
 
 def zone_count_fen(pricing: ZoneCount, count: int) -> Fen:

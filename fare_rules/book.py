@@ -102,7 +102,8 @@ def load_book(folder: Path) -> TariffBook:
     by_day = {tariff.effective_from: tariff for tariff in tariffs}
     for tariff in tariffs:
         if tariff.file.never_dearer_than is not None:
-            tariff.never_dearer_than = by_day[tariff.file.never_dearer_than]
+            tariff.never_dearer_than = earlier = by_day[tariff.file.never_dearer_than]
+            tariff.times_rides = tariff.times_rides or earlier.times_rides
     beside = read_beside(folder, tariffs)
     if beside.faults:
         raise TariffFaults(list(beside.faults))

@@ -33,6 +33,7 @@ from fare_rules.language.products import (
     IncompleteLegRule,
     Matrix,
     ProductCharge,
+    TimeBands,
 )
 from fare_rules.language.scalars import moment
 from fare_rules.language.tariff import Tariff
@@ -126,6 +127,8 @@ class CompiledTariff:
             10**self.currency_digits,
         )
         self.products = {product.id: product for product in tariff.fare_products}
+        # Whether a full fare depends on the time ridden; load_book asks the earlier tariff, too.
+        self.times_rides = any(isinstance(p.pricing, TimeBands) for p in tariff.fare_products)
         self._matrix_stops = frozenset(
             stop
             for product in tariff.fare_products

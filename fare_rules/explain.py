@@ -49,6 +49,7 @@ REFUSALS = {
     "stops, or the gate must measure it",
     FareRefusal.NO_ZONE: "the zone of a stop is not known; give the stop its zones in `stops`",
     FareRefusal.NO_PAIR: "the product has no fare between these two places; add one to its table",
+    FareRefusal.NO_TIME: "the fare goes by the time ridden, which is not known",
 }
 
 

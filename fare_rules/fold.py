@@ -25,7 +25,7 @@ from fare_rules.compiled import CompiledTariff
 from fare_rules.disruptions import touches
 from fare_rules.full_fares import FullFares
 from fare_rules.language.places import SameStopExit
-from fare_rules.legs import Leg
+from fare_rules.legs import Leg, minutes_begun
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.periods import is_over
@@ -206,7 +206,7 @@ class RiderFold:
             self._same_stop(opening, closing, band, network)
             return
         if is_late:
-            leg = structs.replace(leg, over_minutes=_minutes_begun(stay - allowed))
+            leg = structs.replace(leg, over_minutes=minutes_begun(stay - allowed))
         self._charge(leg, opening, closing)
 
     def _time_allowed(self, leg: Leg, tariff: CompiledTariff, network: NetworkRules) -> timedelta:
@@ -465,10 +465,6 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         # A charge of a day before is not taken back.
         reentry=None,
     )
-
-
-def _minutes_begun(time: timedelta) -> int:
-    return -(-time // timedelta(minutes=1))
 
 
 def _is_same_tap(first: LastTap, second: RideTap, network: NetworkRules | None) -> bool:

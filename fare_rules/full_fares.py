@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from fare_rules.base_fare import FareRefusal, Trip, distance_m
 from fare_rules.compiled import CompiledTariff
 from fare_rules.language.journeys import FareLegJoinRule
-from fare_rules.legs import Leg, LegFacts
+from fare_rules.legs import Leg, LegFacts, minutes_begun
 from fare_rules.money import Fen
 from fare_rules.plans import LegPlan
 from fare_rules.states import JoinedLeg, Journey
@@ -47,6 +47,7 @@ class FullFares(Struct, frozen=True, gc=False):
                 metres,
                 self.plan.added_m,
                 self.gate_fare_fen(),
+                self.minutes(leg.boarded_at),
             )
         if join is not None and join.distance == "direct":
             metres = None
@@ -56,9 +57,18 @@ class FullFares(Struct, frozen=True, gc=False):
             metres = None if None in parts else sum(part for part in parts if part is not None)
         # A gate names the fare of its own leg alone.
         gate_fare_fen = self.gate_fare_fen() if journey is None else None
-        return Trip(facts, plan.network, plan.span, metres, plan.added_m, gate_fare_fen)
+        minutes = self.minutes(journey.boarded_at if journey else leg.boarded_at)
+        return Trip(facts, plan.network, plan.span, metres, plan.added_m, gate_fare_fen, minutes)
 
-    def trip_before(self, trip: Trip, rule: FareLegJoinRule, journey: Journey) -> Trip:
+    def minutes(self, since: datetime, until: datetime | None = None) -> int | None:
+        """The time ridden, of the leg or from its journey's first tap, where a product asks."""
+        if not self.tariff.times_rides or self.leg.missing is not None:
+            return None
+        return minutes_begun((until or self.leg.last_tap_at) - since)
+
+    def trip_before(
+        self, trip: Trip, rule: FareLegJoinRule, journey: Journey, last_tap_at: datetime
+    ) -> Trip:
         """The way of the legs before, to be priced as the whole trip is."""
         legs = journey.legs
         facts = trip.facts._replace(
@@ -72,12 +82,13 @@ class FullFares(Struct, frozen=True, gc=False):
             facts=facts,
             span=self.tariff.span_of(trip.network, facts.from_stop, facts.via_stops, facts.to_stop),
             distance_m=None if None in parts else sum(part for part in parts if part is not None),
+            minutes=self.minutes(journey.boarded_at, last_tap_at),
         )
 
     def full_fare(self, plan: LegPlan, trip: Trip) -> Fen | FareRefusal:
         if plan.product is None:
             return FareRefusal.NO_FARE_RULE
-        if trip.distance_m is None and trip.gate_fare_fen is None:
+        if trip.distance_m is None and trip.gate_fare_fen is None and trip.minutes is None:
             return plan.full_fare
         return self.tariff.base_fares.full_fare(plan.product.id, trip)
 
@@ -94,7 +105,8 @@ class FullFares(Struct, frozen=True, gc=False):
         )
         old_plan = earlier.plan(old_facts)
         old_fen: Fen | FareRefusal = old_plan.full_fare
-        if trip.distance_m is not None and old_plan.product is not None:
+        has_own = trip.distance_m is not None or trip.minutes is not None
+        if has_own and old_plan.product is not None:
             old_trip = structs.replace(
                 trip,
                 facts=old_facts,

@@ -1,11 +1,15 @@
 """One ride, as its taps were paired; and the facts of it by which rules choose."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from fare_rules.money import Fen
+
+
+def minutes_begun(time: timedelta) -> int:
+    return -(-time // timedelta(minutes=1))
 
 
 class Leg(Struct, frozen=True, gc=False):

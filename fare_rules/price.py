@@ -27,7 +27,7 @@ from fare_rules.language.discounts import (
 )
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.products import ProductCharge
-from fare_rules.legs import Leg
+from fare_rules.legs import Leg, minutes_begun
 from fare_rules.money import Fen
 from fare_rules.offers import Offers
 from fare_rules.paying import payable_fen, surcharge_fen
@@ -169,6 +169,7 @@ class _Pricing:
             leg.distance_m,
             leg.riders_count,
             leg.over_minutes,
+            minutes_begun(leg.last_tap_at - leg.boarded_at) if self.tariff.times_rides else 0,
             rule.id if rule else None,
             (before.chain.paid_fen, before.chain.borne) if before and is_difference else None,
             offered,
@@ -258,8 +259,8 @@ class _Pricing:
         self.full_fen = max(total.due_fen, journey.full_fen if journey else 0)
         if join and journey and join.leg_by_leg:
             self._credit(total, join, max(total.due_fen - journey.full_fen, 0))
-            if not is_sum:
-                self.before = fares.trip_before(trip, join, journey)
+            if not is_sum and self.follows is not None:
+                self.before = fares.trip_before(trip, join, journey, self.follows.last_tap_at)
         else:
             self.plan = plan
         self.counting.plan = plan

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import groupby, product
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -28,7 +29,7 @@ from fare_rules.states import NOTHING
 
 _NOBODY = UUID(int=0)
 # What is counted by measure, so that neighbours with the same prices make a range.
-_MEASURED = ("distances", "gate fares")
+_MEASURED = ("distances", "minutes", "gate fares")
 _ROUTE = list(DIMENSIONS).index("routes")
 _CHANGES_A_LINE = 6
 # Which choices a row of results is for, one set of names for each of DIMENSIONS.
@@ -44,7 +45,7 @@ class AmountCount(Struct, frozen=True):
 
 
 class FareRange(Struct, frozen=True):
-    """A run of distances, or of fares that the gate names, with one price under each tariff."""
+    """A run of distances, times or fares of a gate, with one price under each tariff."""
 
     first: int
     last: int
@@ -72,7 +73,7 @@ class FareChange(Struct, frozen=True):
     network: str
     old_product: str
     new_product: str
-    # What is counted: pairs of stops, stops, distances, gate fares, rides.
+    # What is counted: pairs of stops, stops, distances, minutes, gate fares, rides.
     unit: str
     # The riders and hours that it is for; a dimension that makes no difference is not said.
     riders: dict[str, tuple[str, ...]]
@@ -126,6 +127,8 @@ class FareChange(Struct, frozen=True):
     def _range_said(self, one: FareRange, digits: int) -> str:
         if self.unit == "distances":
             ends = f"{one.first / 1000:g} to {one.last / 1000:g} km"
+        elif self.unit == "minutes":
+            ends = f"{one.first} to {one.last} minutes"
         else:
             ends = " to ".join(dict.fromkeys(said(end, digits) for end in (one.first, one.last)))
             ends = f"gate names {ends}"
@@ -245,7 +248,7 @@ def _price(tariff: CompiledTariff, network: str, ride: Ride, chosen: tuple[Choic
         rider_category=category,
         fare_media=media,
         boarded_at=hours,
-        alighted_at=None if rules.taps == "board" else hours,
+        alighted_at=None if rules.taps == "board" else hours + timedelta(minutes=ride.minutes or 0),
         from_stop=ride.from_stop,
         to_stop=ride.to_stop,
         route_id=ride.route or route,

@@ -94,6 +94,8 @@ _EXAMPLES = {
     "up_to_stops": "4",
     "every_stops": "3",
     "fares": "[{zones: 1, amount: 2.80}, {zones: 1-2, amount: 3.40}]",
+    "TimeBands.bands": "[{up_to_minutes: 30, amount: 1.00}, {up_to_minutes: 60, amount: 1.50}]",
+    "TimeBands.beyond": "{every_minutes: 30, add: 0.50}",
     "up_to_zones": "2",
     "table": "fares.csv",
     "column": "peak",

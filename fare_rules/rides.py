@@ -24,6 +24,7 @@ from fare_rules.language.products import (
     Matrix,
     PerKm,
     StopBands,
+    TimeBands,
     ZoneCount,
     ZoneFares,
 )
@@ -65,11 +66,12 @@ class Ride(NamedTuple):
     to_stop: str | None = None
     distance_m: int | None = None
     gate_fare_fen: int | None = None
+    minutes: int | None = None
 
     @property
     def measure(self) -> int:
-        """The metres, or the fare that the gate names."""
-        return self.distance_m or self.gate_fare_fen or 0
+        """The metres, the minutes, or the fare that the gate names."""
+        return self.distance_m or self.minutes or self.gate_fare_fen or 0
 
 
 class Rides(Struct):
@@ -91,7 +93,7 @@ Tariffs = tuple[CompiledTariff, CompiledTariff]
 
 
 def rides_of(network: str, tariffs: Tariffs) -> Iterator[Rides]:
-    """List what there is to ride on one network: stop pairs, distances, fares a gate names."""
+    """List what there is to ride on one network: stop pairs, distances, times, gates' fares."""
     pricings = [pricing for tariff in tariffs for pricing in _pricings(network, tariff)]
     has_tables = any(
         tariff.networks[network].stops for tariff in tariffs if network in tariff.networks
@@ -118,6 +120,11 @@ def rides_of(network: str, tariffs: Tariffs) -> Iterator[Rides]:
         points = sorted(set(_metres(pricings, _added_metres(tariffs))))
         counted = [(place._replace(distance_m=each), 1) for each in points for place in places]
         yield Rides(network, "distances", counted)
+    minutes = sorted({end for pricing in pricings for end in _minutes(pricing)})
+    if minutes and not _is_board(network, tariffs):
+        is_measured = True
+        counted = [(place._replace(minutes=each), 1) for each in minutes for place in places]
+        yield Rides(network, "minutes", counted)
     if any(isinstance(pricing, GateNames) for pricing in pricings):
         is_measured = True
         fares = sorted(set(_gate_fares(tariffs)))
@@ -229,8 +236,7 @@ class _PlacedRides:
         self._found: dict[object, tuple[Ride, int]] = {}
 
     def rides(self) -> Rides:
-        rules = [each.networks.get(self._network) for each in self._tariffs]
-        is_board = all(each is None or each.taps == "board" for each in rules)
+        is_board = _is_board(self._network, self._tariffs)
         routes: dict[str, set[str]] = {}
         for tariff in self._tariffs:
             for route, stops in _route_stops(self._network, tariff).items():
@@ -358,6 +364,22 @@ def _band_ends(pricing: object) -> Iterator[int]:
                 yield last + step * int(beyond.every_km)
         case PerKm():
             yield from (1000 * km for km in _KM_SAMPLES)
+
+
+def _minutes(pricing: object) -> Iterator[int]:
+    """Times at which a fare may change, and the minute after each."""
+    if isinstance(pricing, TimeBands):
+        ends = [int(band.up_to_minutes) for band in pricing.bands]
+        if pricing.beyond is not None:
+            steps = range(1, _BEYOND_STEPS_MAX + 1)
+            ends += [ends[-1] + step * pricing.beyond.every_minutes for step in steps]
+        yield from (minutes for end in ends for minutes in (end, end + 1))
+
+
+def _is_board(network: str, tariffs: Tariffs) -> bool:
+    """Whether riders of a network only tap on."""
+    rules = [tariff.networks.get(network) for tariff in tariffs]
+    return all(each is None or each.taps == "board" for each in rules)
 
 
 def _gate_fares(tariffs: Tariffs) -> Iterator[int]:

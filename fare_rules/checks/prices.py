@@ -26,6 +26,7 @@ from fare_rules.language.products import (
     PerKm,
     ProductCharge,
     StopBands,
+    TimeBands,
     ZoneCount,
     ZoneFares,
 )
@@ -100,15 +101,9 @@ def _is_for(rule: LegConditions, network: Network) -> bool:
 
 def products_in_a_circle(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """No product's fare is found by way of itself."""
-    needs = {product.id: _needed(product.pricing) for product in tariff.fare_products}
+    products = {product.id: product for product in tariff.fare_products}
     for index, product in enumerate(tariff.fare_products):
-        reached, waiting = set[str](), list(needs[product.id])
-        while waiting:
-            name = waiting.pop()
-            if name not in reached:
-                reached.add(name)
-                waiting += needs.get(name, ())
-        if product.id in reached:
+        if product.id in _reached(product, products):
             message = f"The fare of '{product.id}' is found by way of itself"
             remedy = "Name a product that has a fare of its own"
             place = ("fare_products", index, "pricing")
@@ -128,6 +123,22 @@ def through_in_a_circle(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
             remedy = "Name a product for joined legs only, or take through out"
             place = ("fare_products", index, "through")
             yield Finding(place, FaultCode.PRODUCTS_IN_A_CIRCLE, message, remedy)
+
+
+def _reached(product: FareProduct, products: dict[str, FareProduct]) -> set[str]:
+    """The products by whose fares that of one is found."""
+    reached, waiting = set[str](), list(_needed(product.pricing))
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and name in products:
+            reached.add(name)
+            waiting += _needed(products[name].pricing)
+    return reached
+
+
+def _goes_by_time(product: FareProduct, products: dict[str, FareProduct]) -> bool:
+    found = (product, *(products[name] for name in _reached(product, products)))
+    return any(isinstance(each.pricing, TimeBands) for each in found)
 
 
 def _needed(pricing: Any) -> tuple[str, ...]:
@@ -165,6 +176,8 @@ def _why_not_dearest(tariff: Tariff, tables: Tables, network: Network) -> str | 
     pricings = [products[name] for name in sold if name in products]
     if pricings and all(isinstance(pricing, GateNames) for pricing in pricings):
         return "only the gate names its fares"
+    if pricings and all(isinstance(pricing, TimeBands) for pricing in pricings):
+        return "how long a ride takes has no end"
     by_distance = (DistanceBands, PerKm, StopBands)
     has_distances = network.links or network.distances or network.route_stops
     if pricings and all(isinstance(p, by_distance) for p in pricings) and not has_distances:
@@ -183,8 +196,10 @@ def charged_products(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     for index, rule in enumerate(tariff.incomplete_leg_rules):
         if isinstance(rule.charge, ProductCharge) and rule.charge.product in products:
             name = rule.charge.product
-            if _needs_both_stops(name, products):
-                message = f"'{name}' has no fare where only one stop is known"
+            by_time = _goes_by_time(products[name], products)
+            if by_time or _needs_both_stops(name, products):
+                what = "tap" if by_time else "stop"
+                message = f"'{name}' has no fare where only one {what} is known"
                 remedy = "Name a product with a flat fare, or write kind: amount or dearest"
                 place = ("incomplete_leg_rules", index, "charge", "product")
                 yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
@@ -197,6 +212,19 @@ def _needs_both_stops(name: str, products: dict[str, FareProduct]) -> bool:
         name = formula.of_product
     by_both = isinstance(products[name].pricing, (DistanceBands, PerKm, StopBands, Matrix))
     return by_both and not products[name].gate_may_name_fare
+
+
+def times_of_habits(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """A tap that is taken from habit does not say when it was."""
+    products = {product.id: product for product in tariff.fare_products}
+    for index, network in enumerate(tariff.networks):
+        sold = [rule.product for rule in tariff.fare_leg_rules if _is_for(rule, network)]
+        timed = [name for name in sold if _goes_by_time(products[name], products)]
+        if network.completion is not None and timed:
+            message = f"'{timed[0]}' goes by the time ridden, which no habit tells"
+            remedy = "Take completion out, or sell a product by place"
+            place = ("networks", index, "completion")
+            yield Finding(place, FaultCode.PRICE_MISSING, message, remedy)
 
 
 def nothing_to_count(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -448,6 +476,7 @@ CHECKS = (
 )
 LOOK_UPS = (
     charged_products,
+    times_of_habits,
     names_in_tables,
     nothing_to_count,
     zones_without_fare,

@@ -28,6 +28,7 @@ from fare_rules.language.products import (
     PerKm,
     StopBands,
     Surcharge,
+    TimeBands,
     ZoneCount,
 )
 from fare_rules.language.scalars import Kilometres, Percent, RoundTo
@@ -40,6 +41,7 @@ from fare_rules.tables import Tables
 _BAND_KEYS: dict[type, str] = {
     DistanceBands: "up_to_km",
     StopBands: "up_to_stops",
+    TimeBands: "up_to_minutes",
     ZoneCount: "up_to_zones",
 }
 _EXACTLY_ONE: dict[type, tuple[str, ...]] = {

@@ -99,6 +99,33 @@ class StopBands(_Pricing, frozen=True, kw_only=True, tag="stop_bands"):
     ] = None
 
 
+class TimeBand(Record, frozen=True, kw_only=True):
+    """The fare up to a time."""
+
+    up_to_minutes: Annotated[
+        Count, Meta(description="Minutes begun, from the first tap to the last.")
+    ]
+    amount: Annotated[Money, Meta(description="The fare.")]
+
+
+class BeyondMinutes(Record, frozen=True, kw_only=True):
+    """What is added past the last band."""
+
+    every_minutes: Annotated[Count, Meta(description="So many minutes, begun or whole, add.")]
+    add: Annotated[Money, Meta(description="What they add.")]
+
+
+class TimeBands(_Pricing, frozen=True, kw_only=True, tag="time_bands"):
+    """A fare by the time ridden: of the leg, or of the whole journey that it is joined to."""
+
+    bands: Annotated[tuple[TimeBand, ...], Meta(min_length=1, description="From short to long.")]
+    beyond: Annotated[
+        BeyondMinutes | None,
+        Meta(description="Past the last band; if left out, the last band has no end."),
+    ] = None
+    maximum: Annotated[Money | None, Meta(description="The fare never exceeds this.")] = None
+
+
 class ZoneFare(Record, frozen=True, kw_only=True):
     """The fare within a run of zones."""
 
@@ -173,6 +200,7 @@ Pricing = (
     | DistanceBands
     | PerKm
     | StopBands
+    | TimeBands
     | ZoneFares
     | ZoneCount
     | Matrix

@@ -71,6 +71,17 @@ pricings = st.one_of(
             ],
         }
     ),
+    st.tuples(amounts, amounts).map(
+        lambda two: {
+            "kind": "time_bands",
+            "bands": [
+                {"up_to_minutes": minutes, "amount": fare}
+                for minutes, fare in zip((10, 45), sorted(two, key=float), strict=True)
+            ],
+            "beyond": {"every_minutes": 20, "add": "0.50"},
+            "maximum": "11",
+        }
+    ),
     st.fixed_dictionaries(
         {
             "kind": st.just("per_km"),
