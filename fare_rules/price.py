@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from fare_rules.base_fare import FareRefusal, Trip, distance_m, percent_of
+from fare_rules.base_fare import FareRefusal, Trip, percent_of
 from fare_rules.compiled import CompiledTariff, incomplete_charge
 from fare_rules.counting import Counting
 from fare_rules.disruptions import touches
@@ -30,20 +30,12 @@ from fare_rules.language.products import ProductCharge
 from fare_rules.legs import Leg, minutes_begun
 from fare_rules.money import Fen
 from fare_rules.offers import Offers
+from fare_rules.past_legs import journey_with, past_leg
 from fare_rules.paying import payable_fen, surcharge_fen
 from fare_rules.periods import Window
 from fare_rules.quotes import Fare, Quote, quote_of, sponsor_account
 from fare_rules.running_sum import RunningSum
-from fare_rules.states import (
-    Chain,
-    ChainLeg,
-    JoinedLeg,
-    Journey,
-    PastLeg,
-    RiderState,
-    Uses,
-    borne_in_all,
-)
+from fare_rules.states import Journey, PastLeg, RiderState, Uses
 
 NEVER_DEARER = "never_dearer_than"
 
@@ -463,53 +455,16 @@ class _Pricing:
         windows: dict[str, Window],
     ) -> Priced:
         self.fare = fare
-        past = self._past(fare, is_joined=join is not None)
-        joinable = self._journey(fare, join, journey)
+        own, is_joined = self.following.plan, join is not None
+        past = past_leg(
+            self.leg, own, fare, self.tariff.tariff_id, self.journey_id, self.follows,
+            is_joined=is_joined,
+        )  # fmt: skip
+        joinable = None
+        if self.leg.missing is None and self.tariff.file.fare_leg_join_rules:
+            joinable = journey_with(self.leg, own, self.plan, fare, join, journey)
         uses: dict[str, Uses] = {}
         if fare.promotion is not None:
             offers = self._offers(past.journey_id if join else None)
             uses[fare.promotion.id] = offers.used(fare.promotion, past.journey_id)
-        return Priced(fare.quote, past, joinable, windows, uses, join is not None)
-
-    def _past(self, fare: Fare, *, is_joined: bool) -> PastLeg:
-        leg, before = self.leg, self.follows
-        own = ChainLeg(self.following.plan.facts, leg.boarded_at, leg.last_tap_at)
-        if before is None:
-            chain = Chain((own,), fare.paid_fen, borne=fare.borne_of_leg)
-            return PastLeg(self.journey_id, self.tariff.tariff_id, leg.place, chain)
-        chain = before.chain.continued(own, fare.paid_fen, fare.borne_of_leg, is_joined=is_joined)
-        return PastLeg(before.journey_id, self.tariff.tariff_id, leg.place, chain)
-
-    def _journey(
-        self, fare: Fare, join: FareLegJoinRule | None, journey: Journey | None
-    ) -> Journey | None:
-        """What a further leg may be joined to; None where no rule joins anything to this one."""
-        if self.leg.missing is not None or not self.tariff.file.fare_leg_join_rules:
-            return None
-        own_plan = self.following.plan
-        own = Trip(own_plan.facts, own_plan.network, None, distance_m=self.leg.distance_m)
-        joined = JoinedLeg(own_plan.facts, distance_m(own))
-        apart = tuple(
-            rule.id for rule in self.plan.surcharges if not (rule.in_caps or rule.over_time)
-        )
-        if join is None or journey is None:
-            return Journey(
-                self.leg.boarded_at,
-                (joined,),
-                fare.through_fen,
-                fare.full_fen,
-                self.leg.riders_count,
-                apart,
-                borne=fare.borne,
-            )
-        legs, surcharges = (*journey.legs, joined), (*journey.surcharges, *apart)
-        return Journey(
-            journey.boarded_at,
-            legs,
-            fare.through_fen,
-            fare.full_fen,
-            self.leg.riders_count,
-            surcharges,
-            (*journey.rules, join.id),
-            borne_in_all(journey.borne, fare.borne, is_one=not join.leg_by_leg),
-        )
+        return Priced(fare.quote, past, joinable, windows, uses, is_joined)
