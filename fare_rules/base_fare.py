@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from fare_rules.language.products import (
     BestOf,
@@ -54,6 +54,8 @@ class Trip(Struct, frozen=True, gc=False):
     gate_fare_fen: int | None = None
     # How long it took, where a product asks for it.
     minutes: int | None = None
+    # The places of zones that are paid already.
+    paid: frozenset[int] = frozenset()
 
     @property
     def lacks_a_stop(self) -> bool:
@@ -113,10 +115,10 @@ class BaseFares:
                 # The zone of one end alone would be the cheapest way there is.
                 if trip.span is None or trip.lacks_a_stop:
                     return FareRefusal.NO_ZONE
-                fare_fen = self._zone_fares[product_id].of(trip.span)
-                return FareRefusal.NO_PAIR if fare_fen is None else Fen(fare_fen)
+                return self._by_zones(product_id, trip)
             case ZoneCount():
-                return self._by_zone_count(pricing, trip)
+                count = self._zones_count(trip)
+                return FareRefusal.NO_ZONE if count is None else zone_count_fen(pricing, count)
             case Matrix():
                 return self._by_pair(pricing, trip.facts)
             case Formula():
@@ -135,17 +137,38 @@ class BaseFares:
         fare_fen = max(fare_fen, pricing.minimum)
         return Fen(fare_fen if pricing.maximum is None else min(fare_fen, pricing.maximum))
 
-    def _by_zone_count(self, pricing: ZoneCount, trip: Trip) -> Fen | FareRefusal:
+    def extension(self, product_id: str, trip: Trip, paid: frozenset[int]) -> Fen | FareRefusal:
+        """Find what the zones of a trip cost that are not paid already."""
+        # What a gate names is the fare of the whole.
+        beyond = structs.replace(trip, gate_fare_fen=None, paid=paid)
+        count = self._zones_count(beyond)
+        if count is None:
+            return FareRefusal.NO_ZONE
+        return self.full_fare(product_id, beyond) if count else Fen(0)
+
+    def _by_zones(self, product_id: str, trip: Trip) -> Fen | FareRefusal:
+        found = [self._zone_fares[product_id].of(run) for run in self._runs(trip) or ()]
+        known = [fare_fen for fare_fen in found if fare_fen is not None]
+        return Fen(sum(known)) if len(known) == len(found) else FareRefusal.NO_PAIR
+
+    def _zones_count(self, trip: Trip) -> int | None:
         from_stop, to_stop = trip.facts.from_stop, trip.facts.to_stop
-        count: int | None = None
         if from_stop and to_stop and trip.network.has_links:
             path = trip.network.stops_between(from_stop, to_stop)
-            count = self._zones.zones_count(path) if path else None
-        if count is None:
-            if trip.span is None or trip.lacks_a_stop:
-                return FareRefusal.NO_ZONE
-            count = trip.span.high - trip.span.low + 1
-        return zone_count_fen(pricing, count)
+            count = self._zones.zones_count(path, trip.paid) if path else None
+            if count is not None:
+                return count
+        runs = None if trip.lacks_a_stop else self._runs(trip)
+        return None if runs is None else sum(run.high - run.low + 1 for run in runs)
+
+    def _runs(self, trip: Trip) -> tuple[Span, ...] | None:
+        """The zones of a trip that are not paid already."""
+        if not trip.paid or trip.span is None:
+            return trip.span and (trip.span,)
+        facts = trip.facts
+        stops = (facts.from_stop, *facts.via_stops, facts.to_stop)
+        known = tuple(stop for stop in stops if stop is not None)
+        return self._zones.runs_beyond(trip.network.stops_travelled(known), trip.paid)
 
     def _by_pair(self, pricing: Matrix, facts: LegFacts) -> Fen | FareRefusal:
         fares = self._matrices[pricing.table][pricing.column]

@@ -8,7 +8,7 @@ way; `checks/prices.py` at legs that would have no price. Each check looks for o
 
 from collections.abc import Callable, Iterator
 
-from fare_rules.checks import changes, names, overlaps, prices, terms, values
+from fare_rules.checks import changes, extensions, names, overlaps, prices, terms, values
 from fare_rules.checks.finding import ON_LINES, Finding
 from fare_rules.language.tariff import Tariff
 from fare_rules.tables import Tables
@@ -21,6 +21,7 @@ _FURTHER: tuple[Check, ...] = (
     *values.CHECKS,
     *terms.CHECKS,
     *changes.CHECKS,
+    *extensions.CHECKS,
     *prices.CHECKS,
 )
 # These compare rules by the names in them.
@@ -30,6 +31,7 @@ _LAST: tuple[Check, ...] = (
     *changes.COMPARISONS,
     *prices.LOOK_UPS,
     *changes.LOOK_UPS,
+    *extensions.LOOK_UPS,
 )
 
 

@@ -22,6 +22,7 @@ from fare_rules.full_fares import FullFares
 from fare_rules.language.discounts import (
     FareTransferRule,
     PaysDifference,
+    PaysExtension,
     PaysProduct,
     Promotion,
 )
@@ -91,6 +92,8 @@ class _Pricing:
         self.promotion: Promotion | None = None
         # The way of the legs before, where the leg's discounts act on what it adds to the whole.
         self.before: Trip | None = None
+        # What prices the leg, or the journey that it is joined to.
+        self.product_id = ""
         # What one rider pays for the whole journey after concessions, before all other steps; with
         # what first legs alone are spared.
         self.through_fen = 0
@@ -182,7 +185,7 @@ class _Pricing:
         begun = self._begin(join, journey)
         if isinstance(begun, FareRefusal):
             return begun
-        total, trip, product_id = begun
+        total, trip = begun
         rule, before = (None, None) if join else self.following.transfer()
         if rule is not None:
             # Whichever step comes first, the leg is of the ride that it continues.
@@ -206,7 +209,7 @@ class _Pricing:
                     for cap in self.counting.plan.caps:
                         self.counting.cap(cap, total)
                 case "promotions":
-                    self._promote(total, joined_to.journey_id if joined_to else None)
+                    self._promote(total, trip, joined_to.journey_id if joined_to else None)
         is_given = self.promotion is not None and total.due_fen == 0
         self.counting.remember(total, incomplete=False, is_given=is_given)
         paid_fen = total.due_fen
@@ -214,7 +217,7 @@ class _Pricing:
         charged = journey.surcharges if journey and is_due_once else ()
         self._surcharge(total, with_concessions=False, in_caps=False, charged_already=charged)
         self._charge_over_time(total, in_caps=False)
-        fare = self._fare(total, product_id, paid_fen)
+        fare = self._fare(total, self.product_id, paid_fen)
         return self._priced(fare, join, journey, self.counting.windows)
 
     def _counting(self) -> Counting:
@@ -224,7 +227,7 @@ class _Pricing:
 
     def _begin(
         self, join: FareLegJoinRule | None, journey: Journey | None
-    ) -> tuple[RunningSum, Trip, str] | FareRefusal:
+    ) -> tuple[RunningSum, Trip] | FareRefusal:
         """Find the full fare: of the leg, or of the whole journey that it is joined to."""
         fares = FullFares(self.leg, self.plan, self.tariff)
         facts, plan = self.plan.facts, self.plan
@@ -236,6 +239,7 @@ class _Pricing:
         own_fen = fares.full_fare(plan, trip)
         if isinstance(own_fen, FareRefusal):
             return own_fen
+        self.product_id = plan.product.id
         is_sum = join is not None and join.price_as == "sum"
         before_fen = journey.full_fen if journey and is_sum else 0
         total = RunningSum(self.leg, journey.boarded_at if journey else self.leg.boarded_at)
@@ -256,7 +260,7 @@ class _Pricing:
         else:
             self.plan = plan
         self.counting.plan = plan
-        return total, trip, plan.product.id
+        return total, trip
 
     def _settle_journey(
         self, total: RunningSum, join: FareLegJoinRule | None, journey: Journey | None
@@ -350,7 +354,7 @@ class _Pricing:
                 )
 
     def _pays(self, pays: object, due_fen: int, trip: Trip) -> int:
-        if isinstance(pays, PaysProduct):
+        if isinstance(pays, (PaysProduct, PaysExtension)):
             whole_fen = self._of_product(pays, trip)
             before_fen = self._of_product(pays, self.before) if self.before else 0
             if whole_fen is None or before_fen is None:
@@ -358,8 +362,13 @@ class _Pricing:
             return min(max(whole_fen - before_fen, 0), due_fen)
         return payable_fen(pays, due_fen)
 
-    def _of_product(self, pays: PaysProduct, trip: Trip) -> int | None:
-        other = self.tariff.base_fares.full_fare(pays.product, trip)
+    def _of_product(self, pays: PaysProduct | PaysExtension, trip: Trip) -> int | None:
+        base_fares = self.tariff.base_fares
+        if isinstance(pays, PaysExtension):
+            paid = self.tariff.zones.places(pays.zones)
+            fare = base_fares.extension(pays.product or self.product_id, trip, paid)
+            return None if isinstance(fare, FareRefusal) else fare
+        other = base_fares.full_fare(pays.product, trip)
         if isinstance(other, FareRefusal):
             return None
         return percent_of(other, pays.percent, pays.rounding)
@@ -425,9 +434,9 @@ class _Pricing:
             if campaign_of.get(rule.id) not in self.leg.without and offers.is_usable(rule)
         ]
 
-    def _promote(self, total: RunningSum, joined_to: UUID | None) -> None:
+    def _promote(self, total: RunningSum, trip: Trip, joined_to: UUID | None) -> None:
         for rule in self._offered(joined_to):
-            off_fen = total.due_fen - min(payable_fen(rule.pays, total.due_fen), total.due_fen)
+            off_fen = max(total.due_fen - self._pays(rule.pays, total.due_fen, trip), 0)
             if rule.sponsor_pays_max is not None:
                 off_fen = min(off_fen, rule.sponsor_pays_max)
             if off_fen == 0:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from fare_rules.base_fare import Trip
 from fare_rules.compiled import CompiledTariff
 from fare_rules.language.conditions import LegConditions
-from fare_rules.language.discounts import PaysBands, PaysProduct
+from fare_rules.language.discounts import PaysBands, PaysExtension, PaysProduct
 from fare_rules.language.places import Network
 from fare_rules.language.products import (
     BestOf,
@@ -106,6 +106,11 @@ def rides_of(network: str, tariffs: Tariffs) -> Iterator[Rides]:
         for condition in _conditions(network, tariff)
         for key in _PLACES
     )
+    by_place = by_place or any(
+        isinstance(rule.pays, PaysExtension)
+        for tariff in tariffs
+        for rule in tariff.file.concessions
+    )
     placed: list[tuple[Ride, int]] = []
     if by_place or (by_distance and has_tables):
         rides = _PlacedRides(network, tariffs).rides()
@@ -193,7 +198,8 @@ def _products(network: str, tariff: CompiledTariff) -> list[str]:
         if not rule.networks or network in rule.networks
     ]
     pays = (rule.pays for rule in tariff.file.concessions)
-    waiting += [each.product for each in pays if isinstance(each, PaysProduct)]
+    named = [each.product for each in pays if isinstance(each, (PaysProduct, PaysExtension))]
+    waiting += [name for name in named if name is not None]
     found: dict[str, None] = {}
     while waiting:
         name = waiting.pop()

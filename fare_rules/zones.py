@@ -48,21 +48,49 @@ class ZoneMap:
         spans = (Span(min(chosen), max(chosen)) for chosen in product(*(c for c in choices if c)))
         return min(spans, key=lambda span: (span.high - span.low, -span.low))
 
-    def zones_count(self, stops: Iterable[str]) -> int | None:
-        """Count the zones that a path goes through; a boundary stop adds none of its own."""
+    def places(self, runs: Iterable[Zones]) -> frozenset[int]:
+        """Find the places of all zones of some runs."""
+        spans = map(self.span, runs)
+        return frozenset(place for span in spans for place in range(span.low, span.high + 1))
+
+    def runs_beyond(
+        self, stops: Iterable[str | None], paid: frozenset[int]
+    ) -> tuple[Span, ...] | None:
+        """Find the runs of zones that some stops span beyond those paid; the fewest zones."""
+        choices = [self._of_stop.get(stop) for stop in stops if stop is not None]
+        if not choices or None in choices:
+            return None
+        ways = (
+            _runs(frozenset(range(min(chosen), max(chosen) + 1)) - paid)
+            for chosen in product(*(c for c in choices if c))
+        )
+        return min(ways, key=lambda runs: (sum(run.high - run.low + 1 for run in runs), runs))
+
+    def zones_count(self, stops: Iterable[str], paid: frozenset[int] = frozenset()) -> int | None:
+        """Count the zones that a path goes through, but for those paid.
+
+        A boundary stop adds none of its own.
+        """
         choices = [self._of_stop.get(stop) for stop in stops]
-        crossed: set[int] = set()
+        crossed = set(paid)
         # What lies in one zone alone is sure; a boundary then belongs to what is crossed anyway.
         for zones in sorted((choice or () for choice in choices), key=len):
             if not zones:
                 return None
             if crossed.isdisjoint(zones):
                 crossed.add(zones[0])
-        return len(crossed)
+        return len(crossed) - len(paid)
 
     def zone_of(self, stop: str | None) -> tuple[str, ...]:
         names = list(self._places)
         return tuple(names[place] for place in self._of_stop.get(stop or "", ()))
+
+
+def _runs(places: frozenset[int]) -> tuple[Span, ...]:
+    """The runs that some places make."""
+    lows = sorted(place for place in places if place - 1 not in places)
+    highs = sorted(place for place in places if place + 1 not in places)
+    return tuple(map(Span, lows, highs))
 
 
 class ByZones(Generic[Value]):

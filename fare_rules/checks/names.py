@@ -11,6 +11,7 @@ from fare_rules.language.products import Matrix
 from fare_rules.language.scalars import Zones
 from fare_rules.language.tariff import Tariff
 from fare_rules.shape import remedy_for_name
+from fare_rules.source import Place
 from fare_rules.tables import Tables
 
 _SECTIONS = (
@@ -153,8 +154,11 @@ def runs_of_zones(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
     """Zones are in the list of zones, and runs of them lead outward in its order."""
     zones = list(map(str, tariff.zones))
     for said in everything(tariff):
-        if isinstance(said.value, Zones):
-            yield from _bad_run(said, said.value, zones)
+        runs = said.value if isinstance(said.value, tuple) else (said.value,)
+        for index, run in enumerate(runs):
+            place = said.place if runs is not said.value else (*said.place, index)
+            if isinstance(run, Zones):
+                yield from _bad_run(place, run, zones)
     written = not isinstance(tariff.stops, str)
     for index, stop in enumerate(tables.stops):
         for at, zone in enumerate(stop.zones):
@@ -165,13 +169,13 @@ def runs_of_zones(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
                 yield Finding(place, FaultCode.BAD_RUN_OF_ZONES, message, remedy)
 
 
-def _bad_run(said: Said, run: Zones, zones: list[str]) -> Iterator[Finding]:
+def _bad_run(place: Place, run: Zones, zones: list[str]) -> Iterator[Finding]:
     code = FaultCode.BAD_RUN_OF_ZONES
     first, last = run.ends
     unknown = [zone for zone in dict.fromkeys((first, last)) if zone not in zones]
     for zone in unknown:
         message = f"'{zone}' is not in zones"
-        yield Finding(said.place, code, message, remedy_for_name(zone, zones))
+        yield Finding(place, code, message, remedy_for_name(zone, zones))
     if not unknown and zones.index(first) > zones.index(last):
         message = f"The run '{run}' leads backward"
-        yield Finding(said.place, code, message, f"Write {last}-{first}")
+        yield Finding(place, code, message, f"Write {last}-{first}")

@@ -17,7 +17,7 @@ from fare_rules.gtfs.grids import PREFIXES, Grid, fare_of
 from fare_rules.gtfs.hours import minutes_of
 from fare_rules.gtfs.leftovers import unsaid
 from fare_rules.language.conditions import LegConditions, LegFilter, Rule
-from fare_rules.language.discounts import Concession, PaysProduct
+from fare_rules.language.discounts import Concession, PaysExtension, PaysProduct
 from fare_rules.language.places import Timeframe
 from fare_rules.language.products import FareLegRule, Surcharge
 from fare_rules.language.tariff import Tariff
@@ -199,7 +199,9 @@ class Columns:
     def _concessions(self, product_id: str, kind: LegKind, combo: Combo) -> Iterator[Concession]:
         chosen: dict[int, Concession] = {}
         for rule in sorted(self._tariff.concessions, key=lambda rule: -rule.priority):
-            if rule.layer not in chosen and self._fits(
+            if isinstance(rule.pays, PaysExtension):
+                self._left_out[f"concessions {rule.id}"] = "it asks which zones are paid already"
+            elif rule.layer not in chosen and self._fits(
                 "concessions", rule, product_id, kind, combo
             ):
                 chosen[rule.layer] = rule

@@ -76,6 +76,22 @@ class PaysProduct(Record, frozen=True, kw_only=True, tag="product", tag_field="k
     rounding: Annotated[RoundTo, Meta(description="Of the result.")]
 
 
+class PaysExtension(Record, frozen=True, kw_only=True, tag="extension", tag_field="kind"):
+    """The full fare of the zones beyond those that are paid already; nothing where there is none.
+
+    By zones or by their number, the parts of the way beyond are added up; by anything else, it is
+    the whole fare.
+    """
+
+    zones: Annotated[
+        tuple[Zones, ...],
+        Meta(min_length=1, description="Those that are paid, each by itself or as a run."),
+    ]
+    product: Annotated[
+        Id | None, Meta(description="By whose fare; by that of the leg's own product, if left out.")
+    ] = None
+
+
 class Free(Record, frozen=True, kw_only=True, tag="free", tag_field="kind"):
     """Nothing."""
 
@@ -84,9 +100,18 @@ class PaysDifference(Record, frozen=True, kw_only=True, tag="difference", tag_fi
     """What is not yet paid in this chain, surcharges outside caps apart: the dearest leg wins."""
 
 
-Pays = PaysPercent | PaysBands | PaysAmount | PaysLess | PaysFormula | PaysProduct | Free
+Pays = (
+    PaysPercent
+    | PaysBands
+    | PaysAmount
+    | PaysLess
+    | PaysFormula
+    | PaysProduct
+    | PaysExtension
+    | Free
+)
 TransferPays = PaysPercent | PaysAmount | PaysLess | Free | PaysDifference
-PromotionPays = PaysPercent | PaysAmount | PaysLess | Free
+PromotionPays = PaysPercent | PaysAmount | PaysLess | PaysExtension | Free
 
 
 class Concession(Rule, frozen=True, kw_only=True):

@@ -96,6 +96,12 @@ pays = st.one_of(
     st.fixed_dictionaries({"kind": st.sampled_from(["amount", "less"]), "amount": amounts}),
     st.just({"kind": "free"}),
 )
+extensions = st.fixed_dictionaries(
+    {
+        "kind": st.just("extension"),
+        "zones": st.sampled_from([["1"], ["2"], ["1-2"], ["1", "3"], ["1-3"]]),
+    }
+)
 periods = st.one_of(
     st.sampled_from([{"kind": "service_day"}, {"kind": "week"}, {"kind": "month"}]),
     st.fixed_dictionaries({"kind": st.just("rolling"), "minutes": st.integers(30, 2_000)}),
@@ -195,7 +201,7 @@ promotions = st.fixed_dictionaries(
     {
         "id": st.just("promotion"),
         "reference": st.just("p"),
-        "pays": pays,
+        "pays": pays | extensions,
         "borne_by": st.just("bank"),
         "sponsor_pays_max": st.none() | some_amounts,
         "uses_max": st.sampled_from([None, 1, 2]),
@@ -295,7 +301,7 @@ def tariffs(draw) -> dict:
                 {
                     "id": st.just("child"),
                     "reference": st.just("k"),
-                    "pays": pays,
+                    "pays": pays | extensions,
                     "rider_categories": st.just(["child"]),
                     "borne_by": sponsors,
                 }

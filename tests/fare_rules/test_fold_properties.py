@@ -19,6 +19,11 @@ from fare_rules.ask import Question, ask, asked_taps
 from fare_rules.explain import explain_charge, explained, priced_by
 
 EVER = datetime.max.replace(tzinfo=UTC)
+# All that makes one ride's price depend on others.
+_ACT_ON_A_RIDE = (
+    "fare_leg_join_rules", "fare_transfer_rules", "fare_tiers", "fare_caps", "surcharges",
+    "concessions",
+)  # fmt: skip
 few = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
@@ -102,6 +107,22 @@ def test_a_daily_cap_is_never_exceeded_and_never_makes_a_rider_pay_more(tariff, 
     if tariff["service_day_starts"] == "04:00":
         # A leg belongs to the day of its entry, its charge to the day of its exit.
         assert sum(map(sum, by_day.values())) <= limit_fen * (len(by_day) + 1)
+
+
+@few
+@given(tariff=tariffs(), taps=days(riders_max=1), zones=st.sampled_from(["1", "2", "1-2", "1-3"]))
+def test_a_season_ticket_makes_no_ride_dearer_and_more_zones_none_either(tariff, taps, zones):
+    alone = {key: tariff[key] for key in tariff if key not in _ACT_ON_A_RIDE} | {"promotions": []}
+
+    def with_ticket(runs: list[str]) -> dict:
+        pays = {"kind": "extension", "zones": runs}
+        return alone | {"promotions": [{"id": "ticket", "reference": "p", "pays": pays}]}
+
+    known = [accepted(each) for each in (alone, with_ticket([zones]), with_ticket(["1-3"]))]
+    without, some, everywhere = (fold(taps, book, swept_until=EVER).charges for book in known)
+    assert without.keys() == some.keys() == everywhere.keys()
+    for key, charge in without.items():
+        assert everywhere[key].rider_fen <= some[key].rider_fen <= charge.rider_fen
 
 
 @few
