@@ -1,13 +1,13 @@
 """What the desk says of a rider's taps afterwards: facts of their own, which the fold is given.
 
-An amendment never touches the tap log. `amended` makes of a day's taps, and of all amendments of
-their wallet, the taps that are priced; so whichever of them comes first, the money is the same.
+An amendment never touches the tap log. `amended` makes of a wallet's taps, and of all its
+amendments, the taps that are priced; so whichever of them comes first, the money is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -24,6 +24,12 @@ class AmendmentKind(StrEnum):
     RECLASS = "reclass"
     CLEARANCE = "clearance"
     REVERSAL = "reversal"
+
+
+# Those that are about both ends of a ride, of which the gates may have sent one, or send it yet.
+_OF_A_RIDE = (AmendmentKind.MISSING_EXIT, AmendmentKind.MISSING_ENTRY, AmendmentKind.CLEARANCE)
+# A service day and the date in UTC of any instant of it are never farther apart.
+_DAYS_APART = timedelta(days=2)
 
 
 class Amendment(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -46,7 +52,7 @@ class Amendment(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def amended(taps: Sequence[RideTap], amendments: Sequence[Amendment]) -> Sequence[RideTap]:
-    """Make the taps of one day that are priced, of those that the gates sent.
+    """Make the taps that are priced, of those that the gates sent.
 
     A missing end counts only as long as no gate has sent it: a tap that comes in late takes its
     place. Of two classes that a tap was given, the later booked one counts.
@@ -69,6 +75,27 @@ def amended(taps: Sequence[RideTap], amendments: Sequence[Amendment]) -> Sequenc
         if one.rider_category is not None:
             found = [_reclassed(tap, one) for tap in found]
     return found
+
+
+def hangs_together(one: Amendment, since: datetime, until: datetime) -> bool:
+    """Whether what was put right of a ride hangs on taps between two instants, included.
+
+    They may be of the day after it: an end that a gate sends takes the place of one that was named.
+    """
+    return one.kind in _OF_A_RIDE and one.since <= until and since <= one.until
+
+
+def loaded_from(day: date, amendments: Iterable[Amendment]) -> date:
+    """From when days must be loaded to price one of them: those that it hangs together with, too.
+
+    Only a tariff knows on which service day an instant falls; more days than needed do no harm.
+    """
+    reaching = [
+        one.since.date() - _DAYS_APART
+        for one in amendments
+        if one.kind in _OF_A_RIDE and one.until.date() + _DAYS_APART >= day
+    ]
+    return min([day, *reaching])
 
 
 def _cleared(taps: Sequence[RideTap], one: Amendment) -> set[UUID]:

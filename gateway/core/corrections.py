@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from fare_rules import Action, RideTap, TariffBook
 from fare_rules.taps import ENDS
-from gateway.core.amendments import Amendment, AmendmentKind, amended, next_tap, previous_tap
+from gateway.core.amendments import Amendment, AmendmentKind, next_tap, previous_tap
 from gateway.core.campaigns import usage_of
 from gateway.core.correction_wishes import (
     CorrectionKind,
@@ -173,8 +173,7 @@ def amend(
 ) -> Booking:
     """Take one more amendment and post the difference, as `take_ride` does with one more tap."""
     until = wallet.swept_until
-    first_day = book.service_day_of(amendment.since)
-    moved = refold_amended(loaded, amendment, first_day, book, swept_until=until)
+    moved = refold_amended(loaded, amendment, book, swept_until=until)
     charged, entries, paid = post(
         wallet,
         changes(moved.before, moved.after),
@@ -345,7 +344,8 @@ def _clearance(
 ) -> Amendment | CorrectionRefusal:
     if tap.action is not Action.ENTER:
         return CorrectionRefusal.WRONG_ACTION
-    after = next_tap(_effective(tap, snapshot, book), tap)
+    assert snapshot.days is not None
+    after = next_tap(priced_taps(snapshot.days), tap)
     until = tap.tapped_at + terms.clearance
     left_at = after.tapped_at if after and not after.action.opens else snapshot.now
     is_elsewhere = after is not None and not after.action.opens and after.stop_id != tap.stop_id
@@ -398,16 +398,7 @@ def _missing_end(
     )
     if is_exit:
         return structs.replace(one, added=added, until=tap.tapped_at + network.longest)
-    begins_at = book.starts_at(book.service_day_of(tap.tapped_at))
-    return structs.replace(one, added=added, since=max(tap.tapped_at - network.longest, begins_at))
-
-
-def _effective(tap: RideTap, snapshot: CorrectionSnapshot, book: TariffBook) -> tuple[RideTap, ...]:
-    """The taps of a tap's day as they are priced by now."""
-    assert snapshot.days is not None
-    day = book.service_day_of(tap.tapped_at)
-    taps = next((each.taps for each in snapshot.days.days if each.day == day), ())
-    return tuple(amended(taps, snapshot.days.amendments))
+    return structs.replace(one, added=added, since=tap.tapped_at - network.longest)
 
 
 def _move(

@@ -18,7 +18,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from fare_rules import Charge, FareRefusal, RiderFold, RiderState, RideTap, TariffBook, carried
-from gateway.core.amendments import Amendment, amended
+from gateway.core.amendments import Amendment, amended, hangs_together
 from gateway.core.purses import Paid
 from gateway.core.taps import Tap
 
@@ -166,7 +166,7 @@ def fold_days(
     folded: list[WalletDay] = []
     folds: dict[str, RiderFold] = {}
     taps: Sequence[RideTap] = ()
-    for each in days:
+    for each, priced in zip(days, _priced(days, amendments), strict=True):
         opening = each.opening
         if folded:
             for fold in folds.values():
@@ -175,7 +175,7 @@ def fold_days(
             opening = opening_of(states, book, each.day)
         folded.append(structs.replace(each, opening=opening))
         folds = {token: RiderFold(book, state) for token, state in opening.items()}
-        taps = sorted(amended(each.taps, amendments), key=lambda tap: tap.order)
+        taps = sorted(priced, key=lambda tap: tap.order)
         for tap in taps:
             if tap.media_token not in folds:
                 folds[tap.media_token] = RiderFold(book)
@@ -188,6 +188,29 @@ def fold_days(
         for token, fold in folds.items()
     }
     return _folded(tuple(folded), charges, folds, riders, swept_until)
+
+
+def _priced(days: Sequence[WalletDay], amendments: Sequence[Amendment]) -> list[Sequence[RideTap]]:
+    """The taps of each day that are priced. A ride may have an end on either side of its turn."""
+    if not amendments or not days:
+        return [each.taps for each in days]
+    open_taps = _open_taps(days[0].opening)
+    place = {tap.tap_id: number for number, each in enumerate(days) for tap in each.taps}
+    # An end that was named is of the day of the other.
+    place |= {
+        one.correction_id: place[one.tap_id]
+        for one in amendments
+        if one.added is not None and one.tap_id in place
+    }
+    found: list[list[RideTap]] = [[] for _ in days]
+    for tap in amended([*open_taps, *(tap for each in days for tap in each.taps)], amendments):
+        if tap.tap_id in place:
+            found[place[tap.tap_id]].append(tap)
+    return list(found)
+
+
+def _open_taps(opening: Opening) -> list[RideTap]:
+    return [state.open_tap for state in opening.values() if state.open_tap is not None]
 
 
 def _folded(
@@ -277,7 +300,8 @@ def refold(
     amendments: Sequence[Amendment] = (),
 ) -> Moved:
     """Price one more tap by folding afresh all the days that it concerns."""
-    concerned = _concerned(days, tap_day)
+    at = tap.tapped_at
+    concerned = _concerned(days, _first_day(tap_day, at, at, amendments, book))
     before = fold_days(concerned, book, swept_until=swept_until, amendments=amendments)
     more = with_tap(concerned, tap_day, tap)
     after = fold_days(more, book, swept_until=swept_until, amendments=amendments)
@@ -287,14 +311,14 @@ def refold(
 def refold_amended(
     loaded: LoadedDays,
     amendment: Amendment,
-    first_day: date,
     book: TariffBook,
     *,
     swept_until: datetime | None,
 ) -> Moved:
     """Price one more amendment by folding afresh all the days that it concerns, if any has taps."""
-    concerned = _concerned(loaded.days, first_day)
-    known = loaded.amendments
+    known, since = loaded.amendments, amendment.since
+    first = _first_day(book.service_day_of(since), since, amendment.until, known, book)
+    concerned = _concerned(loaded.days, first)
     before = fold_days(concerned, book, swept_until=swept_until, amendments=known)
     more = (*known, amendment)
     return _moved(before, fold_days(concerned, book, swept_until=swept_until, amendments=more))
@@ -315,6 +339,20 @@ def _moved(before: FoldedDays, after: FoldedDays) -> Moved:
     )
 
 
+def _first_day(
+    day: date,
+    since: datetime,
+    until: datetime,
+    amendments: Sequence[Amendment],
+    book: TariffBook,
+) -> date:
+    """The first day that must be folded afresh for taps of a day, or an amendment of them."""
+    begun = [
+        book.service_day_of(one.since) for one in amendments if hangs_together(one, since, until)
+    ]
+    return min([day, *begun])
+
+
 def _concerned(days: Sequence[WalletDay], tap_day: date) -> tuple[WalletDay, ...]:
     """The days from the one whose end a tap's day begins with, on."""
     if not days:
@@ -328,9 +366,8 @@ def priced_taps(loaded: LoadedDays) -> list[RideTap]:
 
     A ride over the turn of the day has an end on either side of it.
     """
-    opening = loaded.days[0].opening if loaded.days else {}
-    found = [state.open_tap for state in opening.values() if state.open_tap is not None]
-    return found + [tap for day in loaded.days for tap in amended(day.taps, loaded.amendments)]
+    found = _open_taps(loaded.days[0].opening) if loaded.days else []
+    return found + [tap for day in _priced(loaded.days, loaded.amendments) for tap in day]
 
 
 def closing(

@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 from fare_rules import RiderFold, RiderState, RideTap, TariffBook
 from fare_rules.periods import Window, is_over
 from fare_rules.states import Journey, PastLeg
-from gateway.core.amendments import Amendment, AmendmentKind
+from gateway.core.amendments import Amendment, AmendmentKind, hangs_together
 from gateway.core.days import (
     NOTHING_REMEMBERED,
     Opening,
@@ -38,6 +38,8 @@ from gateway.core.wallets import Wallet
 _A_DAY = timedelta(days=1)
 _CHARGES = ("fare", "correction")
 _NOBODY = RiderToday(NOTHING_REMEMBERED)
+# Those that begin before the last ride that they are about.
+_BY_END = (AmendmentKind.RECLASS, AmendmentKind.REVERSAL, AmendmentKind.MISSING_ENTRY)
 
 
 class Base(Struct, frozen=True):
@@ -208,19 +210,32 @@ def _first_without_places(
     book: TariffBook,
     amendments: Sequence[Amendment],
 ) -> tuple[date, Opening]:
+    known: list[WalletDay] = []
     if base is not None and base.day > day:
         first, opening = base.day, base.opening
     else:
         known = days_from(base, rides_of(rows_of(day).taps))
         first, opening = day + _A_DAY, closing(known, book, amendments)
     last = day + timedelta(days=days_remembered(book))
-    while (opening := opening_of(opening, book, first)) != forgotten_opening(opening, book, day):
+    while True:
+        opening = opening_of(opening, book, first)
+        without = forgotten_opening(opening, book, day)
+        if opening == without and not _is_within_a_ride(first, amendments, book):
+            return first, opening
         if first > last:
-            return first, forgotten_opening(opening, book, day)
+            return first, without
         for rides in rides_of(rows_of(first).taps).values():
-            opening = closing([WalletDay(first, tuple(rides), opening)], book, amendments)
+            known = [*known, WalletDay(first, tuple(rides), opening)]
+            opening = closing(known, book, amendments)
         first += _A_DAY
-    return first, opening
+
+
+def _is_within_a_ride(day: date, amendments: Sequence[Amendment], book: TariffBook) -> bool:
+    """Whether an end of a ride that was put right before a day may be one of its taps."""
+    starts_at = book.starts_at(day)
+    return any(
+        one.since < starts_at and hangs_together(one, starts_at, starts_at) for one in amendments
+    )
 
 
 def days_from(base: Base | None, taps: Mapping[date, Sequence[RideTap]]) -> list[WalletDay]:
@@ -291,5 +306,4 @@ def _rider(rider: RiderToday, book: TariffBook, through: date) -> RiderToday:
 
 def last_day_of(amendment: Amendment, book: TariffBook) -> date:
     """The service day of the last ride that an amendment is about."""
-    is_long = amendment.kind in (AmendmentKind.RECLASS, AmendmentKind.REVERSAL)
-    return book.service_day_of(amendment.until if is_long else amendment.since)
+    return book.service_day_of(amendment.until if amendment.kind in _BY_END else amendment.since)

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from fare_rules import RideTap
+from gateway.core.amendments import loaded_from
 from gateway.core.audit import Break, WalletBooks
 from gateway.core.days import LoadedDays, Opening, WalletDay
 from gateway.core.decide import KeptTap
@@ -33,12 +34,17 @@ async def read_days(
 ) -> dict[UUID, LoadedDays]:
     """Days of wallets up to their newest, from the last one with taps up to the first asked.
 
-    Where that one is archived, the day after it stands in: it has no taps, and its opening is what
-    was remembered then.
+    Earlier where a ride was put right that may reach into that one. Where it is archived, the day
+    after it stands in: that has no taps, and its opening is what was remembered then.
     """
     if not wallets:
         return {}
     ids = [wallet.wallet_id for wallet in wallets]
+    amendments = {
+        i: [one for _, one in found]
+        for i, found in (await load_amendments(connection, ids)).items()
+    }
+    since = [loaded_from(day, amendments.get(i, ())) for i, day in zip(ids, since, strict=True)]
     asked = dict(zip(ids, since, strict=True))
     openings: dict[tuple[UUID, date], Opening] = {
         (row["wallet_id"], row["day"]): rows.opening_from(row["opening"])
@@ -60,7 +66,6 @@ async def read_days(
     for wallet_id, day in bases.items():
         taps[wallet_id][day] = []
     paid = await _read_paid(connection, ids, since)
-    amendments = await load_amendments(connection, ids)
     return {
         wallet_id: LoadedDays(
             first,
@@ -69,7 +74,7 @@ async def read_days(
                 for day, found in sorted(taps.get(wallet_id, {}).items())
             ),
             paid.get(wallet_id, {}),
-            tuple(one for _, one in amendments.get(wallet_id, ())),
+            tuple(amendments.get(wallet_id, ())),
         )
         for wallet_id, first in asked.items()
     }

@@ -70,6 +70,8 @@ def amendments(draw, taps, book):
         minutes = timedelta(minutes=draw(st.integers(1, 90)))
         if tap.action is Action.ENTER:
             kinds += [AmendmentKind.CLEARANCE, AmendmentKind.MISSING_EXIT]
+        elif tap.action is Action.EXIT:
+            kinds += [AmendmentKind.MISSING_ENTRY]
         kind = draw(st.sampled_from(kinds))
         if kind is AmendmentKind.RECLASS:
             one = structs.replace(
@@ -80,7 +82,8 @@ def amendments(draw, taps, book):
                 continue
         elif kind is AmendmentKind.CLEARANCE:
             one = structs.replace(one, until=at + timedelta(minutes=20))
-        elif kind is AmendmentKind.MISSING_EXIT:
+        elif kind in (AmendmentKind.MISSING_EXIT, AmendmentKind.MISSING_ENTRY):
+            is_exit = kind is AmendmentKind.MISSING_EXIT
             tariff = book.tariff_at(at)
             network = tariff.network(tap.network)
             added = structs.replace(
@@ -88,12 +91,17 @@ def amendments(draw, taps, book):
                 tap_id=correction_id,
                 gate_id="desk",
                 sequence=0,
-                tapped_at=at + min(minutes, network.longest),
-                action=Action.EXIT,
+                tapped_at=at + min(minutes, network.longest) * (1 if is_exit else -1),
+                action=Action.EXIT if is_exit else Action.ENTER,
             )
             if book.service_day_of(added.tapped_at) != book.service_day_of(at):
                 continue
-            one = structs.replace(one, added=added, until=at + network.longest)
+            one = structs.replace(
+                one,
+                added=added,
+                since=at if is_exit else at - network.longest,
+                until=at + network.longest if is_exit else at,
+            )
         found.append(structs.replace(one, kind=kind))
     return found
 

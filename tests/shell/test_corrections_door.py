@@ -138,6 +138,51 @@ async def test_an_exit_that_comes_in_late_takes_the_place_of_the_one_that_was_na
     assert await net(desk, wallet_id) == await net(desk, other)
 
 
+@pytest.mark.parametrize("has_ridden_since", [False, True])
+async def test_an_exit_named_before_the_turn_of_the_day_gives_way_to_one_after_it(
+    desk, has_ridden_since
+):
+    """The gate of the exit was offline; were its exit another's, the named one would count."""
+    wallet_id, other = await desk.open_wallet(), await desk.open_wallet("card-2")
+    entry = await metro(desk, "enter", BEFORE_TURN)
+    await metro(desk, "enter", BEFORE_TURN, media_token="card-2")
+    named = {"tap_id": entry["tap_id"], "stop_id": "futian", "at": at(BEFORE_TURN + 5)}
+    assert (await correct(desk, wallet_id, "missing_exit", **named)).status == 200
+    if has_ridden_since:
+        for token in ("card-1", "card-2"):
+            await metro(desk, "enter", 0, media_token=token)
+            await metro(desk, "exit", 20, media_token=token)
+    before = await net(desk, wallet_id)
+    late = await metro(desk, "exit", AFTER_TURN)
+    await metro(desk, "exit", AFTER_TURN, media_token="card-2")
+    assert await net(desk, wallet_id) == await net(desk, other) != before
+    assert (await correct(desk, wallet_id, "void", tap_id=late["tap_id"])).status == 200
+    assert await net(desk, wallet_id) == before
+
+
+async def test_an_entry_named_after_the_turn_of_the_day_gives_way_to_one_before_it(desk):
+    wallet_id, other = await desk.open_wallet(), await desk.open_wallet("card-2")
+    left = await metro(desk, "exit", AFTER_TURN)
+    await metro(desk, "exit", AFTER_TURN, media_token="card-2")
+    named = {"tap_id": left["tap_id"], "stop_id": "futian", "at": at(AFTER_TURN - 5)}
+    assert (await correct(desk, wallet_id, "missing_entry", **named)).status == 200
+    before = await net(desk, wallet_id)
+    for token in ("card-1", "card-2"):
+        late = await metro(desk, "enter", BEFORE_TURN, media_token=token, offline=True)
+        assert late["open"], late
+    assert await net(desk, wallet_id) == await net(desk, other) != before
+
+
+async def test_an_entry_cleared_before_the_turn_of_the_day_is_left_after_it_for_nothing(desk):
+    wallet_id = await desk.open_wallet()
+    entry = await metro(desk, "enter", AFTER_TURN - 15)
+    left = await metro(desk, "exit", AFTER_TURN - 5)
+    assert (await correct(desk, wallet_id, "clearance", tap_id=entry["tap_id"])).status == 200
+    assert await net(desk, wallet_id) == 1000
+    told = await desk.ask("GET", f"/v1/taps/{left['tap_id']}/explanation")
+    assert told.message["lines"] == []
+
+
 async def test_neither_end_of_a_ride_over_the_turn_of_the_day_is_missing(desk):
     wallet_id = await desk.open_wallet()
     entry = await metro(desk, "enter", BEFORE_TURN)

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from _stores import MIDNIGHT, REGISTRY
-from _town import RETENTION_DAYS, Town, day_of, moment
+from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of, moment
 from msgspec import structs
 
 from fare_rules import load_book
@@ -185,4 +185,33 @@ def test_nor_where_taps_may_be_late_for_fewer_days_than_the_tariff_would_let_the
     refused = put_right(town, "cai", CorrectionKind.RECLASS, "6 23:30", **whole_week)
     assert refused is CorrectionRefusal.TOO_OLD
     town.check_audit()
+    town.store.close()
+
+
+def test_ends_named_before_or_after_midnight_are_forgotten_with_their_day(
+    database: str, tmp_path: Path
+) -> None:
+    """Of ann and cai the gate told after all, of bob it did not."""
+    town = Town(BOOK, database, tmp_path)
+    for name in ("ann", "bob", "cai"):
+        town.rider(name)
+    for name in ("ann", "bob"):
+        town.tap(name, "enter", "metro luohu", 0, "21:30")
+        named = {"tap": f"{name} 0 21:30", "stop_id": "huaqiang_lu", "at": moment(0, "21:40")}
+        assert put_right(town, name, CorrectionKind.MISSING_EXIT, "0 23:00", **named).state
+    town.tap("cai", "exit", "metro laojie", 1, "00:15")
+    named = {"tap": "cai 1 00:15", "stop_id": "huaqiang_lu", "at": moment(1, "00:05")}
+    assert put_right(town, "cai", CorrectionKind.MISSING_ENTRY, "1 01:00", **named).state
+    town.tap("cai", "enter", "metro luohu", 0, "21:30", arrives=2)
+    town.tap("ann", "exit", "metro laojie", 1, "00:15", arrives=2)
+    ann, cai = (town.store.wallet(uuid5(NAMESPACE_URL, name)) for name in ("ann", "cai"))
+    assert ann.net_fen == cai.net_fen
+    for name in ("ann", "bob", "cai"):
+        town.tap(name, "board", "bus M390", 1, "08:00", arrives=2)
+    town.close(2)
+    town.archive(ARCHIVING_DAY)
+    before = town.check_audit()
+    for number in (1, 2):
+        town.unlink(UNLINK_DAYS + number)
+        assert structs.replace(town.check_audit(), unlinked_days_count=0) == before
     town.store.close()
