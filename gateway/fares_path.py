@@ -16,7 +16,8 @@ from fare_rules.amounts import said
 from fare_rules.ask import Question, asked_taps, question_faults
 from fare_rules.examples import payers
 from fare_rules.explain import explain_charge, refusal_said
-from gateway.core.days import fold_days, with_tap
+from gateway.core.amendments import freed_with
+from gateway.core.days import fold_days, priced_taps, with_tap
 from gateway.core.ledger import JournalEntry
 from gateway.core.taps import Fare, Name
 from gateway.core.wallets import Media, Wallet
@@ -89,7 +90,10 @@ async def run_explanation(pool: asyncpg.Pool, tap_id: UUID, book: TariffBook) ->
         if charge.tap_id == tap_id:
             lines += explain_charge(charge, book)
     lines += _granted(await load_entries_of_taps(pool, kept.wallet_id, [tap_id]), book)
-    lines += [_corrected(one) for one in await list_corrections_of_tap(pool, tap_id)]
+    is_priced = any(tap.tap_id == tap_id for tap in priced_taps(days))
+    ride = freed_with(kept.facts, days.amendments) if kept.facts and not is_priced else set()
+    for one in sorted({tap_id, *ride}):
+        lines += [_corrected(each) for each in await list_corrections_of_tap(pool, one)]
     if not kept.result.outcome.is_let_through:
         lines.append(f"not charged: {kept.result.outcome}")
     return Explanation(tap_id, tuple(lines))

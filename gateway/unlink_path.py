@@ -211,7 +211,7 @@ async def _forget(
         for one in work.noted.get(wallet_id, ()):
             amendment = one.amendment
             is_over = amendment is not None and last_day_of(amendment, book) <= day
-            if one.is_telling and (is_over or (not amendment and one.wish.tap_id in ridden)):
+            if one.is_telling and (is_over or one.wish.tap_id in ridden):
                 noted.append(one)
     await work.save_bases(bases)
     await work.save_wallets(moved, now)

@@ -18,6 +18,7 @@ from fare_rules import Action, RideTap
 
 class AmendmentKind(StrEnum):
     VOID = "void"
+    FREE_RIDE = "free_ride"
     MISSING_EXIT = "missing_exit"
     MISSING_ENTRY = "missing_entry"
     MISSING_RIDE = "missing_ride"
@@ -27,7 +28,12 @@ class AmendmentKind(StrEnum):
 
 
 # Those that are about both ends of a ride, of which the gates may have sent one, or send it yet.
-_OF_A_RIDE = (AmendmentKind.MISSING_EXIT, AmendmentKind.MISSING_ENTRY, AmendmentKind.CLEARANCE)
+_OF_A_RIDE = (
+    AmendmentKind.FREE_RIDE,
+    AmendmentKind.MISSING_EXIT,
+    AmendmentKind.MISSING_ENTRY,
+    AmendmentKind.CLEARANCE,
+)
 # A service day and the date in UTC of any instant of it are never farther apart.
 _DAYS_APART = timedelta(days=2)
 
@@ -40,7 +46,7 @@ class Amendment(Struct, frozen=True, gc=False, omit_defaults=True):
     media_token: str
     since: datetime
     until: datetime
-    # The tap that did not happen, that was cleared, or whose other end is missing.
+    # The tap that did not happen, that was cleared, whose ride is free or lacks its other end.
     tap_id: UUID | None = None
     # The missing end; its id is the correction's.
     added: RideTap | None = None
@@ -68,6 +74,8 @@ def amended(taps: Sequence[RideTap], amendments: Sequence[Amendment]) -> Sequenc
     for one in active:
         if one.kind is AmendmentKind.CLEARANCE:
             cleared |= _cleared(found, one)
+        elif one.kind is AmendmentKind.FREE_RIDE:
+            cleared |= _freed(found, one)
     found = [tap for tap in found if tap.tap_id not in cleared]
     missing = [one for one in active if one.added is not None and _is_missing(found, one)]
     found += [one.added for one in missing if one.added is not None]
@@ -83,6 +91,18 @@ def hangs_together(one: Amendment, since: datetime, until: datetime) -> bool:
     They may be of the day after it: an end that a gate sends takes the place of one that was named.
     """
     return one.kind in _OF_A_RIDE and one.since <= until and since <= one.until
+
+
+def freed_with(tap: RideTap, amendments: Iterable[Amendment]) -> set[UUID]:
+    """The other ends with which a tap may have been made free: a receipt says so of both."""
+    return {
+        one.tap_id
+        for one in amendments
+        if one.kind is AmendmentKind.FREE_RIDE
+        and one.media_token == tap.media_token
+        and hangs_together(one, tap.tapped_at, tap.tapped_at)
+        and one.tap_id is not None
+    }
 
 
 def loaded_from(day: date, amendments: Iterable[Amendment]) -> date:
@@ -111,6 +131,21 @@ def _cleared(taps: Sequence[RideTap], one: Amendment) -> set[UUID]:
         and after.tapped_at <= one.until
     )
     return {entry.tap_id, after.tap_id} if after is not None and is_left else {entry.tap_id}
+
+
+def _freed(taps: Sequence[RideTap], one: Amendment) -> set[UUID]:
+    """The tap, and the other end of its ride, whenever a gate sends that."""
+    known = next((tap for tap in taps if tap.tap_id == one.tap_id), None)
+    if known is None:
+        return set()
+    other = next_tap(taps, known) if known.action.opens else previous_tap(taps, known)
+    is_end = (
+        other is not None
+        and other.action.opens is not known.action.opens
+        and other.network == known.network
+        and one.since <= other.tapped_at <= one.until
+    )
+    return {known.tap_id, other.tap_id} if other is not None and is_end else {known.tap_id}
 
 
 def _is_missing(taps: Sequence[RideTap], one: Amendment) -> bool:

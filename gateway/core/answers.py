@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from fare_rules import CompiledTariff, NetworkRules, RideTap, TariffBook
+from fare_rules import Action, CompiledTariff, NetworkRules, RideTap, TariffBook
 from fare_rules.amounts import said
 from gateway.core.holds import held_for_rides_fen
 from gateway.core.ledger import spent_after
@@ -12,6 +12,8 @@ from gateway.core.rides import Ride
 from gateway.core.taps import Payer, Tap, TapOutcome, TapResult
 from gateway.core.wallet_classes import Spent, WalletClasses, exceeded
 from gateway.core.wallets import Wallet
+
+_LEAVING = (Action.EXIT, Action.ALIGHT)
 
 
 def verdict(
@@ -49,7 +51,8 @@ def verdict(
 
 def outcome_of(ride: Ride) -> TapOutcome:
     """What a ride that goes on, or is over, is called."""
-    if ride.charge is None:
+    # What the desk made free is over, too, and costs nothing.
+    if ride.charge is None and ride.tap.action not in _LEAVING:
         return TapOutcome.LEG_OPENED
     return TapOutcome.RIDE_OWED if ride.wallet.owed_fen else TapOutcome.RIDE_CHARGED
 

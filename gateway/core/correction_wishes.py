@@ -24,6 +24,7 @@ class CorrectionKind(StrEnum):
     """The first ones are facts about taps, the last ones money alone."""
 
     VOID = "void"
+    FREE_RIDE = "free_ride"
     MISSING_EXIT = "missing_exit"
     MISSING_ENTRY = "missing_entry"
     MISSING_RIDE = "missing_ride"
@@ -81,12 +82,13 @@ class CorrectionRefusal(StrEnum):
 class CorrectionWish(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Something to put right. The caller chooses the id, so sending twice is asking once.
 
-    void, clearance: tap_id. missing_exit, missing_entry: tap_id is the end that is known; stop_id
-    and at are the other's. missing_ride: media_token, since, gate_id of the gate that did not see
-    it; until and exit_stop_id where riders tap out; stop_id, route_id and full_fare_fen as the gate
-    would have said them. reclass: media_token, rider_category, since, until. reversal: reverses.
-    refund: tap_id, amount_fen, and sponsor_id unless the operator bears it. goodwill: amount_fen,
-    sponsor_id. top_up_void: top_up_id.
+    void, clearance: tap_id. free_ride: tap_id of either end, and until, where riders who entered
+    may have been kept in till then. missing_exit, missing_entry: tap_id is the end that is known;
+    stop_id and at are the other's. missing_ride: media_token, since, gate_id of the gate that did
+    not see it; until and exit_stop_id where riders tap out; stop_id, route_id and full_fare_fen as
+    the gate would have said them. reclass: media_token, rider_category, since, until. reversal:
+    reverses. refund: tap_id, amount_fen, and sponsor_id unless the operator bears it. goodwill:
+    amount_fen, sponsor_id. top_up_void: top_up_id.
     """
 
     correction_id: UUID

@@ -7,7 +7,7 @@ that is no ride is an entry of its own.
 
 from __future__ import annotations
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
 
 from msgspec import Struct, structs
@@ -66,6 +66,7 @@ GOODWILL_WINDOW = timedelta(days=30)
 REFUND = "refund"
 _FIELDS: dict[CorrectionKind, frozenset[str]] = {
     CorrectionKind.VOID: frozenset({"tap_id"}),
+    CorrectionKind.FREE_RIDE: frozenset({"tap_id"}),
     CorrectionKind.CLEARANCE: frozenset({"tap_id"}),
     CorrectionKind.MISSING_EXIT: frozenset({"tap_id", "stop_id", "at"}),
     CorrectionKind.MISSING_ENTRY: frozenset({"tap_id", "stop_id", "at"}),
@@ -77,6 +78,7 @@ _FIELDS: dict[CorrectionKind, frozenset[str]] = {
     CorrectionKind.TOP_UP_VOID: frozenset({"top_up_id"}),
 }
 _OPTIONAL: dict[CorrectionKind, frozenset[str]] = {
+    CorrectionKind.FREE_RIDE: frozenset({"until"}),
     CorrectionKind.REFUND: frozenset({"sponsor_id"}),
     CorrectionKind.MISSING_RIDE: frozenset(
         {"stop_id", "route_id", "until", "exit_stop_id", "full_fare_fen"}
@@ -86,7 +88,13 @@ _ALL_FIELDS = frozenset[str]().union(*_FIELDS.values(), *_OPTIONAL.values())
 _MISSING = (CorrectionKind.MISSING_EXIT, CorrectionKind.MISSING_ENTRY)
 # What closes what opens, and the other way round.
 _OTHER_END = {one: other for ends in ENDS.values() for one, other in permutations(ends, 2)}
-_NEEDS_TAP = (CorrectionKind.VOID, CorrectionKind.CLEARANCE, CorrectionKind.REFUND, *_MISSING)
+_NEEDS_TAP = (
+    CorrectionKind.VOID,
+    CorrectionKind.FREE_RIDE,
+    CorrectionKind.CLEARANCE,
+    CorrectionKind.REFUND,
+    *_MISSING,
+)
 
 
 def needs_checker(
@@ -264,7 +272,7 @@ def _refuse_time(
     if wish.kind in (CorrectionKind.GOODWILL, CorrectionKind.TOP_UP_VOID):
         return CorrectionRefusal.ALREADY_CORRECTED if snapshot.is_corrected else None
     now, tap = snapshot.now, snapshot.tap
-    since = wish.since or (tap.tap.tapped_at if tap else None)
+    since = tap.tap.tapped_at if tap else wish.since
     if snapshot.reversed is not None:
         since = snapshot.reversed.since
     assert since is not None
@@ -330,9 +338,41 @@ def _amendment(
     )
     if kind is AmendmentKind.VOID:
         return one
+    if kind is AmendmentKind.FREE_RIDE:
+        return _free_ride(one, wish, tap, book)
     if kind is AmendmentKind.CLEARANCE:
         return _clearance(one, tap, snapshot, book, terms)
     return _missing_end(one, wish, tap, snapshot, book)
+
+
+def _free_ride(
+    one: Amendment, wish: CorrectionWish, tap: RideTap, book: TariffBook
+) -> Amendment | CorrectionRefusal:
+    if tap.action is Action.TOUCH:
+        return CorrectionRefusal.WRONG_ACTION
+    if tap.action.opens:
+        until = max(tap.tapped_at, (wish.until or tap.tapped_at).astimezone(UTC))
+        return structs.replace(one, until=until + _longest(tap, book))
+    return structs.replace(one, since=tap.tapped_at - _longest(tap, book))
+
+
+def _longest(tap: RideTap, book: TariffBook) -> timedelta:
+    """How long the ride of a tap may take."""
+    tariff = book.tariff_at(tap.tapped_at)
+    network = tariff.network(tap.network) if tariff else None
+    return network.longest if network else timedelta(0)
+
+
+def begins_at(
+    wish: CorrectionWish, tap: KeptTap | None, undone: Amendment | None, book: TariffBook
+) -> datetime | None:
+    """The first moment that a correction is about, from whose day on taps must be known."""
+    if undone is not None:
+        return undone.since
+    is_free = wish.kind is CorrectionKind.FREE_RIDE
+    if is_free and tap and tap.facts and not tap.facts.action.opens:
+        return tap.facts.tapped_at - _longest(tap.facts, book)
+    return wish.since or (tap.tap.tapped_at if tap else None)
 
 
 def _clearance(

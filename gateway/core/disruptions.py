@@ -28,7 +28,8 @@ _AT_ONCE = timedelta(minutes=1)
 class DisruptionWish(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Rides that have one end only, at some stops and in some hours.
 
-    free: such a ride costs nothing. completed: it is priced to, or from, the stop completed_at.
+    free: such a ride costs nothing, whenever its other end comes in. completed: it is priced to, or
+    from, the stop completed_at, until a gate sends that end.
     """
 
     disruption_id: UUID
@@ -83,7 +84,12 @@ def _wish(disruption: DisruptionWish, wallet_id: UUID, tap: RideTap) -> Correcti
     correction_id = uuid5(disruption.disruption_id, str(tap.tap_id))
     if disruption.treatment == "free":
         return CorrectionWish(
-            correction_id, wallet_id, CorrectionKind.VOID, Reason.DISRUPTION, tap_id=tap.tap_id
+            correction_id,
+            wallet_id,
+            CorrectionKind.FREE_RIDE,
+            Reason.DISRUPTION,
+            tap_id=tap.tap_id,
+            until=disruption.ends,
         )
     opens = tap.action.opens
     return CorrectionWish(

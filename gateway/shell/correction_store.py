@@ -20,7 +20,7 @@ from gateway.core.correction_wishes import (
     CorrectionTerms,
     CorrectionWish,
 )
-from gateway.core.corrections import GOODWILL_WINDOW, Booking
+from gateway.core.corrections import GOODWILL_WINDOW, Booking, begins_at
 from gateway.core.days import Opening
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
@@ -79,8 +79,7 @@ class CorrectionWork:
         closed_through: date | None = await connection.fetchval(READ_CLOCK)
         tap = await load_kept(connection, wish.tap_id) if wish.tap_id else None
         undone = await self._find_amendment(wish) if wish.reverses else None
-        since = wish.since or (tap.tap.tapped_at if tap else None)
-        since = undone.since if undone else since
+        since = begins_at(wish, tap, undone, book)
         days = None
         if wallet is not None and since is not None and wish.kind is not CorrectionKind.REFUND:
             days = (await read_days(connection, [wallet], [book.service_day_of(since)]))[wallet_id]

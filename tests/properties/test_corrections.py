@@ -66,7 +66,7 @@ def amendments(draw, taps, book):
         correction_id = uuid5(NAMESPACE_URL, f"correction {number}")
         at = tap.tapped_at
         one = Amendment(correction_id, AmendmentKind.VOID, tap.media_token, at, at, tap.tap_id)
-        kinds = [AmendmentKind.VOID, AmendmentKind.RECLASS]
+        kinds = [AmendmentKind.VOID, AmendmentKind.RECLASS, AmendmentKind.FREE_RIDE]
         minutes = timedelta(minutes=draw(st.integers(1, 90)))
         if tap.action is Action.ENTER:
             kinds += [AmendmentKind.CLEARANCE, AmendmentKind.MISSING_EXIT]
@@ -80,6 +80,9 @@ def amendments(draw, taps, book):
             # Of two classes at one moment the later booked one counts: that is another matter.
             if any(other.rider_category for other in found):
                 continue
+        elif kind is AmendmentKind.FREE_RIDE:
+            since, until = (at, at + minutes) if tap.action.opens else (at - minutes, at)
+            one = structs.replace(one, since=since, until=until)
         elif kind is AmendmentKind.CLEARANCE:
             one = structs.replace(one, until=at + timedelta(minutes=20))
         elif kind in (AmendmentKind.MISSING_EXIT, AmendmentKind.MISSING_ENTRY):

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import pytest
 from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, metro, net
 
 from gateway import correction_commands
@@ -79,6 +80,38 @@ async def test_a_ride_over_the_turn_of_the_day_lacks_no_end_in_a_disruption(desk
     assert (done.corrected_count, done.refused_count) == (2, 0)
     assert await net(desk, home) == paid
     assert await net(desk, lost) == 1000
+
+
+@pytest.mark.parametrize("minutes", [40, 600])
+async def test_a_free_ride_stays_free_when_its_other_end_comes_in(desk, minutes):
+    """One entered at Luohu, another left there; the gates of their other ends were offline."""
+    ids = [await desk.open_wallet(token) for token in ("card-1", "card-2")]
+    entry = await metro(desk, "enter", -minutes)
+    left = await metro(desk, "exit", 0, media_token="card-2")
+    ends = 30 - minutes, 1
+    for number, end in enumerate(ends):
+        wish = {
+            "disruption_id": str(uuid4()),
+            "stops": ["luohu"],
+            "begins": at((-minutes, 0)[number]),
+            "ends": at(end),
+            "treatment": "free",
+        }
+        await desk.ask("POST", "/v1/disruptions", wish, who="desk")
+        await desk.ask("POST", f"/v1/disruptions/{wish['disruption_id']}/approve", who="checker")
+    now = datetime.now(UTC)
+    await sweep_late_legs(desk.api.pool, now, desk.api.book)
+    done = await run_disruptions(desk.api.pool, desk.api.book, now)
+    assert (done.corrected_count, done.refused_count) == (2, 0)
+    late = await metro(desk, "exit", -5 if minutes < 100 else -minutes + 200)
+    assert (late["outcome"], late["fare_fen"]) == ("ride_charged", 0)
+    before = await metro(desk, "enter", -15, media_token="card-2", offline=True)
+    assert (before["outcome"], before["open"]) == ("leg_opened", True)
+    await sweep_late_legs(desk.api.pool, now, desk.api.book)
+    assert [await net(desk, wallet_id) for wallet_id in ids] == [1000, 1000]
+    for tap in (entry, late, left, before):
+        told = await desk.ask("GET", f"/v1/taps/{tap['tap_id']}/explanation")
+        assert told.message["lines"] == ["free_ride booked: disruption, by desk"]
 
 
 async def test_rides_of_a_disruption_end_where_riders_were_let_out_at_the_next_close(desk):
