@@ -131,10 +131,10 @@ class RiderFold:
             if opening is not None and self._may_close(opening, tap):
                 self._close(opening, tap)
             else:
-                self._leave_open()
+                self._leave_open(tap)
                 self._exit_alone(tap)
         else:
-            self._leave_open()
+            self._leave_open(tap)
             self._take_back(tap)
             if network is not None and network.taps != "board":
                 self.journeys[tap.tap_id] = tap.tap_id
@@ -183,7 +183,7 @@ class RiderFold:
         tariff = self._book.tariff_at(opening.tapped_at)
         network = tariff.network(opening.network) if tariff else None
         if tariff is None or network is None:
-            self._leave_open()
+            self._leave_open(closing)
             self._exit_alone(closing)
             return
         leg = _leg(opening, closing, via_stops=self.state.via_stops)
@@ -195,7 +195,7 @@ class RiderFold:
         )
         time = network.journey_time
         if is_late and (time is None or time.over == "incomplete"):
-            self._leave_open()
+            self._leave_open(closing)
             self._exit_alone(closing)
             return
         self.state = structs.replace(self.state, open_tap=None, via_stops=())
@@ -222,7 +222,8 @@ class RiderFold:
     ) -> None:
         before, state = set(self.charges), self.state
         if band.charge in ("incomplete", "two_incomplete"):
-            self._charge(_leg(opening, opening, missing="exit"), opening, opening)
+            left = opening.left_by(closing)
+            self._charge(_leg(left, left, missing="exit"), left, left)
             if band.charge == "two_incomplete":
                 self._charge(_leg(closing, closing, missing="entry"), closing, closing)
         else:
@@ -269,11 +270,12 @@ class RiderFold:
             )
         self.state = structs.replace(self.state, reentry=None)
 
-    def _leave_open(self) -> None:
+    def _leave_open(self, tap: RideTap | None = None) -> None:
         """Charge the open leg, if there is one, as a leg that was never closed."""
         opening = self.state.open_tap
         if opening is None:
             return
+        opening = opening.left_by(tap) if tap else opening
         via_stops = self.state.via_stops
         self.state = structs.replace(self.state, open_tap=None, via_stops=())
         usual = self._usual_end(opening, "from_stop")
@@ -482,11 +484,7 @@ def _is_same_stop(opening: RideTap, closing: RideTap) -> bool:
 
 
 def _leg(
-    first: RideTap,
-    last: RideTap,
-    *,
-    via_stops: tuple[str, ...] = (),
-    missing: str | None = None,
+    first: RideTap, last: RideTap, *, via_stops: tuple[str, ...] = (), missing: str | None = None
 ) -> Leg:
     named_fare = last.full_fare if last.full_fare is not None else first.full_fare
     is_one_tap = first is last
@@ -512,5 +510,5 @@ def _leg(
         missing=missing,
         issuer_id=last.issuer_id,
         coupons=last.coupons,
-        without=last.without,
+        without=(*first.without, *last.without) if first.without else last.without,
     )

@@ -1,10 +1,12 @@
 """A tap as it is priced: what the gate said, and what was known of the card at that moment."""
 
+from __future__ import annotations
+
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 # The years that an instant may lie in: at the ends of the calendar a day has no day before it, or
 # after, and the longest journey would have no end.
@@ -63,8 +65,10 @@ class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False
     issuer_id: str | None = None
     # Promotions whose coupon the rider has activated, and when.
     coupons: tuple[tuple[str, datetime], ...] = ()
-    # Campaigns whose money had run out when the tap came.
+    # Campaigns whose money had run out when the tap came: they pay nothing of its own leg, or of
+    # the one that it leaves open.
     without: tuple[str, ...] = ()
+    leaves_without: tuple[str, ...] = ()
 
     @property
     def order(self) -> tuple[datetime, int, UUID]:
@@ -75,3 +79,9 @@ class RideTap(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False
         """Where a second beep would be the same beep: the stop or vehicle, else the very gate."""
         known = (self.network, self.stop_id, self.vehicle_id)
         return known if self.stop_id or self.vehicle_id else (*known, self.gate_id)
+
+    def left_by(self, tap: RideTap) -> RideTap:
+        """This tap as its leg is priced, which a later one leaves open."""
+        if not tap.leaves_without:
+            return self
+        return structs.replace(self, without=(*self.without, *tap.leaves_without))

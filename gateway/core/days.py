@@ -112,6 +112,7 @@ def ride_tap(
     issuer_id: str | None = None,
     coupons: tuple[tuple[str, datetime], ...] = (),
     without: tuple[str, ...] = (),
+    leaves_without: tuple[str, ...] = (),
 ) -> RideTap:
     """Join what the gate said and what the registry knew at that moment."""
     # With more names than these, CPython 3.11 would make a dictionary of them first.
@@ -137,6 +138,7 @@ def ride_tap(
         issuer_id=issuer_id,
         coupons=coupons,
         without=without,
+        leaves_without=leaves_without,
     )
 
 

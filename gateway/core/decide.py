@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from fare_rules import CompiledTariff, RideTap, TariffBook
-from fare_rules.quotes import sponsored_by
 from fare_rules.taps import ENDS
 from gateway.core.answers import refusal, ride_result, verdict
-from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, usage_of
+from gateway.core.campaigns import NOTHING_LEFT, NOTHING_USED, Left, Usage, usage_of, without
 from gateway.core.days import LoadedDays, Opening, ride_tap
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Gate, Registry
@@ -218,11 +217,12 @@ class Deciding:
             spent = self._spent_out(wallet, ride) if ride and ride.usage else None
             if spent is None:
                 break
-            if spent in facts.without:
-                # Another ride than this one would cost the campaign what it has not.
+            assert ride is not None
+            spared = without(facts, spent, ride.entries, own=(tap.tap_id,))
+            if spared is None:
                 result = refusal(tap, TapOutcome.NO_FARE)
                 return KeptTap(tap, result, received_at, day, wallet.wallet_id, wallet.version)
-            facts = structs.replace(facts, without=(*facts.without, spent))
+            facts = spared
         if ride is None:
             self.lacks[wallet.wallet_id] = min(day, self.lacks.get(wallet.wallet_id, day))
             result = refusal(tap, TapOutcome.NO_FARE)
@@ -246,13 +246,16 @@ class Deciding:
         return KeptTap(tap, result, received_at, day, wallet.wallet_id, version, facts)
 
     def _spent_out(self, wallet: Wallet, ride: Ride) -> str | None:
-        """A campaign that has not the money for a ride. What can still be drawn is noted."""
+        """The account of a campaign that has not the money for a ride.
+
+        What can still be drawn is noted.
+        """
         for account, usage in ride.usage.items():
             whole = self.usage.get(account, NOTHING_USED).plus(usage)
             left = self.snapshot.left.get(account, NOTHING_LEFT)
             if usage.takes and not left.allows(whole):
                 if left.is_all:
-                    return sponsored_by(account)[1]
+                    return account
                 self.short[account] = Usage(max(whole.fen, 0), max(whole.uses, 0))
                 self._short_of.add(wallet.wallet_id)
         return None

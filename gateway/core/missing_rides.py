@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from fare_rules import Action, NetworkRules, RideTap, TariffBook
-from fare_rules.quotes import sponsored_by
 from fare_rules.taps import ENDS
 from gateway.core.amendments import amended
 from gateway.core.answers import outcome_of, ride_result
-from gateway.core.campaigns import NOTHING_LEFT, usage_of
+from gateway.core.campaigns import NOTHING_LEFT, usage_of, without
 from gateway.core.correction_wishes import CorrectionRefusal, CorrectionSnapshot, CorrectionWish
 from gateway.core.days import LoadedDays
 from gateway.core.decide import KeptTap, facts_of
@@ -54,17 +53,17 @@ def take_missing_ride(
     rides = [facts_of(tap, gate, media, wallet) for tap in taps]
     if not _has_room(rides, days, network, book):
         return CorrectionRefusal.WRONG_TIME
-    without: tuple[str, ...] = ()
     while True:
         taken = _take(taps, rides, wallet, snapshot, book)
-        spent = None if isinstance(taken, CorrectionRefusal) else _spent_out(taken, snapshot)
+        if isinstance(taken, CorrectionRefusal):
+            return taken
+        spent = _spent_out(taken, snapshot)
         if spent is None:
             return taken
-        if spent in without:
-            # Another ride than this one would cost the campaign what it has not.
+        spared = without(rides[0], spent, taken.entries, own=wish.ride)
+        if spared is None:
             return CorrectionRefusal.NO_FARE
-        without = (*without, spent)
-        rides = [structs.replace(facts, without=without) for facts in rides]
+        rides[0] = spared
 
 
 def _take(
@@ -105,10 +104,10 @@ def _take(
 
 
 def _spent_out(taken: TakenRide, snapshot: CorrectionSnapshot) -> str | None:
-    """A campaign that has not the money for the ride, which then costs what it does without."""
+    """The account of a campaign that has not the money for the ride."""
     for account, usage in usage_of(taken.entries).items():
         if usage.takes and not snapshot.left.get(account, NOTHING_LEFT).allows(usage):
-            return sponsored_by(account)[1]
+            return account
     return None
 
 

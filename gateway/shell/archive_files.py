@@ -38,6 +38,7 @@ _ROWS_AT_ONCE = 5_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAYERS = "STRUCT(account VARCHAR, amount_fen BIGINT)[]"
 _FACTS = ("network", "operator_id", "rider_category", "fare_media", "issuer_id")
+_LISTS = ("coupons", "without", "leaves_without")
 _TAP_COLUMNS = {
     "wallet_id": "UUID", "wallet_version": "BIGINT", "tap_id": "UUID", "service_day": "DATE",
     "received_at": "TIMESTAMPTZ", "tapped_at": "TIMESTAMPTZ", "gate_id": "VARCHAR",
@@ -46,8 +47,9 @@ _TAP_COLUMNS = {
     "transfer_proven": "BOOLEAN", "carriage_class": "VARCHAR", "riders_count": "BIGINT",
     "offline": "BOOLEAN", "deny_list_version": "BIGINT", "network": "VARCHAR",
     "operator_id": "VARCHAR", "rider_category": "VARCHAR", "fare_media": "VARCHAR",
-    "issuer_id": "VARCHAR", "coupons": "VARCHAR", "without": "VARCHAR", "outcome": "VARCHAR",
-    "open": "BOOLEAN", "display_text": "VARCHAR", "fare_fen": "BIGINT", "payers": _PAYERS,
+    "issuer_id": "VARCHAR", "coupons": "VARCHAR", "without": "VARCHAR",
+    "leaves_without": "VARCHAR", "outcome": "VARCHAR", "open": "BOOLEAN",
+    "display_text": "VARCHAR", "fare_fen": "BIGINT", "payers": _PAYERS,
     "balance_fen": "BIGINT", "owed_fen": "BIGINT", "journey_id": "UUID", "incomplete": "BOOLEAN",
     "needs_person": "BOOLEAN",
 }  # fmt: skip
@@ -376,13 +378,12 @@ def _tap_row(kept: KeptTap) -> dict[str, Any]:
     """A tap's columns, always in one order and all of them, so that equal taps are equal bytes."""
     facts = kept.facts
     # Lists of the card and of campaigns that had run out: as JSON, for few taps have any.
-    lists = {} if facts is None else {"coupons": facts.coupons, "without": facts.without}
+    lists = {} if facts is None else {name: getattr(facts, name) for name in _LISTS}
     return {
         **structs.asdict(kept.tap),
         **{name: getattr(kept.result, name) for name in _RESULT_FIELDS},
         **{name: getattr(facts, name, None) for name in _FACTS},
-        "coupons": None,
-        "without": None,
+        **dict.fromkeys(_LISTS),
         **{name: msgspec.json.encode(each).decode() for name, each in lists.items()},
         "needs_person": kept.result.needs_person,
         "received_at": kept.received_at,
@@ -401,6 +402,7 @@ def _kept(row: dict[str, Any]) -> KeptTap:
             tap,
             coupons=_coupons(row["coupons"]),
             without=_names(row["without"]),
+            leaves_without=_names(row["leaves_without"]),
             **{name: row[name] for name in _FACTS},
         )
     return KeptTap(

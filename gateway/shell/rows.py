@@ -57,7 +57,7 @@ _Said = defstruct(
 )
 _decode_said = msgspec.msgpack.Decoder(_Said).decode
 # What the registry and the card added: network, operator, rider category, fare media, issuer,
-# coupons.
+# coupons, campaigns that had run out.
 _decode_facts = msgspec.msgpack.Decoder(
     defstruct(
         "_FactsColumn",
@@ -66,6 +66,7 @@ _decode_facts = msgspec.msgpack.Decoder(
             ("issuer_id", str | None),
             ("coupons", tuple[tuple[str, datetime], ...]),
             ("without", tuple[str, ...], ()),
+            ("leaves_without", tuple[str, ...], ()),
         ],
         array_like=True,
     )
@@ -230,7 +231,8 @@ def _tap_from_row(row: Record) -> Tap:
 
 def _facts(tap: Tap, column: bytes) -> RideTap:
     (
-        network, operator_id, rider_category, fare_media, issuer_id, coupons, without
+        network, operator_id, rider_category, fare_media, issuer_id, coupons, without,
+        leaves_without,
     ) = structs.astuple(_decode_facts(column))  # fmt: skip
     return ride_tap(
         tap,
@@ -241,6 +243,7 @@ def _facts(tap: Tap, column: bytes) -> RideTap:
         issuer_id=issuer_id,
         coupons=coupons,
         without=without,
+        leaves_without=leaves_without,
     )
 
 
@@ -294,7 +297,8 @@ def _answer(result: TapResult) -> bytes:
 def _facts_of(facts: RideTap) -> tuple[object, ...]:
     return (
         facts.network, facts.operator_id, facts.rider_category, facts.fare_media,
-        facts.issuer_id, facts.coupons, *([facts.without] if facts.without else ()),
+        facts.issuer_id, facts.coupons,
+        *((facts.without, facts.leaves_without) if facts.without or facts.leaves_without else ()),
     )  # fmt: skip
 
 
