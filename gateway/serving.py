@@ -32,6 +32,7 @@ from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
 from gateway.shell.campaign_store import Budgets, CampaignLowered, prepare_campaigns
 from gateway.shell.database import OUTAGES, open_pool
+from gateway.shell.class_store import ClassGone, prepare_wallet_classes
 from gateway.shell.delivery_store import load_backlog
 from gateway.shell.files import write_secret
 from gateway.shell.log_days import LogDays
@@ -86,8 +87,9 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
     try:
         try:
             await prepare_campaigns(pool, book, datetime.now(UTC))
-        except CampaignLowered as lowered:
-            raise CannotRun(str(lowered)) from None
+            await prepare_wallet_classes(pool, book, datetime.now(UTC))
+        except (CampaignLowered, ClassGone) as promised:
+            raise CannotRun(str(promised)) from None
         registry = RegistryHolder(pool)
         await registry.refresh()
         batcher = batcher_of(settings, dsn, registry, book)

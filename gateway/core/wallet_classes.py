@@ -14,6 +14,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, structs
 
+from fare_rules.language.scalars import Count, Money
 from fare_rules.language.wallets import OfflineLimits, WalletClass
 
 BoundFen = Annotated[int, Meta(ge=0, le=10**15, description="minor units")]
@@ -76,6 +77,9 @@ class Bounds(Struct, frozen=True, array_like=True, gc=False):
 
 
 UNBOUND = Bounds()
+# Of a class that nobody knows: it had limits.
+_NOTHING_MAY = Bounds(0, 0, 0, 0)
+_NOTHING_OFFLINE = OfflineLimits(single=Money(0), payments=Count(0))
 
 
 class WalletClasses(Struct, frozen=True):
@@ -90,26 +94,35 @@ class WalletClasses(Struct, frozen=True):
             by_id[one.id] = (*by_id.get(one.id, ()), one)
         return cls(by_id)
 
-    def at(self, class_id: str | None, day: date) -> WalletClass | None:
+    def at(self, class_id: str, day: date) -> WalletClass | None:
         """The class in force on a service day; before its first day, the first."""
-        versions = self.by_id.get(class_id, ()) if class_id else ()
+        versions = self.by_id.get(class_id, ())
         return next((one for one in versions if _first_day(one) <= day), None) or (
             versions[-1] if versions else None
         )
 
     def bounds(self, terms: Terms | None, day: date) -> Bounds:
-        """What a wallet itself may do on a day, what its children may use up taken off."""
+        """What a wallet itself may do on a day, what its children may use up taken off.
+
+        One of a class that is not known may do nothing.
+        """
         if terms is None:
             return UNBOUND
-        found = self.at(terms.class_id, day)
         bounds = UNBOUND
-        if found:
-            bounds = Bounds(found.single, found.day, found.year, found.balance)
+        if terms.class_id is not None:
+            found = self.at(terms.class_id, day)
+            bounds = (
+                Bounds(found.single, found.day, found.year, found.balance)
+                if found
+                else _NOTHING_MAY
+            )
         return bounds.at_most(terms.own).less(terms.allotted)
 
     def offline(self, terms: Terms | None, day: date) -> OfflineLimits:
-        found = self.at(terms.class_id, day) if terms else None
-        return found.offline if found else OfflineLimits()
+        if terms is None or terms.class_id is None:
+            return OfflineLimits()
+        found = self.at(terms.class_id, day)
+        return found.offline if found else _NOTHING_OFFLINE
 
 
 NO_CLASSES = WalletClasses()

@@ -6,7 +6,17 @@ from datetime import date
 
 import pytest
 
-from gateway.core.wallet_classes import Bounds, Spent, exceeded, in_use, joined
+from fare_rules.language.wallets import OfflineLimits, WalletClass
+from gateway.core.wallet_classes import (
+    UNBOUND,
+    Bounds,
+    Spent,
+    Terms,
+    WalletClasses,
+    exceeded,
+    in_use,
+    joined,
+)
 
 NEW_YEARS_EVE, NEW_YEAR = date(2018, 12, 31), date(2019, 1, 1)
 BOUNDS = Bounds(single_fen=300, day_fen=500, year_fen=1_000)
@@ -55,3 +65,13 @@ def test_what_a_parent_has_in_use_is_no_of_child():
     assert left.covers(in_use(700, SPENT, NEW_YEAR))
     assert not left.covers(in_use(701, None, NEW_YEAR))
     assert not left.covers(in_use(0, SPENT, NEW_YEARS_EVE))
+
+
+def test_a_class_that_nobody_knows_is_not_a_class_without_limits():
+    classes = WalletClasses.of([WalletClass(id="free", reference="w.1")])
+    gone, free = Terms(class_id="gone"), Terms(class_id="free")
+    assert classes.bounds(gone, NEW_YEAR) == Bounds(0, 0, 0, 0)
+    assert classes.offline(gone, NEW_YEAR) == OfflineLimits(single=0, payments=0)
+    for terms in (free, Terms(), None):
+        assert classes.bounds(terms, NEW_YEAR) == UNBOUND
+        assert classes.offline(terms, NEW_YEAR) == OfflineLimits()
