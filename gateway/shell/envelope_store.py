@@ -163,10 +163,16 @@ async def save_decided(
     refusals: Sequence[str | None],
     now: datetime,
 ) -> None:
+    """Save what became of some envelopes.
+
+    Of two who decide one at once, whoever granted it is right: the money is in the wallet.
+    """
     await pool.execute(
         """UPDATE envelope SET refusal = new.refusal, decided_at = $4
         FROM unnest($2::bigint[], $3::text[]) AS new (rank, refusal)
-        WHERE envelope.campaign_id = $1 AND envelope.rank = new.rank""",
+        WHERE envelope.campaign_id = $1 AND envelope.rank = new.rank AND (
+            decided_at IS NULL OR (envelope.refusal IS NOT NULL AND new.refusal IS NULL)
+        )""",
         campaign_id,
         ranks,
         refusals,

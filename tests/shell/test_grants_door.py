@@ -17,7 +17,9 @@ import msgspec
 import pytest
 
 from gateway import audit_path, envelope_path, purse_path
+from gateway.core.envelopes import EnvelopeCampaign
 from gateway.envelope_commands import verify
+from gateway.shell import envelope_store
 
 HARBOUR = Path(__file__).parents[1] / "stories" / "harbour"
 
@@ -396,6 +398,39 @@ async def test_who_registers_at_the_last_moment_is_in_the_draw(harbour, tmp_path
     late = [UUID(await harbour.open_wallet("late", fen=100))]
     refused = await envelope_path.register(pool, "spring", late, issuer_id=None, now=last)
     assert refused == "registration_closed"
+
+
+async def test_of_two_who_grant_at_once_neither_denies_what_the_other_gave(harbour):
+    """One finds the wallets full and says so, before or after the other has granted."""
+    now, seed, pool = datetime.now(UTC), "a seed that nobody was told", harbour.api.pool
+    campaign = EnvelopeCampaign(
+        "spring", "gift", "icbc", 2, now, now + timedelta(hours=1), now, now + timedelta(days=2),
+        sha256(seed.encode()).hexdigest(), amount_fen=100,
+    )  # fmt: skip
+    await envelope_store.save_campaign(pool, campaign, now)
+    wallets = [UUID(await harbour.open_wallet(f"card-{n}", fen=100)) for n in range(2)]
+    await envelope_path.register(pool, "spring", wallets, issuer_id=None, now=now)
+    at = campaign.registration_closes
+    await envelope_path.run_draw(pool, "spring", seed=seed, public_value="1", now=at)
+    async with pool.acquire() as slow:
+        riding = slow.transaction()
+        await riding.start()
+        await slow.execute("SELECT FROM wallet FOR UPDATE")
+        registry, book = harbour.api.door.registry.current, harbour.api.book
+        granting = asyncio.create_task(
+            envelope_path.grant_envelopes(
+                pool, "spring", registry=registry, book=book, now=at, envelopes_max=10
+            )
+        )
+        await _waiting(pool, 1)
+        await envelope_store.save_decided(pool, "spring", [1], ["balance_limit"], at)
+        await riding.rollback()
+    assert await granting == 0
+    await envelope_store.save_decided(pool, "spring", [2], ["balance_limit"], at)
+    progress = await envelope_store.load_progress(pool, "spring")
+    assert (progress["granted_count"], progress["refused_count"]) == (2, 0)
+    for wallet_id in wallets:
+        assert sum((await held(harbour, str(wallet_id))).values()) == 100
 
 
 async def _waiting(pool: asyncpg.Pool, count: int) -> None:
