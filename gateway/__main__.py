@@ -66,7 +66,7 @@ from gateway.shell.embedded_postgres import (
 from gateway.shell.environment import SettingsWrong, read_settings, settings_table
 from gateway.shell.settings import Settings
 from gateway.shell.tap_log import read_tap_log
-from gateway.supervisor import supervise_until_stopped
+from gateway.supervisor import serve_and_beat, supervise_until_stopped
 from gateway.unlink_path import run_unlink
 from gateway.verify_commands import verify
 
@@ -130,11 +130,12 @@ def serve(
 
 
 @app.command(show=False)
-def worker(*, supervisor: int) -> int:
+def worker(*, supervisor: int, heartbeat: int, after_silence: bool = False) -> int:
     """Serve beside others on the port. `faregate serve --workers` starts it."""
     die_with(supervisor, signal.SIGKILL)
     with _database() as (settings, dsn):
-        _run(serve_until_stopped(settings, dsn, _master_key(settings), shares_port=True))
+        key = _master_key(settings)
+        _run(serve_and_beat(settings, dsn, key, heartbeat, after_silence=after_silence))
     return OK
 
 

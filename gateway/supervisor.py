@@ -3,7 +3,7 @@
 Every worker is a whole gateway in a process of its own, with its own listening socket, lanes and
 connections; the kernel deals new connections out among the sockets. The supervisor serves nothing.
 It holds what they share: the port, the folder of their metrics and, in `__main__`, the embedded
-PostgreSQL.
+PostgreSQL. Each worker writes a byte a second into a pipe; one that goes silent is killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from fare_rules import load_book
-from gateway.serving import CannotRun, master_key_of, port_taken, prepare_database, stop_event
+from gateway.serving import (
+    CannotRun,
+    master_key_of,
+    port_taken,
+    prepare_database,
+    serve_until_stopped,
+    stop_event,
+)
+from gateway.shell import telemetry
 from gateway.shell.settings import Settings
 
 log = structlog.get_logger()
@@ -36,6 +44,7 @@ _SETTLED_SECONDS = 10
 _PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 0.1, 5.0
 # Longer than a worker's own limit of draining, so that its last answers are not cut off.
 _GRACE_SECONDS = 2
+_BEAT_SECONDS = 1.0
 # Counters are written through mapped files. On a disk, a write waits while the page is being
 # flushed; in memory it never does.
 _MEMORY_FOLDER = Path("/dev/shm")
@@ -82,10 +91,10 @@ class _Crew:
 
     async def _keep_alive(self, number: int) -> None:
         """Runs for ever. Raises: CannotRun when there is no point in going on."""
-        loop, deaths_count = asyncio.get_running_loop(), 0
+        loop, deaths_count, was_silent = asyncio.get_running_loop(), 0, False
         while True:
             started_at = loop.time()
-            said = await self._live_once(number)
+            said, was_silent = await self._live_once(number, after_silence=was_silent)
             is_settled = loop.time() - started_at >= _SETTLED_SECONDS
             deaths_count = 1 if is_settled else deaths_count + 1
             log.error("worker died", worker=number, death=said, deaths_count=deaths_count)
@@ -97,21 +106,42 @@ class _Crew:
                 )
             await asyncio.sleep(min(_PAUSE_SECONDS * 2 ** (deaths_count - 1), _PAUSE_SECONDS_MAX))
 
-    async def _live_once(self, number: int) -> str:
-        """One worker, from its start to its death: what it died of."""
-        try:
-            process = self._processes[number] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", "worker", "--supervisor", str(os.getpid())),
-                env=self._environment,
-                # Ctrl-C reaches the supervisor alone, which tells all at the same moment.
-                start_new_session=True,
-            )
-        except OSError as error:
-            return f"no process to be had: {error}"
+    async def _live_once(self, number: int, *, after_silence: bool) -> tuple[str, bool]:
+        """One worker, from its start to its death: what it died of, and whether it was silent."""
+        with _pipe() as (heard, beaten):
+            try:
+                process = self._processes[number] = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "gateway", "worker", "--supervisor", str(os.getpid())),
+                    *("--heartbeat", str(beaten), *(["--after-silence"] * after_silence)),
+                    env=self._environment,
+                    pass_fds=(beaten,),
+                    # Ctrl-C reaches the supervisor alone, which tells all at the same moment.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return f"no process to be had: {error}", False
+            was_silent = await self._is_silenced(process, heard)
         code = await process.wait()
         # Its counters stay in the sum; what it held at the moment does not.
         mark_process_dead(process.pid, str(self._folder))  # type: ignore[no-untyped-call]
-        return f"exit code {code}" if code >= 0 else f"signal {-code} ({signal.strsignal(-code)})"
+        said = f"exit code {code}" if code >= 0 else f"signal {-code} ({signal.strsignal(-code)})"
+        return said, was_silent
+
+    async def _is_silenced(self, process: Process, heard: int) -> bool:
+        """Wait for a worker's end, or kill it once it is silent for too long: whether it was.
+
+        Time is counted by looking: however long we are stopped ourselves, it is one look.
+        """
+        ending, silent_count = asyncio.create_task(process.wait()), 0
+        seconds_max = self._settings.worker_silence_seconds_max
+        while silent_count * _BEAT_SECONDS < seconds_max:
+            done, _ = await asyncio.wait({ending}, timeout=_BEAT_SECONDS)
+            if done:
+                return False
+            silent_count = 0 if _has_beaten(heard) else silent_count + 1
+        log.error("worker killed: it was silent for too long", pid=process.pid, seconds=seconds_max)
+        process.kill()
+        return True
 
     async def _drain(self) -> bool:
         """Tell all at once; kill who does not come to an end in time."""
@@ -128,6 +158,50 @@ class _Crew:
                 process.kill()
         await asyncio.gather(*late)
         return not late
+
+
+async def serve_and_beat(
+    settings: Settings, dsn: str, master_key: bytes, heartbeat: int, *, after_silence: bool
+) -> None:
+    """What a worker does: serve, and show its supervisor each second that its loop turns."""
+    if after_silence:
+        telemetry.WORKERS_SILENT.inc()
+    _beat(heartbeat)
+    beating = asyncio.create_task(_beat_forever(heartbeat))
+    try:
+        await serve_until_stopped(settings, dsn, master_key, shares_port=True)
+    finally:
+        beating.cancel()
+
+
+async def _beat_forever(heartbeat: int) -> None:
+    while True:
+        await asyncio.sleep(_BEAT_SECONDS)
+        _beat(heartbeat)
+
+
+def _beat(heartbeat: int) -> None:
+    # Full after hours in which the supervisor was stopped, and gone when it was killed.
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(heartbeat, b".")
+
+
+def _has_beaten(heard: int) -> bool:
+    try:
+        return bool(os.read(heard, 65_536))
+    except BlockingIOError:
+        return False
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """The end that is read and the one that is written to; neither waits for the other."""
+    ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def _environment(settings: Settings, dsn: str, folder: Path) -> dict[str, str]:

@@ -231,6 +231,15 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = 10
 
+    worker_silence_seconds_max: Annotated[
+        int,
+        _says(
+            "A process whose event loop does not turn for so long is killed and begun again.",
+            ge=5,
+            le=86_400,
+        ),
+    ] = 30
+
     # Money.
     wallet_floor_fen: Annotated[
         int, _says("The lowest balance that a charge may leave.", ge=-1_000_000, le=0)

@@ -113,6 +113,9 @@ WORKER_SEEN = _gauge(
     of_all="livemin",
 )
 WORKER_STARTS = _counter("faregate_worker_starts", "Processes started, the first ones included.")
+WORKERS_SILENT = _counter(
+    "faregate_workers_silent", "Processes killed because their event loop did not turn."
+)
 LIMIT = _gauge("faregate_limit", "A setting that bounds something, of all workers.", "setting")
 MEMORY_BYTES = _gauge("faregate_memory_bytes", "Resident memory.")
 LOOP_LAG_SECONDS = _histogram(

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -151,15 +152,41 @@ def test_one_that_hangs_is_seen_to_be_behind(open_workers: Opener) -> None:
     assert seen(hung, alive) == stood_at
 
 
+@pytest.mark.timeout(60)
+def test_a_machine_that_slept_is_no_worker_that_hangs(open_workers: Opener) -> None:
+    gateway = open_workers(FAREGATE_WORKER_SILENCE_SECONDS_MAX="5")
+    assert gateway.process
+    everyone = [gateway.process.pid, *gateway.worker_pids()]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(8)
+    for pid in everyone:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(3)
+    assert [gateway.process.pid, *gateway.worker_pids()] == everyone
+    assert gateway.said("worker killed") == 0
+
+
 @pytest.mark.timeout(120)
-async def test_a_worker_killed_under_load_loses_and_doubles_no_tap(open_workers: Opener) -> None:
-    gateway = open_workers()
-    killed, _ = gateway.worker_pids()
+@pytest.mark.parametrize(
+    ("number", "variables"),
+    [
+        (signal.SIGKILL, {}),
+        # It is answered by nobody until it is replaced: then its connections break.
+        (signal.SIGSTOP, {"FAREGATE_WORKER_SILENCE_SECONDS_MAX": "5"}),
+    ],
+    ids=["killed", "hung"],
+)
+async def test_a_worker_lost_under_load_loses_and_doubles_no_tap(
+    open_workers: Opener, number: signal.Signals, variables: dict[str, str]
+) -> None:
+    gateway = open_workers(**variables)
+    lost, _ = gateway.worker_pids()
     taps = morning(date(2018, 9, 3))
     async with aiohttp.ClientSession() as session:
         client = await registered(session, gateway)
         answers, _ = await asyncio.gather(
-            send(client, taps), kill_when_a_third_is_kept(gateway, killed, len(taps))
+            send(client, taps), lose_when_a_third_is_kept(gateway, lost, number, len(taps))
         )
         again = await send(client, taps)
         wish = {"tap_ids": [tap["tap_id"] for tap in taps]}
@@ -172,6 +199,9 @@ async def test_a_worker_killed_under_load_loses_and_doubles_no_tap(open_workers:
     assert sum(held) == 10_000 * len(held) - sum(one["fare_fen"] for one in charges)
     assert gateway.said("signal 9 (Killed)") == 1
     gateway.wait_until(lambda: gateway.said('"serving"') == 3)
+    was_hung = number == signal.SIGSTOP
+    assert gateway.said("it was silent for too long") == was_hung
+    assert shown(gateway, "faregate_workers_silent") == was_hung
     assert gateway.stop() == 0
     assert await kept_ids(gateway.dsn) == sorted(one["tap_id"] for one in taps)
     assert gateway.audit().stdout.splitlines()[-1] == "audit passed"
@@ -347,12 +377,14 @@ async def send(client: CityClient, taps: list[dict[str, Any]]) -> list[dict[str,
     return list(await asyncio.gather(*(one(tap) for tap in taps)))
 
 
-async def kill_when_a_third_is_kept(gateway: Gateway, pid: int, count: int) -> None:
+async def lose_when_a_third_is_kept(
+    gateway: Gateway, pid: int, number: signal.Signals, count: int
+) -> None:
     connection = await asyncpg.connect(gateway.dsn)
     kept_count = 0
     while kept_count < count // 3:
         kept_count = await connection.fetchval("SELECT count(*) FROM tap")
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     await connection.close()
 
 
