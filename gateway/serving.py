@@ -31,8 +31,8 @@ from gateway.registry_path import run_token_issue
 from gateway.shell import migrations, telemetry
 from gateway.shell.batcher import Batcher
 from gateway.shell.campaign_store import Budgets, CampaignLowered, prepare_campaigns
-from gateway.shell.database import OUTAGES, open_pool
 from gateway.shell.class_store import ClassGone, prepare_wallet_classes
+from gateway.shell.database import OUTAGES, open_pool
 from gateway.shell.delivery_store import load_backlog
 from gateway.shell.files import write_secret
 from gateway.shell.log_days import LogDays
@@ -48,6 +48,8 @@ _BEGIN_AGAIN_SECONDS = 1.0
 _DAYS_AHEAD = 3
 _DAYS_AHEAD_EVERY_SECONDS = 600
 _OBSERVE_SECONDS = 1.0
+# Beside those of the desk, which reports must not keep waiting.
+_LONG_CONNECTIONS_COUNT = 2
 _OBSERVE_BACKLOG_SECONDS = 15.0
 # Connections to PostgreSQL, files that are read and written, the event loop's own.
 _OTHER_FILES_COUNT = 256
@@ -83,11 +85,21 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
         raise CannotRun(fault)
     await prepare_database(settings, dsn)
     _say_what_runs(settings)
-    pool = await open_pool(dsn, connections_count_max=settings.pool_connections_count_max)
-    try:
+    timeout_seconds = settings.commit_timeout_ms / 1000
+    async with (
+        await open_pool(
+            dsn,
+            connections_count_max=settings.pool_connections_count_max,
+            acquire_seconds_max=timeout_seconds,
+            statement_seconds_max=timeout_seconds,
+        ) as pool,
+        await open_pool(
+            dsn, connections_count_max=_LONG_CONNECTIONS_COUNT, acquire_seconds_max=timeout_seconds
+        ) as long_pool,
+    ):
         try:
-            await prepare_campaigns(pool, book, datetime.now(UTC))
-            await prepare_wallet_classes(pool, book, datetime.now(UTC))
+            await prepare_campaigns(long_pool, book, datetime.now(UTC))
+            await prepare_wallet_classes(long_pool, book, datetime.now(UTC))
         except (CampaignLowered, ClassGone) as promised:
             raise CannotRun(str(promised)) from None
         registry = RegistryHolder(pool)
@@ -99,21 +111,19 @@ async def gateway(settings: Settings, dsn: str, master_key: bytes) -> AsyncItera
             asyncio.create_task(_go_on_forever(name, begin))
             for name, begin in (
                 ("registry", lambda: registry.run_forever(settings.registry_poll_ms / 1000)),
-                ("days ahead", lambda: _keep_days_open(pool, book)),
+                ("days ahead", lambda: _keep_days_open(long_pool, book)),
                 ("metrics", lambda: _observe_forever(door, pool, batcher)),
-                ("backlog", lambda: _observe_backlog(pool)),
-                ("leftovers", lambda: _return_leftovers(pool, book)),
+                ("backlog", lambda: _observe_backlog(long_pool)),
+                ("leftovers", lambda: _return_leftovers(long_pool, book)),
             )
         ]
         _rest_the_collector()
         try:
-            yield Api(door, dsn, pool, batcher, book, settings, master_key)
+            yield Api(door, dsn, pool, long_pool, batcher, book, settings, master_key)
         finally:
             for task in watching:
                 task.cancel()
             await batcher.drain()
-    finally:
-        await pool.close()
 
 
 def with_files_for_connections(settings: Settings) -> Settings:

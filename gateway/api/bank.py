@@ -29,12 +29,14 @@ class BankRequests:
         except BankFileFault as fault:
             detail = f"{fault}. Nothing of the file was taken."
             raise Problem(422, "bank_file", "The bank's file cannot be read", detail) from None
-        found = await import_bank_file(self._given.pool, file, body, caller.token_id or "", now())
+        found = await import_bank_file(
+            self._given.long_pool, file, body, caller.token_id or "", now()
+        )
         return answer(encode(found, JSON))
 
     async def reconcile(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
-        day, pool, book = day_of(request), self._given.pool, self._given.book
+        day, pool, book = day_of(request), self._given.long_pool, self._given.book
         row = next((r for r in await list_settlement_rows(pool) if r.settlement_day == day), None)
         if row is None:
             raise not_found("No such day is settled.")

@@ -35,7 +35,7 @@ class CampaignRequests:
         self, _request: web.Request, _body: bytes, caller: Caller
     ) -> web.Response:
         caller.check_operator(None)
-        return answer(encode(await list_campaigns(self._given.pool), JSON))
+        return answer(encode(await list_campaigns(self._given.long_pool), JSON))
 
     async def get_campaign(
         self, request: web.Request, _body: bytes, caller: Caller
@@ -43,8 +43,8 @@ class CampaignRequests:
         caller.check_operator(None)
         asked = request.match_info
         account = sponsor_account(asked["sponsor_id"], asked["campaign_id"])
-        found = await list_campaigns(self._given.pool, account)
+        found = await list_campaigns(self._given.long_pool, account)
         if not found:
             raise not_found("No such campaign has begun.")
-        days = await list_campaign_days(self._given.pool, account)
+        days = await list_campaign_days(self._given.long_pool, account)
         return answer(encode(CampaignReport(found[0], tuple(days)), JSON))

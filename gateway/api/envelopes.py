@@ -91,7 +91,7 @@ class EnvelopeRequests:
     async def announce(self, request: web.Request, body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
         campaign = read_message(body, request.content_type, EnvelopeCampaign)
-        found = await announce(self._given.pool, campaign, self._given.book, now())
+        found = await announce(self._given.long_pool, campaign, self._given.book, now())
         granted(found, _REMEDIES, _STATUS)
         return answer(encode(Done(), JSON))
 
@@ -110,7 +110,7 @@ class EnvelopeRequests:
         caller.check_operator(None)
         wish = read_message(body, request.content_type, DrawWish)
         drawn = await run_draw(
-            self._given.pool,
+            self._given.long_pool,
             request.match_info["campaign_id"],
             seed=wish.seed,
             public_value=wish.public_value,
@@ -121,7 +121,7 @@ class EnvelopeRequests:
     async def grant(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
         left = await grant_envelopes(
-            self._given.pool,
+            self._given.long_pool,
             request.match_info["campaign_id"],
             registry=self._given.door.registry.current,
             book=self._given.book,
@@ -132,18 +132,18 @@ class EnvelopeRequests:
 
     async def get_report(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         caller.check_operator(None)
-        found = await report(self._given.pool, request.match_info["campaign_id"])
+        found = await report(self._given.long_pool, request.match_info["campaign_id"])
         if found is None:
             raise not_found("No such campaign was announced.")
         return answer(encode(found, JSON))
 
     async def get_list(self, request: web.Request, _body: bytes, caller: Caller) -> web.Response:
         campaign_id = request.match_info["campaign_id"]
-        found = await ticket_lists(self._given.pool, campaign_id)
+        found = await ticket_lists(self._given.long_pool, campaign_id)
         if found is None:
             raise not_found("No such campaign was announced.")
         campaign, tickets, wins = found
-        told = await report(self._given.pool, campaign_id)
+        told = await report(self._given.long_pool, campaign_id)
         assert told is not None
         listed = DrawList(campaign, told.draw, tickets, wins)
         return answer(msgspec.json.format(encode(listed, JSON), indent=1))

@@ -40,7 +40,7 @@ class GateRequests:
             raise not_found("No such operator is registered.")
         after = asked.get("after", "")
         gates = [gate for gate in registry.gates_of(operator_id) if gate.gate_id > after]
-        found = await load_gate_days(given.pool, day, gates[:_LISTED_MAX])
+        found = await load_gate_days(given.long_pool, day, gates[:_LISTED_MAX])
         if found is None:
             raise not_found(f"{day} is archived: look in the archive.")
         return answer(encode(Gates(day, tuple(found)), JSON))

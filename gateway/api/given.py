@@ -34,6 +34,8 @@ class Given(Struct, frozen=True):
     door: Door
     dsn: DatabaseUrl
     pool: asyncpg.Pool
+    # Its statements may take long: reports, exports, draws.
+    long_pool: asyncpg.Pool
     batcher: Batcher
     book: TariffBook
     settings: Settings

@@ -54,7 +54,9 @@ class RiderRequests(Desk):
         wallet = await wallet_store.load_wallet(self._given.pool, view.wallet_id)
         assert wallet is not None
         with archive_at_hand():
-            found = await run_export(self._given.pool, wallet, self._given.settings.archive_dir)
+            found = await run_export(
+                self._given.long_pool, wallet, self._given.settings.archive_dir
+            )
         return answer(encode(found, JSON))
 
     async def _told_wallet(self, request: web.Request, caller: Caller) -> WalletView:
@@ -77,5 +79,5 @@ class RiderRequests(Desk):
         caller.check_operator(None)
         given = self._given
         with archive_at_hand():
-            found = await load_held(given.pool, now(), given.settings.archive_dir)
+            found = await load_held(given.long_pool, now(), given.settings.archive_dir)
         return answer(encode(found, JSON))

@@ -81,6 +81,7 @@ class Api:
         door: Door,
         dsn: str,
         pool: asyncpg.Pool,
+        long_pool: asyncpg.Pool,
         batcher: Batcher,
         book: TariffBook,
         settings: Settings,
@@ -92,7 +93,7 @@ class Api:
         self.book = book
         self.settings = settings
         door.is_full = lambda: batcher.is_full
-        given = Given(door, DatabaseUrl(dsn), pool, batcher, book, settings, master_key)
+        given = Given(door, DatabaseUrl(dsn), pool, long_pool, batcher, book, settings, master_key)
         service = ServiceRequests(given, VERSION)
         self.routes = _routes(given, service)
         service.openapi = msgspec.json.encode(openapi_document(self.routes, VERSION))

@@ -70,7 +70,7 @@ class SettlementRequests:
         caller.check_operator(None)
         with archive_at_hand():
             found = await list_settlements(
-                self._given.pool, self._given.book, self._given.settings.archive_dir
+                self._given.long_pool, self._given.book, self._given.settings.archive_dir
             )
         return answer(encode(found, JSON))
 
@@ -138,7 +138,7 @@ class SettlementRequests:
         name = request.match_info["name"]
         with archive_at_hand():
             content = await load_settlement_file(
-                self._given.pool, day_of(request), name, self._given.book, self._given.settings
+                self._given.long_pool, day_of(request), name, self._given.book, self._given.settings
             )
         if content is None:
             raise not_found("No such file: the day is not closed, or has no file of this name.")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
+
+from gateway.shell.transactions import Connection
 
 # Lost connections, a server that starts, stops, is full or was told to break off: trying again is
 # safe and may help.
@@ -49,11 +53,18 @@ _LANE_SESSION = _SESSION | {
     "jit": "off",
 }
 
+_STATEMENT_SECONDS_MAX = 60
 
-async def connect(dsn: str, *, timeout_seconds: float = 60) -> asyncpg.Connection:
+
+async def connect(
+    dsn: str, *, timeout_seconds: float = _STATEMENT_SECONDS_MAX
+) -> asyncpg.Connection:
     """Open a lane's connection. It may append to the ledger but not edit it."""
     connection: asyncpg.Connection = await asyncpg.connect(
-        dsn, command_timeout=timeout_seconds, server_settings=_LANE_SESSION
+        dsn,
+        timeout=timeout_seconds,
+        command_timeout=timeout_seconds,
+        server_settings=_LANE_SESSION,
     )
     return connection
 
@@ -64,14 +75,47 @@ async def connect_for_reading(dsn: str) -> asyncpg.Connection:
     return connection
 
 
-async def open_pool(dsn: str, *, connections_count_max: int = 4) -> asyncpg.Pool:
-    """Connections for everything but the hot path."""
-    pool = await asyncpg.create_pool(
+class _Pool(asyncpg.Pool):
+    """One that bounds the wait for a connection, whoever asks for it."""
+
+    acquire_seconds_max: float | None = None
+
+    def acquire(self, *, timeout: float | None = None) -> asyncpg.pool.PoolAcquireContext:
+        return super().acquire(timeout=timeout or self.acquire_seconds_max)
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    connections_count_max: int = 4,
+    acquire_seconds_max: float | None = None,
+    statement_seconds_max: float = _STATEMENT_SECONDS_MAX,
+) -> asyncpg.Pool:
+    """Connections for everything but the hot path.
+
+    Where statements may take longer than the wait for a connection, it is one that answers.
+    """
+    is_asked = acquire_seconds_max is not None and acquire_seconds_max < statement_seconds_max
+
+    async def ask(connection: Connection) -> None:
+        try:
+            await connection.execute("SELECT 1")
+        except asyncio.CancelledError:
+            connection.terminate()  # Closing it would ask the server once more.
+            raise
+
+    pool = _Pool(
         dsn,
         min_size=1,
         max_size=connections_count_max,
-        command_timeout=60,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300,
+        setup=ask if is_asked else None,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        command_timeout=statement_seconds_max,
         server_settings=_SESSION,
     )
-    assert pool is not None
-    return pool
+    pool.acquire_seconds_max = acquire_seconds_max
+    return await pool

@@ -204,7 +204,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _says("Connections for all that is not a tap; the next one waits.", ge=2, le=100)
     ] = 4
     commit_timeout_ms: Annotated[
-        int, _says("A slower commit has an unknown outcome and is looked up.", ge=100, le=600_000)
+        int,
+        _says(
+            "A slower commit, or statement of the desk, has an unknown outcome and is looked up.",
+            ge=100,
+            le=600_000,
+        ),
     ] = 5000
     drain_seconds_max: Annotated[
         int, _says("How long taps in flight may take to be answered at a stop.", ge=1, le=3600)
