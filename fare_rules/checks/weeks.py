@@ -1,6 +1,5 @@
 """Whether two timeframes have a minute in common, on any kind of day."""
 
-from datetime import date
 from itertools import product
 
 from fare_rules.language.places import WEEKDAYS, WORKDAYS, Timeframe, TimeframePeriod
@@ -21,7 +20,7 @@ def _overlap(tariff: Tariff, one: Timeframe, other: Timeframe) -> bool:
     # Hours by two kinds of day are not compared: they may meet.
     if one.day != other.day:
         return True
-    if _season(one)[0] > _season(other)[1] or _season(other)[0] > _season(one)[1]:
+    if one.season[0] > other.season[1] or other.season[0] > one.season[1]:
         return False
     return any(
         max(mine.start, yours.start) < min(mine.end, yours.end)
@@ -31,10 +30,6 @@ def _overlap(tariff: Tariff, one: Timeframe, other: Timeframe) -> bool:
         )
         for mine, yours in product(one.periods, other.periods)
     )
-
-
-def _season(frame: Timeframe) -> tuple[date, date]:
-    return frame.first_day or date.min, frame.last_day or date.max
 
 
 def _is_worked(tariff: Tariff) -> tuple[bool, ...]:

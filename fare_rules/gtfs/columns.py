@@ -6,7 +6,6 @@ that asks for more than that cannot be said in GTFS, and is not applied; the rem
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date
 from itertools import product as pairs_of
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from fare_rules.gtfs.hours import minutes_of
 from fare_rules.gtfs.leftovers import unsaid
 from fare_rules.language.conditions import LegConditions, LegFilter, Rule
 from fare_rules.language.discounts import Concession, PaysExtension, PaysProduct
-from fare_rules.language.places import Timeframe
 from fare_rules.language.products import FareLegRule, Surcharge
 from fare_rules.language.tariff import Tariff
 from fare_rules.paying import payable_fen, surcharge_fen
@@ -107,10 +105,10 @@ def _in_time(accepted: tuple[str, ...], value: str, tariff: Tariff) -> bool | No
     frames = {frame.id: frame for frame in tariff.timeframes}
     if not value or len({frame.day for frame in tariff.timeframes}) > 1:
         return None
-    minutes, (first, last) = minutes_of(frames[value]), _season(frames[value])
+    minutes, (first, last) = minutes_of(frames[value]), frames[value].season
     at_times = always = 0
     for name in accepted:
-        begins, ends = _season(frames[name])
+        begins, ends = frames[name].season
         if begins <= last and first <= ends:
             at_times |= minutes_of(frames[name])
         if begins <= first and last <= ends:
@@ -118,10 +116,6 @@ def _in_time(accepted: tuple[str, ...], value: str, tariff: Tariff) -> bool | No
     if not minutes & at_times:
         return False
     return None if minutes & ~always else True
-
-
-def _season(frame: Timeframe) -> tuple[date, date]:
-    return frame.first_day or date.min, frame.last_day or date.max
 
 
 def _never_meet(one: str, other: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 import msgspec
 from msgspec import Struct
 
+from fare_rules.gtfs.text import default_of
 from fare_rules.language.conditions import LegConditions, Named, Rule
 from fare_rules.language.discounts import Concession, FareTransferRule
 from fare_rules.language.journeys import FareLegJoinRule, StopPair
@@ -99,11 +100,5 @@ def unsaid(record: Struct) -> list[str]:
     return [
         field.encode_name
         for field in msgspec.structs.fields(record)
-        if field.name not in looked_at and getattr(record, field.name) != _default(field)
+        if field.name not in looked_at and getattr(record, field.name) != default_of(field)
     ]
-
-
-def _default(field: msgspec.structs.FieldInfo) -> object:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return field.default

@@ -68,7 +68,7 @@ def _as_data(value: Any, digits: int) -> Any:
             data[config.tag_field] = config.tag
         for field in sorted(msgspec.structs.fields(value), key=lambda one: one.name != "id"):
             here = getattr(value, field.name)
-            if field.required or here != _default(field):
+            if field.required or here != default_of(field):
                 data[field.encode_name] = _as_data(here, digits)
         return data
     if isinstance(value, tuple):
@@ -78,7 +78,7 @@ def _as_data(value: Any, digits: int) -> Any:
     return value
 
 
-def _default(field: FieldInfo) -> Any:
+def default_of(field: FieldInfo) -> Any:
     if field.default_factory is not msgspec.NODEFAULT:
         return field.default_factory()
     return field.default

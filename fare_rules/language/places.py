@@ -103,6 +103,11 @@ class Timeframe(Named, frozen=True, kw_only=True):
         ),
     ] = "calendar"
 
+    @property
+    def season(self) -> tuple[date, date]:
+        """Its first and last day."""
+        return self.first_day or date.min, self.last_day or date.max
+
 
 class ZoneMinutes(Record, frozen=True, kw_only=True):
     """The time allowed within a run of zones."""

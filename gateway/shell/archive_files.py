@@ -224,10 +224,7 @@ class DayWriter:
         self._session.close()
 
     def _keep(self, place: Path, tally: Tally) -> None:
-        found = list(folder_breaks(place, None))
-        if found or msgspec.json.decode(
-            (place / MANIFEST).read_bytes(), type=DayManifest
-        ).tally != (tally):
+        if any(folder_breaks(place, None)) or _manifest_in(place).tally != tally:
             raise ArchiveDiffers(
                 f"{place} is there already and holds something else than the database does of that "
                 "day. Is it another gateway's archive? Move it away and archive again."
@@ -363,8 +360,11 @@ def folder_breaks(folder: Path, day: ArchivedDay | None) -> Iterator[Break]:
 
 
 def read_manifest(archive: Path, day: ArchivedDay) -> DayManifest:
-    content = paths_of(archive, [day], MANIFEST)[0].read_bytes()
-    return msgspec.json.decode(content, type=DayManifest)
+    return _manifest_in(paths_of(archive, [day], MANIFEST)[0].parent)
+
+
+def _manifest_in(folder: Path) -> DayManifest:
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=DayManifest)
 
 
 def manifest_bytes(manifest: DayManifest) -> bytes:

@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
+
 ROOT = Path(__file__).parents[2]
 FAREGATE = [sys.executable, "-m", "gateway"]
 REPLAY = [sys.executable, str(ROOT / "loadtest" / "replay_shenzhen.py")]
@@ -203,3 +205,10 @@ class Stack:
 
     def audit(self) -> subprocess.CompletedProcess[str]:
         return run_faregate("audit", "--full", FAREGATE_DATA_DIR=str(self.folder))
+
+
+async def kept_ids(dsn: str) -> list[str]:
+    connection = await asyncpg.connect(dsn)
+    found = await connection.fetch("SELECT tap_id FROM tap")
+    await connection.close()
+    return sorted(str(row["tap_id"]) for row in found)

@@ -12,9 +12,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import aiohttp
-import asyncpg
 import pytest
-from _stack import Gateway
+from _stack import Gateway, kept_ids
 
 from gateway.example_city import ZONE, CityClient, bus_gate, media_token, morning, wallets
 
@@ -143,13 +142,6 @@ async def balances(client: CityClient) -> list[int]:
 async def charged(client: CityClient) -> dict[str, int]:
     found = await client.post("/v1/charges", {"tap_ids": [tap["tap_id"] for tap in TAPS]})
     return {one["tap_id"]: one["fare_fen"] for one in found["charges"]}
-
-
-async def kept_ids(dsn: str) -> list[str]:
-    connection = await asyncpg.connect(dsn)
-    found = await connection.fetch("SELECT tap_id FROM tap")
-    await connection.close()
-    return sorted(str(row["tap_id"]) for row in found)
 
 
 def test_serving_on_a_database_without_its_tables_is_refused(folder: Path, server_dsn: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from _stack import FAREGATE, ROOT, Gateway, environment, is_running, run_faregate
+from _stack import FAREGATE, ROOT, Gateway, environment, is_running, kept_ids, run_faregate
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -386,10 +386,3 @@ async def lose_when_a_third_is_kept(
         kept_count = await connection.fetchval("SELECT count(*) FROM tap")
     os.kill(pid, number)
     await connection.close()
-
-
-async def kept_ids(dsn: str) -> list[str]:
-    connection = await asyncpg.connect(dsn)
-    found = await connection.fetch("SELECT tap_id FROM tap")
-    await connection.close()
-    return sorted(str(row["tap_id"]) for row in found)

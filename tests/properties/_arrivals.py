@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from _stores import HARBOUR, MIDNIGHT, PLACES
+from _stores import HARBOUR, MIDNIGHT, PLACES, REGISTRY
 from hypothesis import strategies as st
 
 from fare_rules import load_book
+from gateway.core.days import ride_tap
 from gateway.core.taps import Action, Tap
 from gateway.core.wallet_wishes import BindMedia, OpenWallet, TopUp, Wish
 
@@ -140,3 +141,15 @@ def charges(entries) -> dict[tuple[UUID, str], tuple[int, int]]:
                 count + entry.ride_count,
             )
     return {key: charge for key, charge in found.items() if charge != (0, 0)}
+
+
+def facts_of(tap):
+    gate = REGISTRY.gates[tap.gate_id]
+    bind = next(b for binds in WALLETS.values() for b in binds if b.media_token == tap.media_token)
+    return ride_tap(
+        tap,
+        network=gate.network,
+        operator_id=gate.operator_id,
+        rider_category=bind.rider_category or "adult",
+        fare_media=bind.fare_media,
+    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, timedelta
 from uuid import NAMESPACE_URL, uuid5
 
-from _arrivals import ANN, BOOKS, TOKENS, WALLETS, account_sums, charges, days
-from _stores import REGISTRY
+from _arrivals import ANN, BOOKS, TOKENS, account_sums, charges, days, facts_of
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -14,21 +13,9 @@ from msgspec import structs
 from fare_rules import Action
 from gateway.core.amendments import Amendment, AmendmentKind
 from gateway.core.corrections import amend, amended_days
-from gateway.core.days import LoadedDays, WalletDay, fold_days, ride_tap
+from gateway.core.days import LoadedDays, WalletDay, fold_days
 from gateway.core.rides import take_ride
 from gateway.core.wallets import Wallet
-
-
-def facts_of(tap):
-    gate = REGISTRY.gates[tap.gate_id]
-    bind = next(b for binds in WALLETS.values() for b in binds if b.media_token == tap.media_token)
-    return ride_tap(
-        tap,
-        network=gate.network,
-        operator_id=gate.operator_id,
-        rider_category=bind.rider_category or "adult",
-        fare_media=bind.fare_media,
-    )
 
 
 class Books:

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from _arrivals import BOOKS, WALLETS, days
-from _stores import REGISTRY
+from _arrivals import BOOKS, days, facts_of
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.core.days import WalletDay, fold_days, ride_tap, take_one
-
-
-def facts_of(tap):
-    gate = REGISTRY.gates[tap.gate_id]
-    bind = next(b for binds in WALLETS.values() for b in binds if b.media_token == tap.media_token)
-    return ride_tap(
-        tap,
-        network=gate.network,
-        operator_id=gate.operator_id,
-        rider_category=bind.rider_category or "adult",
-        fare_media=bind.fare_media,
-    )
+from gateway.core.days import WalletDay, fold_days, take_one
 
 
 @given(book=BOOKS, taps=days())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from gateway import audit_path
@@ -36,3 +37,8 @@ async def metro(client: Any, action: str, minutes: int, **more: Any) -> dict[str
 async def net(client: Any, wallet_id: str) -> int:
     wallet = await client.wallet(wallet_id)
     return wallet["balance_fen"] - wallet["owed_fen"]
+
+
+async def dsn_of(client: Any, server_dsn: str) -> str:
+    name = await client.api.pool.fetchval("SELECT current_database()")
+    return urlsplit(server_dsn)._replace(path=f"/{name}").geturl()

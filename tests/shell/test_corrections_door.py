@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, audited, metro, net
+from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, audited, dsn_of, metro, net
 
 from gateway import correction_commands
 from gateway.core.correction_wishes import CorrectionKind, CorrectionWish, Reason
@@ -471,8 +470,3 @@ async def test_corrections_are_listed_on_the_command_line(desk, server_dsn, caps
     assert said.endswith("1 corrections\n")
     listed = await desk.ask("GET", "/v1/corrections", who="checker")
     assert len(listed.message["corrections"]) == 1
-
-
-async def dsn_of(client: Any, server_dsn: str) -> str:
-    name = await client.api.pool.fetchval("SELECT current_database()")
-    return urlsplit(server_dsn)._replace(path=f"/{name}").geturl()

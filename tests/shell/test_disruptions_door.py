@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
-from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, metro, net
+from _refund_desk import AFTER_TURN, BEFORE_TURN, NOON, at, dsn_of, metro, net
 
 from gateway import correction_commands
 from gateway.disruption_path import run_disruptions
@@ -138,8 +136,3 @@ async def test_rides_of_a_disruption_end_where_riders_were_let_out_at_the_next_c
     assert await net(desk, wallet_id) == await net(desk, like) < 1000
     told = await desk.ask("GET", f"/v1/taps/{entry['tap_id']}/explanation")
     assert "missing_exit booked: disruption, by desk" in told.message["lines"]
-
-
-async def dsn_of(client: Any, server_dsn: str) -> str:
-    name = await client.api.pool.fetchval("SELECT current_database()")
-    return urlsplit(server_dsn)._replace(path=f"/{name}").geturl()

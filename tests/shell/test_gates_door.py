@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+from _refund_desk import dsn_of
 
 from gateway.core.taps import LET_THROUGH
 from gateway.gate_commands import tell_gates
@@ -29,11 +29,6 @@ async def listed(door: Any, query: str = "", who: str = "gate_operator") -> dict
 
 def missing(gate: dict[str, Any]) -> tuple[int, list[tuple[int, int]]]:
     return gate["missing_count"], [(gap["first"], gap["last"]) for gap in gate["gaps"]]
-
-
-async def dsn_of(door: Any, server_dsn: str) -> str:
-    database = await door.api.pool.fetchval("SELECT current_database()")
-    return urlsplit(server_dsn)._replace(path=f"/{database}").geturl()
 
 
 async def test_a_gap_is_seen_and_closes_when_the_offline_taps_come(door):

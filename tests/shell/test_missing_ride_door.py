@@ -10,21 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
-from zoneinfo import ZoneInfo
+
+from _refund_desk import NOON, at
 
 from gateway.audit_path import run_audit
 from gateway.export_commands import export_trips
 from gateway.settlement_path import debtor_of, run_settlement_close
 
 STORIES = Path(__file__).parents[1] / "stories"
-# Of the last service day that is over: days start at 04:00.
-NOON = (datetime.now(ZoneInfo("Asia/Shanghai")) - timedelta(days=1, hours=4)).replace(
-    hour=12, minute=0, second=0, microsecond=0
-)
-
-
-def at(minutes: int) -> str:
-    return (NOON + timedelta(minutes=minutes)).astimezone(UTC).isoformat()
 
 
 async def missing(

@@ -204,3 +204,21 @@ def day_of(day: int) -> date:
 
 def moment(day: int, clock: str) -> datetime:
     return datetime.fromisoformat(f"{day_of(day)}T{clock}").replace(tzinfo=ZONE)
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+def killed_after(step: str) -> Callable[[str], None]:
+    def after(done: str) -> None:
+        if done == step:
+            raise Killed
+
+    return after
+
+
+def broken(town: Town) -> list[tuple[str, str]]:
+    report = town.audit()
+    assert not report.is_passed
+    return [(one.kind, one.subject) for one in report.breaks]

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 import duckdb
 import pytest
 from _stores import HARBOUR, MIDNIGHT
-from _town import RETENTION_DAYS, Town, day_of, moment
+from _town import RETENTION_DAYS, Killed, Town, broken, day_of, killed_after, moment
 from msgspec import structs
 
 from fare_rules import load_book
@@ -36,10 +36,6 @@ RECENT_DAY = ARCHIVING_DAY - 5
 STEPS = (
     "locked", "taps written", "entries written", "sealed", "remembered", "taken out", "committed",
 )  # fmt: skip
-
-
-class Killed(Exception):
-    """The process is gone."""
 
 
 @pytest.fixture
@@ -427,26 +423,12 @@ def test_a_retention_shorter_than_taps_may_be_late_is_refused(town: Town) -> Non
         town.archive(ARCHIVING_DAY)
 
 
-def killed_after(step: str):
-    def after(done: str) -> None:
-        if done == step:
-            raise Killed
-
-    return after
-
-
 def only_reason(town: Town) -> str:
     """Why the oldest day stays."""
     [stays] = town.archive(RETENTION_DAYS + 2)
     assert stays.service_day == day_of(0)
     assert stays.still_needed
     return stays.still_needed
-
-
-def broken(town: Town) -> list[tuple[str, str]]:
-    report = town.audit()
-    assert not report.is_passed
-    return [(one.kind, one.subject) for one in report.breaks]
 
 
 def ann(town: Town):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -12,7 +12,7 @@ import asyncpg
 import duckdb
 import pytest
 from _stores import MIDNIGHT, REGISTRY
-from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of, moment
+from _town import RETENTION_DAYS, UNLINK_DAYS, Killed, Town, broken, day_of, killed_after, moment
 from msgspec import structs
 
 from fare_rules import load_book
@@ -40,10 +40,6 @@ STEPS = (
     "checked", "forgetting", "forgotten", "noted", "written", "marked", "committed", "removed",
 )  # fmt: skip
 TERMS = CorrectionTerms(10_000, 5, timedelta(days=30), timedelta(days=30), timedelta(minutes=20))
-
-
-class Killed(Exception):
-    """The process is gone."""
 
 
 @pytest.fixture
@@ -489,17 +485,3 @@ def rows_of_archive(town: Town) -> Iterator[tuple[str, bytes]]:
 
 def spoiled(content: bytes) -> bytes:
     return content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
-
-
-def killed_after(step: str) -> Callable[[str], None]:
-    def after(done: str) -> None:
-        if done == step:
-            raise Killed
-
-    return after
-
-
-def broken(town: Town) -> list[tuple[str, str]]:
-    report = town.audit()
-    assert not report.is_passed
-    return [(one.kind, one.subject) for one in report.breaks]
