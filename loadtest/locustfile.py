@@ -5,15 +5,17 @@ locust -f loadtest/locustfile.py --host URL --keys keys.json --headless -t 60s -
 """
 
 import os
+import signal
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import gevent
 import msgspec
 from locust import events
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from loadtest.feed import Feed
 from loadtest.keys_file import KeysFile
@@ -60,6 +62,8 @@ def prepare(environment: Environment, **_: Any) -> None:
         sys.exit(f"--keys {options.keys} cannot be read: {error}")
     if _parts_count(environment) > keys.gates_per_line:
         sys.exit(f"the city was registered for {keys.gates_per_line} parts: see --gates-per-line")
+    if options.headless and not isinstance(environment.runner, WorkerRunner):
+        gevent.signal_handler(signal.SIGTERM, _end_early, environment)
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message(WARM, lambda **_: environment.stats.reset_all())
     NightBus.fixed_count = _parts_count(environment)
@@ -104,6 +108,13 @@ def report(environment: Environment, **_: Any) -> None:
     verdicts = judge(environment.stats, asked)
     print(*verdicts, sep="\n", flush=True)
     environment.process_exit_code = 0 if all(one.is_met for one in verdicts) else 1
+
+
+def _end_early(environment: Environment) -> None:
+    """End as if the time were over: locust itself listens to SIGTERM only when a shape is done."""
+    if environment.runner.state == STATE_INIT:  # It waits for its workers.
+        sys.exit(128 + signal.SIGTERM)
+    environment.shape_class.is_over = True
 
 
 def _parts_count(environment: Environment) -> int:

@@ -90,10 +90,12 @@ def _went_well(command: list[str]) -> bool:
     """Run a command and say if it went well. Ctrl-C ends it, and not what comes after it."""
     # A handler is not handed on to the command, as ignoring would be.
     before = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        return subprocess.run(command, cwd=ROOT, env=own_environment(), check=False).returncode == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with subprocess.Popen(command, cwd=ROOT, env=own_environment()) as running:
+        try:
+            return running.wait() == 0
+        finally:
+            signal.signal(signal.SIGINT, before)
+            running.terminate()  # Where we are ended ourselves: it says how far it came.
 
 
 def _spent(stack: Stack) -> dict[str, float]:

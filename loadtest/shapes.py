@@ -43,6 +43,7 @@ class Shape(LoadTestShape):
 
     use_common_options = True
     asked_taps_count = 0.0
+    is_over = False
     _counted_until = 0.0
     _is_warm = False
 
@@ -56,7 +57,7 @@ class Shape(LoadTestShape):
             self._forget_warm_up()
         if self._is_warm:
             self._count_asked(seconds)
-        if seconds >= run_seconds:
+        if self.is_over or seconds >= run_seconds:
             return None
         share = SHAPES[options.shape](seconds / run_seconds)
         gates_count = max(round((options.num_users or USERS) * share), 1)

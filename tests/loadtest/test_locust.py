@@ -137,6 +137,39 @@ def test_a_run_that_is_told_to_end_takes_its_gateway_with_it(tmp_path: Path):
         assert not gateway.is_running()
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_run_that_is_told_to_end_is_judged_and_leaves_no_process(tmp_path: Path, processes: str):
+    with Stack() as stack:
+        keys, report = KeysFile(1, 200, 1, 2), tmp_path / "report.html"
+        with BackOffice(stack.address, stack.token_file.read_text().strip()) as office:
+            register(office, keys)
+        keys.write(tmp_path / "keys.json")
+        running = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"),
+                *("--host", stack.address, "--keys", str(tmp_path / "keys.json"), "-u", "4"),
+                *("-t", "10m", "--html", str(report), "--records", str(tmp_path / "records")),
+                *(("--processes", processes) if processes != "1" else ()),
+            ],
+            cwd=ROOT,
+            env=own_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with running:
+            while len(list(tmp_path.glob("records/*"))) < int(processes):
+                assert running.poll() is None
+                time.sleep(0.1)
+            workers = psutil.Process(running.pid).children()
+            running.terminate()
+            said, _ = running.communicate(timeout=60)
+    assert "failed requests" in said
+    assert running.returncode == (1 if "MISSED" in said else 0)
+    assert report.exists()
+    assert len(workers) == (2 if processes == "2" else 0)
+    assert not any(worker.is_running() for worker in workers)
+
+
 def test_without_keys_it_says_how_to_get_them():
     done = _run("locust", "-f", "loadtest/locustfile.py", "--headless", "-t", "1s")
     assert done.returncode != 0
