@@ -68,7 +68,6 @@ _REMEDIES = {
     CorrectionRefusal.CARD_NUMBER: "Write a note without card numbers.",
     CorrectionRefusal.NOT_SELF_SERVICE: "Riders may name a missing end; the rest is the desk's.",
     CorrectionRefusal.UNKNOWN_WALLET: "Open the wallet first.",
-    CorrectionRefusal.WALLET_CLOSED: "A closed wallet stays closed; pay in another way.",
     CorrectionRefusal.UNKNOWN_TAP: (
         "This wallet let no such tap through, or its day is archived: then give goodwill."
     ),
@@ -91,6 +90,8 @@ _REMEDIES = {
     CorrectionRefusal.MORE_THAN_CHARGED: "Refund at most what the rider paid and has not got back.",
     CorrectionRefusal.NO_FARE: "The tariff has no price for the ride that would come of it, or its "
     "campaign not the money; move money instead.",
+    CorrectionRefusal.WALLET_CLOSED: "A closed wallet takes what its rider gets back, and is "
+    "closed again to pay that out; nothing more can be charged to it.",
     CorrectionRefusal.TOO_MANY_SELF_SERVICE: "Ask a person at the desk.",
 }
 

@@ -59,7 +59,6 @@ class CorrectionRefusal(StrEnum):
     CARD_NUMBER = "card_number"
     NOT_SELF_SERVICE = "not_self_service"
     UNKNOWN_WALLET = "unknown_wallet"
-    WALLET_CLOSED = "wallet_closed"
     UNKNOWN_TAP = "unknown_tap"
     UNKNOWN_TOP_UP = "unknown_top_up"
     UNKNOWN_GATE = "unknown_gate"
@@ -76,6 +75,7 @@ class CorrectionRefusal(StrEnum):
     WRONG_TIME = "wrong_time"
     MORE_THAN_CHARGED = "more_than_charged"
     NO_FARE = "no_fare"
+    WALLET_CLOSED = "wallet_closed"
     TOO_MANY_SELF_SERVICE = "too_many_self_service"
 
 

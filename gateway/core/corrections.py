@@ -55,9 +55,14 @@ class Booking(Struct, frozen=True):
     kept: tuple[KeptTap, ...] = ()
 
     @property
+    def gained_fen(self) -> int:
+        """What the rider gains by it; below zero, pays."""
+        return sum(entry.rider_fen for entry in self.entries)
+
+    @property
     def amount_fen(self) -> int:
         """The money that it moves for the rider, whichever way."""
-        return abs(sum(entry.rider_fen for entry in self.entries))
+        return abs(self.gained_fen)
 
 
 # How far back goodwill to one wallet is taken together.
@@ -120,6 +125,21 @@ def propose(
         return refusal
     wallet = snapshot.wallet
     assert wallet is not None
+    booking = _book(wish, wallet, snapshot, book, terms)
+    if isinstance(booking, CorrectionRefusal):
+        return booking
+    # What is its rider's it takes, as of a late tap; nobody is there to pay more.
+    is_closed = wallet.status is WalletStatus.CLOSED
+    return CorrectionRefusal.WALLET_CLOSED if is_closed and booking.gained_fen < 0 else booking
+
+
+def _book(
+    wish: CorrectionWish,
+    wallet: Wallet,
+    snapshot: CorrectionSnapshot,
+    book: TariffBook,
+    terms: CorrectionTerms,
+) -> Booking | CorrectionRefusal:
     if wish.kind in (CorrectionKind.REFUND, CorrectionKind.GOODWILL, CorrectionKind.TOP_UP_VOID):
         return _move(wish, wallet, snapshot, book)
     if wish.kind is CorrectionKind.MISSING_RIDE:
@@ -232,8 +252,6 @@ def _refuse(
         return CorrectionRefusal.NOT_SELF_SERVICE
     if snapshot.wallet is None:
         return CorrectionRefusal.UNKNOWN_WALLET
-    if snapshot.wallet.status is WalletStatus.CLOSED:
-        return CorrectionRefusal.WALLET_CLOSED
     tap = snapshot.tap
     if wish.kind in _NEEDS_TAP and (
         tap is None

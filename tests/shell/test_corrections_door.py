@@ -369,6 +369,32 @@ async def test_who_owes_too_much_does_not_begin_a_ride_until_it_is_paid(open_doo
         assert (await audited(door))[-1] == "audit passed"
 
 
+async def test_a_closed_wallet_takes_what_is_its_riders_and_nothing_else(desk):
+    wallet_id, top_up_id = await desk.open_wallet(), str(uuid4())
+    paid_in = {"top_up_id": top_up_id, "amount_fen": 300}
+    await desk.ask("POST", f"/v1/wallets/{wallet_id}/top-ups", paid_in)
+    taps = [(await desk.post_taps(desk.tap(tapped_at=at(minutes)))).message for minutes in (0, 30)]
+    close = f"/v1/wallets/{wallet_id}/close"
+    assert (await desk.ask("POST", close)).status == 200
+    refund = {"tap_id": taps[0]["tap_id"], "amount_fen": 10, "reason": "complaint"}
+    assert (await correct(desk, wallet_id, "refund", **refund)).status == 200
+    voided = await correct(desk, wallet_id, "void", tap_id=taps[1]["tap_id"])
+    back_fen = 10 + taps[1]["payers"][0]["amount_fen"]
+    assert await net(desk, wallet_id) == back_fen
+    for wish in (
+        {"kind": "reversal", "reverses": voided.message["wish"]["correction_id"]},
+        {"kind": "top_up_void", "top_up_id": top_up_id},
+    ):
+        said = await correct(desk, wallet_id, **wish)
+        said.check_problem(409, "wallet_closed", "nothing more can be charged to it")
+    assert (await desk.ask("POST", close)).status == 200
+    assert await net(desk, wallet_id) == 0
+    paid_out = await desk.api.pool.fetch(
+        "SELECT bank_fen FROM journal_entry WHERE kind = 'payout' ORDER BY wallet_version"
+    )
+    assert paid_out[-1]["bank_fen"] == back_fen
+
+
 async def test_what_is_not_the_desks_is_refused(desk):
     wallet_id, stranger = await desk.open_wallet(), await desk.open_wallet("card-2")
     tap = (await desk.post_taps(desk.tap(tapped_at=at(0)))).message
