@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from msgspec import structs
 
 from fare_rules import Action, CompiledTariff, NetworkRules, RideTap, TariffBook
@@ -75,14 +77,17 @@ def _may_spend_fen(wallet: Wallet, tap: RideTap, tariff: CompiledTariff) -> int:
 def _limited(
     tap: Tap, wallet: Wallet, ride: Ride, book: TariffBook, classes: WalletClasses
 ) -> TapOutcome | None:
-    """Whether a tap that opens would pass a limit of its wallet's class.
+    """Whether a tap would pass a limit of its wallet's class.
 
     A ride that began is charged whatever it comes to: its operator carried the rider. Without a
-    network the gate should have known; what it let through is for a person.
+    network the gate should have known; what it let through is for a person, with both its ends.
     """
-    if not tap.action.opens:
-        return None
     day = book.service_day_of(tap.tapped_at)
+    if not tap.action.opens:
+        # Alone because its entry waits for a person, so that does this.
+        is_alone = ride.charge is not None and ride.moved.journeys.get(tap.tap_id) == tap.tap_id
+        is_many = is_alone and _has_paid_often(tap, wallet, wallet.spent, day, classes)
+        return TapOutcome.VERIFICATION_REQUIRED if is_many else None
     # What the tap charges for an earlier ride, left open till now, is spent, but no part of this.
     earlier = [entry for entry in ride.entries if entry.tap_id != tap.tap_id]
     amount_fen = -sum(entry.rider_fen for entry in ride.entries if entry.tap_id == tap.tap_id)
@@ -90,17 +95,32 @@ def _limited(
     if earlier:
         spent = spent_after(spent or Spent(earlier[0].service_day), earlier)
     if tap.offline:
-        limits = classes.offline(wallet.terms, day)
-        is_late = spent and spent.online_at is not None and spent.online_at >= tap.tapped_at
-        count = spent.offline_count if spent and not is_late else 0
-        is_many = limits.payments is not None and count >= limits.payments
-        is_much = limits.single is not None and amount_fen > limits.single
+        most_fen = classes.offline(wallet.terms, day).single
+        is_much = most_fen is not None and amount_fen > most_fen
+        is_many = _is_payment(ride) and _has_paid_often(tap, wallet, spent, day, classes)
         return TapOutcome.VERIFICATION_REQUIRED if is_many or is_much else None
     bounds = classes.bounds(wallet.terms, day)
     # Where the fare is not known yet, nothing at all may be left to spend.
     least_fen = amount_fen if ride.charge else 1
     is_over = exceeded(bounds, spent, day, least_fen)
     return TapOutcome.LIMIT_REACHED if is_over else None
+
+
+def _is_payment(ride: Ride) -> bool:
+    """Whether a tap that opens is paid for, or will be: not if its exit came in first and was."""
+    opening = ride.wallet.riders[ride.tap.media_token].state.open_tap
+    return ride.charge is not None or (opening is not None and opening.tap_id == ride.tap.tap_id)
+
+
+def _has_paid_often(
+    tap: Tap, wallet: Wallet, spent: Spent | None, day: date, classes: WalletClasses
+) -> bool:
+    """Whether a wallet had paid without a network as often as it may when a tap was made."""
+    payments = classes.offline(wallet.terms, day).payments
+    if payments is None or spent is None:
+        return False
+    is_seen_since = spent.online_at is not None and spent.online_at >= tap.tapped_at
+    return not is_seen_since and spent.offline_count >= payments
 
 
 def _tariff_and_network(book: TariffBook, tap: RideTap) -> tuple[CompiledTariff, NetworkRules]:

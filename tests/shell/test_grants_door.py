@@ -196,6 +196,45 @@ async def test_the_eleventh_ride_without_a_network_waits_for_a_check(harbour):
     assert "verification_required" in {one["result"]["outcome"] for one in listed["taps"]}
 
 
+@pytest.mark.parametrize("exit_is_offline", [False, True])
+async def test_a_ride_begun_beyond_the_limit_waits_for_a_check_with_both_its_ends(
+    harbour, exit_is_offline
+):
+    """An exit alone would cost 9.00."""
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    clock = datetime.now(UTC) - timedelta(minutes=50)
+    for minute in range(3):
+        await ride(harbour, offline=True, tapped_at=(clock + timedelta(minutes=minute)).isoformat())
+    paid = (await harbour.wallet(wallet_id))["balance_fen"]
+    said = []
+    for minute, action, offline in ((10, "enter", True), (30, "exit", exit_is_offline)):
+        at = (clock + timedelta(minutes=minute)).isoformat()
+        tap = harbour.metro_tap(action, tapped_at=at, offline=offline)
+        said.append((await harbour.post_taps(tap)).message)
+    assert [one["outcome"] for one in said] == ["verification_required"] * 2
+    assert said[1]["open"]
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == paid
+    # An entry that a gate let in with a network is nobody's to look at, nor is what follows.
+    for minute, action in ((40, "enter"), (45, "exit")):
+        at = (clock + timedelta(minutes=minute)).isoformat()
+        await harbour.post_taps(harbour.metro_tap(action, tapped_at=at))
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == paid - 300
+
+
+async def test_an_entry_that_comes_in_after_its_exit_is_no_further_payment(harbour):
+    """The exit is the third payment, of three; alone it had cost 9.00."""
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    clock = datetime.now(UTC) - timedelta(minutes=50)
+    for minute in range(2):
+        await ride(harbour, offline=True, tapped_at=(clock + timedelta(minutes=minute)).isoformat())
+    paid = (await harbour.wallet(wallet_id))["balance_fen"]
+    for minute, action, outcome in ((30, "exit", "ride_charged"), (10, "enter", "leg_opened")):
+        at = (clock + timedelta(minutes=minute)).isoformat()
+        tap = harbour.metro_tap(action, tapped_at=at, offline=True)
+        assert (await harbour.post_taps(tap)).message["outcome"] == outcome
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == paid - 300
+
+
 async def test_a_child_spends_within_limits_cut_out_of_its_parents(harbour):
     parent = await harbour.open_wallet("hers", class_id="small", fen=5_000)
     child, limits = (
