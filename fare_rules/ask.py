@@ -90,7 +90,7 @@ def asked_taps(question: Question, book: TariffBook) -> tuple[RideTap, ...]:
 
 def question_faults(question: Question, book: TariffBook) -> list[str]:
     """Name what a question says that cannot be, or that the tariff does not know."""
-    impossible = list(_impossible(question))
+    impossible = list(_impossible(question, book))
     if impossible:
         return impossible
     starts_at = _instant(question.at, book)
@@ -101,9 +101,12 @@ def question_faults(question: Question, book: TariffBook) -> list[str]:
     return list(_unknown_names(question, tariff))
 
 
-def _impossible(question: Question) -> Iterator[str]:
+def _impossible(question: Question, book: TariffBook) -> Iterator[str]:
     if not YEAR_MIN <= question.at.year <= YEAR_MAX:
         yield f"there is no service in the year {question.at.year}; ask for another"
+    elif question.at.tzinfo is None and _is_skipped(question.at, book):
+        zone = book.timezone.key
+        yield f"clocks in {zone} go forward over {question.at}; ask for a time before or after"
     if question.riders_count < 1:
         yield f"there are {question.riders_count} riders; one at least must ride"
     if question.minutes is not None and not 0 <= question.minutes <= MINUTES_MAX:
@@ -145,6 +148,11 @@ def _offer(name: str, choices: Iterable[str]) -> str:
 def _instant(at: datetime, book: TariffBook) -> datetime:
     local = at if at.tzinfo else at.replace(tzinfo=book.timezone)
     return local.astimezone(UTC)
+
+
+def _is_skipped(at: datetime, book: TariffBook) -> bool:
+    """Whether a local time never comes. Of one that comes twice, the first is meant."""
+    return _instant(at, book).astimezone(book.timezone).replace(tzinfo=None) != at.replace(fold=0)
 
 
 def _stay(question: Question, longest: timedelta) -> timedelta:

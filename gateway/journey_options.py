@@ -35,7 +35,7 @@ class JourneyOptions:
     to_stop: Annotated[str | None, Parameter(name="--to")] = None
     """Stop where it ends."""
     at: str = ""
-    """Local time of the first tap, such as "2025-03-03 08:00"."""
+    """Local time of the first tap, such as "2025-03-03 08:00"; of two, the first."""
     via: tuple[str, ...] = ()
     """Stops whose route validator is touched on the way."""
     minutes: int | None = None

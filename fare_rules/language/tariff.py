@@ -40,7 +40,11 @@ class Tariff(Record, frozen=True, kw_only=True):
     reference: Annotated[str, Meta(description="The official notice that it is taken from.")]
     timezone: Annotated[str, Meta(description="IANA name, such as Asia/Shanghai.")]
     service_day_starts: Annotated[
-        TimeOfDay, Meta(description="Local time; what happens before it belongs to the day before.")
+        TimeOfDay,
+        Meta(
+            description="Local time; what happens before it belongs to the day before. Where "
+            "clocks skip it, the day starts as much later; where it comes twice, at the first."
+        ),
     ]
     currency: Annotated[CurrencyCode, Meta(description="ISO 4217 code; it sets the decimals.")]
 

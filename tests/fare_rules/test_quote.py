@@ -134,3 +134,16 @@ def test_what_cannot_be_is_told(book: TariffBook, said: dict[str, Any], fault: s
 
 def test_a_question_without_faults_has_none(book: TariffBook):
     assert question_faults(question(via_stops=("market",)), book) == []
+
+
+def test_a_time_that_the_clocks_skip_is_refused_and_of_one_that_comes_twice_the_first_is_meant():
+    london = load_book(HARBOUR.parents[2] / "fare_rules" / "tariffs" / "london")
+    asked = structs.replace(question("rail"), at=datetime(2025, 3, 30, 1, 30))  # noqa: DTZ001
+    told = "clocks in Europe/London go forward over 2025-03-30 01:30:00;"
+    [fault] = question_faults(asked, london)
+    assert fault.startswith(told)
+    twice = structs.replace(asked, at=datetime(2025, 10, 26, 1, 30))  # noqa: DTZ001
+    assert not any(told in fault for fault in question_faults(twice, london))
+    assert asked_taps(twice, london)[0].tapped_at == datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
+    later = structs.replace(twice, at=datetime(2025, 10, 26, 1, 30, tzinfo=UTC))
+    assert asked_taps(later, london)[0].tapped_at == later.at

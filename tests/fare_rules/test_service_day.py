@@ -35,6 +35,15 @@ def test_the_hour_that_strikes_twice_does_not_bring_yesterday_back():
     assert service_day_of(second_one_oclock, NEW_YORK, half_past_one) == date(2026, 11, 1)
 
 
+def test_a_start_that_the_clocks_skip_comes_as_much_later_as_they_go_forward():
+    half_past_two = time(2, 30)
+    starts_at = datetime(2026, 3, 8, 3, 30, tzinfo=NEW_YORK)
+    assert service_day_starts_at(date(2026, 3, 8), NEW_YORK, half_past_two) == starts_at
+    before = starts_at.astimezone(UTC) - timedelta(seconds=1)
+    assert service_day_of(before, NEW_YORK, half_past_two) == date(2026, 3, 7)
+    assert service_day_of(starts_at, NEW_YORK, half_past_two) == date(2026, 3, 8)
+
+
 @given(
     seconds=st.integers(0, 50 * 365 * 86_400),
     zone=st.sampled_from([SHANGHAI, NEW_YORK]),
