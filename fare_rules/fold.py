@@ -24,7 +24,7 @@ from fare_rules.charges import Charge, SharedLeg, shared_leg
 from fare_rules.compiled import CompiledTariff
 from fare_rules.disruptions import touches
 from fare_rules.full_fares import FullFares
-from fare_rules.language.places import SameStopExit
+from fare_rules.language.places import HABITS_MAX, SameStopExit
 from fare_rules.legs import Leg, minutes_begun
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
@@ -37,7 +37,6 @@ from fare_rules.taps import Action, RideTap
 
 # Bounds of what is remembered of a rider.
 TRAIL_LEGS_MAX = 16
-HABITS_MAX = 40
 # Looking a member of an enumeration up takes longer than comparing it.
 _TOUCH = Action.TOUCH
 _NO_OFFSET = timedelta(0)

@@ -184,11 +184,19 @@ class SameStopExit(LegConditions, frozen=True, kw_only=True):
     ] = "same_stop"
 
 
+# So many are remembered of a rider; a habit of more would never be seen.
+HABITS_MAX = 40
+
+
 class Completion(Record, frozen=True, kw_only=True):
     """A missing tap is taken from the rider's own habit (GTFS has no such thing)."""
 
     legs_min: Annotated[
-        Count, Meta(description="So many complete legs between the same two stops make a habit.")
+        Annotated[int, Meta(ge=1, le=HABITS_MAX)],
+        Meta(
+            description="So many complete legs between the same two stops make a habit, among the "
+            f"rider's newest {HABITS_MAX} on networks with a completion."
+        ),
     ]
     within_days: Annotated[
         Annotated[int, Meta(ge=1, le=60)], Meta(description="Days that are looked back.")

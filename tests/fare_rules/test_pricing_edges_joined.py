@@ -275,10 +275,7 @@ fare_transfer_rules:
     assert charged(book, *again) == ["bus_ride 2.00", "metro_ride 4.00, change -1.00"]
 
 
-def test_a_habit_that_completes_a_leg_answers_to_the_clause_of_its_network(tmp_path):
-    book = town(
-        tmp_path,
-        """
+HABITS = """
 networks:
   - id: metro
     taps: enter_exit
@@ -288,8 +285,11 @@ networks:
     completion: {legs_min: 1}
   - {id: bus, taps: board, reference: n}
   - {id: tram, taps: board, reference: n}
-""",
-    )
+"""
+
+
+def test_a_habit_that_completes_a_leg_answers_to_the_clause_of_its_network(tmp_path):
+    book = town(tmp_path, HABITS)
     folded = ridden(book, "08:00 enter metro a", "08:20 exit metro c", "09:00 enter metro a")
     charge = list(folded.charges.values())[-1]
     assert [(line.rule_id, line.reference) for line in charge.quote.lines] == [
@@ -297,6 +297,23 @@ networks:
         ("metro_completion", "clause of the network"),
     ]
     assert charge.effective_at == charge.effective_at.replace(hour=1, minute=0)
+
+
+def test_a_habit_is_seen_among_the_newest_forty_legs(tmp_path):
+    book = town(tmp_path, HABITS.replace("legs_min: 1", "legs_min: 40"))
+    said = [
+        words
+        for day in range(5, 10)
+        for hour in range(8, 16)
+        for words in (
+            f"01-{day:02} {hour:02}:00 enter metro a",
+            f"01-{day:02} {hour:02}:20 exit metro c",
+        )
+    ]
+    alone = "01-10 09:00 enter metro a"
+    assert charged(book, *said, alone)[-1] == "metro_ride 4.00, metro_completion 0.00"
+    elsewhere = ("01-10 06:00 enter metro a", "01-10 06:20 exit metro b")
+    assert charged(book, *said, *elsewhere, alone)[-1] == charged(book, alone)[-1]
 
 
 @pytest.mark.parametrize(
