@@ -7,7 +7,7 @@ from msgspec import structs
 
 from fare_rules.base_fare import percent_of
 from fare_rules.compiled import CompiledTariff
-from fare_rules.language.discounts import Accumulating, FareCap, FareTier
+from fare_rules.language.discounts import Accumulating, FareCap, FareTier, Trailing
 from fare_rules.legs import Leg
 from fare_rules.paying import split_fen, tier_percent
 from fare_rules.periods import Window, window_at
@@ -100,6 +100,9 @@ class Counting:
                 counted = counted.with_ride(
                     journey_id, spent_fen, is_ride=is_ride, is_own=rule.counts_transfers
                 )
+            if isinstance(rule.period, Trailing):
+                span = self.plan.span or Span(-1, -1)
+                counted = counted.on_day(self._counted_at()[0], window, *span)
             self.windows[rule.id] = counted
 
     def _before(self, rule: Accumulating, window: Window) -> Window:

@@ -20,11 +20,11 @@ from fare_rules.charges import Charge
 from fare_rules.compiled import CompiledTariff
 from fare_rules.faults import TariffFaults
 from fare_rules.fold import Fold, fold
-from fare_rules.language.discounts import Rolling
+from fare_rules.language.discounts import Rolling, Trailing
 from fare_rules.language.example import Example, ExampleBefore, ExampleTap
 from fare_rules.language.scalars import moment, moment_on
 from fare_rules.load import read_as
-from fare_rules.periods import Window, first_day_of
+from fare_rules.periods import DaySum, Window, first_day_of
 from fare_rules.quotes import QuoteLine, sponsored_by
 from fare_rules.states import RiderState, Uses
 from fare_rules.subsidies import subsidies_due
@@ -156,15 +156,19 @@ def _window(
 ) -> Window:
     period = tariff.accumulators[before.rule].period
     span = tariff.zones.span(before.zones) if before.zones else None
+    spent_fen, (low, high) = int(before.spent), span or (-1, -1)
+    if isinstance(period, Trailing):
+        own = DaySum(opened_on, spent_fen, before.rides, low, high)
+        return Window(None, None, spent_fen, before.rides, low, high, days=(own,))
     is_rolling = isinstance(period, Rolling)
     counts_hours = isinstance(period, Rolling) and not period.service_days
     return Window(
         first_day=None if counts_hours else first_day_of(period, opened_on if is_rolling else day),
         opened_at=since if counts_hours else None,
-        spent_fen=int(before.spent),
+        spent_fen=spent_fen,
         rides_count=before.rides,
-        low=span.low if span else -1,
-        high=span.high if span else -1,
+        low=low,
+        high=high,
     )
 
 

@@ -1,15 +1,29 @@
 """What a cap, a tier or a subsidy remembers, and for how long."""
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct, structs
 
-from fare_rules.language.discounts import Month, Period, Rolling, Week
+from fare_rules.language.discounts import Month, Period, Rolling, Trailing, Week
 from fare_rules.language.places import WEEKDAYS
 
 # Journeys under way at the same time: a ride with others between its legs.
 JOURNEYS_MAX = 4
+
+
+class DaySum(NamedTuple):
+    """What one service day adds to a period that trails behind."""
+
+    day: date
+    spent_fen: int
+    rides_count: int
+    low: int
+    high: int
+    # Those of the newest journeys that were counted as a ride on this day.
+    journeys: tuple[UUID, ...] = ()
 
 
 class Window(Struct, array_like=True, frozen=True, gc=False):
@@ -25,6 +39,8 @@ class Window(Struct, array_like=True, frozen=True, gc=False):
     high: int = -1
     # The journeys of the last rides that were counted, and what each added.
     journeys: tuple[tuple[UUID, int], ...] = ()
+    # Of a period that trails behind: what it is the sum of.
+    days: tuple[DaySum, ...] = ()
 
     def before_journey(self, journey_id: UUID) -> "Window":
         """What was spent and ridden before a journey that may be under way."""
@@ -51,6 +67,47 @@ class Window(Struct, array_like=True, frozen=True, gc=False):
             journeys=journeys[-JOURNEYS_MAX:],
         )
 
+    def on_day(self, day: date, before: "Window", low: int, high: int) -> "Window":
+        """The same, where what it has more than before was ridden on a day, within some zones."""
+        known = {journey_id for journey_id, _ in self.journeys}
+        new = known - {journey_id for journey_id, _ in before.journeys}
+        days = {each.day: each for each in before.days}
+        own = days.get(day) or DaySum(day, 0, 0, -1, -1)
+        days[day] = DaySum(
+            day,
+            own.spent_fen + self.spent_fen - before.spent_fen,
+            own.rides_count + self.rides_count - before.rides_count,
+            *_widest(((own.low, own.high), (low, high))),
+            (*own.journeys, *new),
+        )
+        kept = (
+            each._replace(journeys=tuple(name for name in each.journeys if name in known))
+            for each in days.values()
+        )
+        return structs.replace(self, days=tuple(sorted(kept)))
+
+    def since(self, first_day: date) -> "Window":
+        """The same without days that lie behind the first one that counts."""
+        if self.days[0].day >= first_day:
+            return self
+        days = tuple(each for each in self.days if each.day >= first_day)
+        known = {name for each in days for name in each.journeys}
+        low, high = _widest((each.low, each.high) for each in days)
+        return Window(
+            spent_fen=sum(each.spent_fen for each in days),
+            rides_count=sum(each.rides_count for each in days),
+            low=low,
+            high=high,
+            journeys=tuple(each for each in self.journeys if each[0] in known),
+            days=days,
+        )
+
+
+def _widest(spans: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """The run that holds some; below zero where no zone is known."""
+    known = [(low, high) for low, high in spans if low >= 0]
+    return min((low for low, _ in known), default=-1), max((high for _, high in known), default=-1)
+
 
 def first_day_of(period: Period, day: date) -> date:
     """Find the first service day of the fixed period that holds a day."""
@@ -75,6 +132,11 @@ def window_at(period: Period, window: Window | None, day: date, instant: datetim
             if instant < ends_at:
                 return window
         return Window(opened_at=instant)
+    if isinstance(period, Trailing):
+        # What another tariff remembered by this name may be of a period of another kind.
+        if window is None or not window.days:
+            return Window()
+        return window.since(day - timedelta(days=period.days - 1))
     first_day = first_day_of(period, day)
     if window is not None and window.first_day == first_day:
         return window
@@ -83,4 +145,6 @@ def window_at(period: Period, window: Window | None, day: date, instant: datetim
 
 def is_over(period: Period, window: Window, day: date, instant: datetime) -> bool:
     """Whether no tap of a day that begins at an instant can belong to a window any more."""
+    if isinstance(period, Trailing):
+        return not window_at(period, window, day, instant).days
     return window_at(period, window, day, instant) is not window

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from fare_rules.compiled import CompiledTariff
 from fare_rules.language.discounts import FareCap
-from fare_rules.periods import is_over
+from fare_rules.periods import Window, is_over, window_at
 from fare_rules.states import RiderState
 from fare_rules.zones import Span
 
@@ -32,15 +32,14 @@ def cap_progress(
 ) -> tuple[CapProgress, ...]:
     """Say of each cap that has begun to count where the rider stands."""
     return tuple(
-        _progress(rule, state, tariff)
+        _progress(rule, window_at(rule.period, window, day, instant), tariff)
         for rule in tariff.file.fare_caps
         if (window := state.windows.get(rule.id)) is not None
         and not is_over(rule.period, window, day, instant)
     )
 
 
-def _progress(rule: FareCap, state: RiderState, tariff: CompiledTariff) -> CapProgress:
-    window = state.windows[rule.id]
+def _progress(rule: FareCap, window: Window, tariff: CompiledTariff) -> CapProgress:
     if rule.rides is not None:
         left = max(rule.rides - window.rides_count, 0)
         return CapProgress(rule.id, window.spent_fen, window.rides_count, rides_left=left)

@@ -266,6 +266,7 @@ _EXAMPLES = {
     "Example.name": "A change after exactly an hour",
     "ExampleBefore.zones": "1-2",
     "Stop.zones": "[1, 2]",
+    "Trailing.days": "30",
     "PaysExtension.zones": "[1-2, 7]",
     "Subsidy.steps": "[{after_rides: 10, percent: 10}, {after_rides: 20, percent: 15}]",
     "JourneyTime.by_zones": "[{zones: 1-2, minutes: 100}]",

@@ -18,6 +18,7 @@ from fare_rules.language.discounts import (
     Subsidy,
     SubsidyStep,
     TierStep,
+    Trailing,
 )
 from fare_rules.language.journeys import FareLegJoinRule
 from fare_rules.language.places import Timeframe, TimeframePeriod
@@ -180,7 +181,12 @@ def exactly_one(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
 
 
 def periods(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
-    """A rolling period has a length, told in one way."""
+    """A rolling period has a length, told in one way; what is given back waits for an end."""
+    for index, subsidy in enumerate(tariff.subsidies):
+        if isinstance(subsidy.period, Trailing):
+            message = "A period that trails behind each ride never ends, and nothing is given back"
+            remedy = "Write a week, a month or a rolling period"
+            yield Finding(("subsidies", index, "period"), FaultCode.NEVER_ACTS, message, remedy)
     for said in everything(tariff):
         period = said.value
         if isinstance(period, Rolling):

@@ -256,7 +256,15 @@ class Rolling(Record, frozen=True, kw_only=True, tag="rolling", tag_field="kind"
     ] = 0
 
 
-Period = ServiceDay | Week | Month | Rolling
+class Trailing(Record, frozen=True, kw_only=True, tag="trailing", tag_field="kind"):
+    """At each ride the service days that lie just behind it: with every day, one is forgotten."""
+
+    days: Annotated[
+        int, Meta(ge=1, le=92, description="So many, the day of the ride itself being the last.")
+    ]
+
+
+Period = ServiceDay | Week | Month | Rolling | Trailing
 
 COUNTS = Meta(
     description="What a leg adds: what the rider paid for it after all steps (paid), what the "

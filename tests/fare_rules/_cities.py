@@ -106,6 +106,7 @@ periods = st.one_of(
     st.sampled_from([{"kind": "service_day"}, {"kind": "week"}, {"kind": "month"}]),
     st.fixed_dictionaries({"kind": st.just("rolling"), "minutes": st.integers(30, 2_000)}),
     st.fixed_dictionaries({"kind": st.just("rolling"), "service_days": st.integers(1, 3)}),
+    st.fixed_dictionaries({"kind": st.just("trailing"), "days": st.integers(1, 3)}),
 )
 sponsors = st.sampled_from([None, "bank", "city"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -123,6 +123,25 @@ def test_a_season_ticket_makes_no_ride_dearer_and_more_zones_none_either(tariff,
     assert without.keys() == some.keys() == everywhere.keys()
     for key, charge in without.items():
         assert everywhere[key].rider_fen <= some[key].rider_fen <= charge.rider_fen
+
+
+@few
+@given(tariff=tariffs(), taps=days(riders_max=1), limit=some_amounts, length=st.integers(1, 3))
+def test_a_cap_that_trails_holds_for_any_days_in_a_row(tariff, taps, limit, length):
+    own = {key: tariff[key] for key in tariff if key not in _ACT_ON_A_RIDE} | {"promotions": []}
+    period = {"kind": "trailing", "days": length}
+    cap = {"id": "cap", "reference": "c", "period": period, "amount": limit}
+    book = accepted(own | {"fare_caps": [cap]})
+    folded, tapped_at = fold(taps, book, swept_until=EVER), {t.tap_id: t.tapped_at for t in taps}
+    paid: dict = {}
+    for charge in folded.charges.values():
+        if charge.quote.product_id.endswith("_ride"):
+            # A journey is named after its first tap.
+            day = book.service_day_of(tapped_at[folded.journeys[charge.tap_id]])
+            paid[day] = paid.get(day, 0) + charge.rider_fen
+    for first in paid:
+        in_a_row = (paid.get(first + timedelta(days=n), 0) for n in range(length))
+        assert sum(in_a_row) <= round(float(limit) * 100)
 
 
 @few
