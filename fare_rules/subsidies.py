@@ -1,4 +1,4 @@
-"""What other payers give back after a period."""
+"""What other payers give back after a period: a number for them, of which nothing is booked."""
 
 from fare_rules.base_fare import percent_of
 from fare_rules.compiled import CompiledTariff

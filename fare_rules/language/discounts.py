@@ -410,7 +410,11 @@ class SubsidyStep(Record, frozen=True, kw_only=True):
 
 
 class Subsidy(Accumulating, frozen=True, kw_only=True):
-    """Money that another payer gives back after the period, by what was spent in it."""
+    """Money that another payer gives back after the period, by what was spent in it.
+
+    It is worked out for whoever pays it, and no more: no charge is less for it, the gateway books
+    and pays nothing, and no settlement has it.
+    """
 
     above: Annotated[Money, Meta(description="Of what was spent above this.")] = no_money()
     percent: Annotated[
