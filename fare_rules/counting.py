@@ -7,10 +7,10 @@ from msgspec import structs
 
 from fare_rules.base_fare import percent_of
 from fare_rules.compiled import CompiledTariff
-from fare_rules.language.discounts import Accumulating, FareCap, FareTier, Trailing
+from fare_rules.language.discounts import Accumulating, CountingApart, FareCap, FareTier, Trailing
 from fare_rules.legs import Leg
 from fare_rules.paying import split_fen, tier_percent
-from fare_rules.periods import Window, window_at
+from fare_rules.periods import Window, window_at, window_key
 from fare_rules.plans import LegPlan
 from fare_rules.running_sum import RunningSum
 from fare_rules.states import PastLeg, RiderState
@@ -47,9 +47,10 @@ class Counting:
         return self.follows.journey_id if self.follows else self._own_journey_id
 
     def tier(self, rule: FareTier, total: RunningSum) -> None:
-        if self._stands_apart(rule):
+        key = self._key(rule)
+        if key is None or self._stands_apart(rule):
             return
-        window = self._window(rule)
+        window = self._window(rule, key)
         if rule.reading == "split" and rule.steps[0].after_rides is None:
             due_fen = split_fen(
                 rule,
@@ -66,7 +67,7 @@ class Counting:
     def cap(self, rule: FareCap, total: RunningSum) -> None:
         if self._stands_apart(rule):
             return
-        window = self._window(rule)
+        window = self._window(rule, rule.id)
         left_fen: int | None
         if rule.rides is not None:
             left_fen = 0 if self._before(rule, window).rides_count >= rule.rides else None
@@ -80,10 +81,13 @@ class Counting:
         """Add the leg to whatever counts it; what a promotion gave for nothing may be no ride."""
         journey_id = self.journey_id
         for rule in (*self.plan.tiers, *self.plan.caps, *self.plan.subsidies):
-            if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
-                self.windows.pop(rule.id, None)
+            key = self._key(rule)
+            if key is None:
                 continue
-            window = self._window(rule)
+            if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
+                self.windows.pop(key, None)
+                continue
+            window = self._window(rule, key)
             spent_fen = 0 if is_given and not rule.counts_free else _counted_fen(rule, total)
             widest = self._span_with(window) or Span(-1, -1)
             counted = Window(
@@ -103,7 +107,7 @@ class Counting:
             if isinstance(rule.period, Trailing):
                 span = self.plan.span or Span(-1, -1)
                 counted = counted.on_day(self._counted_at()[0], window, *span)
-            self.windows[rule.id] = counted
+            self.windows[key] = counted
 
     def _before(self, rule: Accumulating, window: Window) -> Window:
         """What came before this ride; a leg that continues the last one counted is that ride."""
@@ -113,12 +117,23 @@ class Counting:
         # A leg that is only cheaper after another is paid by itself.
         return before if self.is_joined else structs.replace(before, spent_fen=window.spent_fen)
 
-    def _window(self, rule: Accumulating) -> Window:
-        found = self.windows.get(rule.id)
+    def _key(self, rule: Accumulating) -> str | None:
+        """Which memory of a rule the leg is for; None where its route or a stop is not known."""
+        if not isinstance(rule, CountingApart) or rule.for_each is None:
+            return rule.id
+        leg = self.leg
+        if rule.for_each == "route":
+            return window_key(rule.id, leg.network, leg.route_id) if leg.route_id else None
+        if leg.from_stop is None or leg.to_stop is None:
+            return None
+        return window_key(rule.id, *sorted((leg.from_stop, leg.to_stop)))
+
+    def _window(self, rule: Accumulating, key: str) -> Window:
+        found = self.windows.get(key)
         if found is None:
-            known = self.state.windows.get(rule.id)
+            known = self.state.windows.get(key)
             found = window_at(rule.period, known, *self._counted_at())
-            self.windows[rule.id] = found
+            self.windows[key] = found
         return found
 
     def _counted_at(self) -> tuple[date, datetime]:

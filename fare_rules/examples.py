@@ -18,13 +18,13 @@ from fare_rules.beside import EXAMPLES_FILE
 from fare_rules.book import TariffBook, load_book
 from fare_rules.charges import Charge
 from fare_rules.compiled import CompiledTariff
-from fare_rules.faults import TariffFaults
+from fare_rules.faults import FaultCode, TariffFaults
 from fare_rules.fold import Fold, fold
-from fare_rules.language.discounts import Rolling, Trailing
+from fare_rules.language.discounts import CountingApart, Rolling, Trailing
 from fare_rules.language.example import Example, ExampleBefore, ExampleTap
 from fare_rules.language.scalars import moment, moment_on
 from fare_rules.load import read_as
-from fare_rules.periods import DaySum, Window, first_day_of
+from fare_rules.periods import DaySum, Window, first_day_of, window_key
 from fare_rules.quotes import QuoteLine, sponsored_by
 from fare_rules.states import RiderState, Uses
 from fare_rules.subsidies import subsidies_due
@@ -68,7 +68,26 @@ def load_examples(folder: Path, book: TariffBook) -> tuple[Example, ...]:
     examples, document = read_as(folder / EXAMPLES_FILE, tuple[Example, ...], digits)
     if examples is None:
         raise TariffFaults(document.faults)
+    faults = [
+        document.fault((index, "before", at), FaultCode.NEEDS_ANOTHER_KEY, *said)
+        for index, example in enumerate(examples)
+        for at, before in enumerate(example.before)
+        if (said := _lacks_what_is_apart(before, book))
+    ]
+    if faults:
+        raise TariffFaults(faults)
     return examples
+
+
+def _lacks_what_is_apart(before: ExampleBefore, book: TariffBook) -> tuple[str, str] | None:
+    """Say what a memory needs that a rule keeps for each route, or for each two stops."""
+    rules = [tariff.accumulators.get(before.rule) for tariff in book.tariffs]
+    found = {rule.for_each for rule in rules if isinstance(rule, CountingApart)}
+    if "route" in found and (before.network is None or before.route is None):
+        return f"'{before.rule}' counts for each route of a network", "Add network and route"
+    if "stops" in found and len(before.stops) != 2:
+        return f"'{before.rule}' counts for each two stops", "Add stops: [a, b]"
+    return None
 
 
 def run_example(example: Example, book: TariffBook) -> ExampleResult:
@@ -138,7 +157,9 @@ def _state(example: Example, first_tap_at: datetime, book: TariffBook) -> RiderS
     for before in example.before:
         since = _local(before.since, book.timezone) if before.since else first_tap_at
         if before.rule in tariff.accumulators:
-            windows[before.rule] = _window(before, tariff, day, since, book.service_day_of(since))
+            apart = sorted(before.stops) or filter(None, (before.network, before.route))
+            key = window_key(before.rule, *apart)
+            windows[key] = _window(before, tariff, day, since, book.service_day_of(since))
         else:
             uses[before.rule] = Uses(before.rides, since, day, 0)
     for coupon in example.rider.coupons:

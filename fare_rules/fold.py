@@ -28,7 +28,7 @@ from fare_rules.language.places import HABITS_MAX, SameStopExit
 from fare_rules.legs import Leg, minutes_begun
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
-from fare_rules.periods import is_over
+from fare_rules.periods import is_over, rule_of
 from fare_rules.plans import PurseTerms
 from fare_rules.price import Priced, price_leg
 from fare_rules.quotes import Quote, QuoteLine, quote_of
@@ -449,9 +449,9 @@ def carried(state: RiderState, book: TariffBook, starts_at: datetime) -> RiderSt
         and (starts_at - last.tapped_at <= network.pass_back)
     )
     windows = {
-        rule_id: window
-        for rule_id, window in state.windows.items()
-        if (rule := tariff.accumulators.get(rule_id)) is not None
+        key: window
+        for key, window in state.windows.items()
+        if (rule := tariff.accumulators.get(rule_of(key))) is not None
         and not is_over(rule.period, window, day, counted_at)
     }
     return RiderState(

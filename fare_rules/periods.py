@@ -109,6 +109,16 @@ def _widest(spans: Iterable[tuple[int, int]]) -> tuple[int, int]:
     return min((low for low, _ in known), default=-1), max((high for _, high in known), default=-1)
 
 
+def window_key(rule_id: str, *apart: str) -> str:
+    """The name of a memory: of a rule, or of one of those that it keeps apart."""
+    # No id has a tab in it.
+    return "\t".join((rule_id, *apart))
+
+
+def rule_of(key: str) -> str:
+    return key.partition("\t")[0]
+
+
 def first_day_of(period: Period, day: date) -> date:
     """Find the first service day of the fixed period that holds a day."""
     if isinstance(period, Week):

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from fare_rules.checks.finding import Finding, Said, everything, not_rising
 from fare_rules.faults import FaultCode
 from fare_rules.language.discounts import (
+    CountingApart,
     FareCap,
     PaysBands,
     PaysFormula,
@@ -196,6 +197,18 @@ def periods(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
                 message = f"The rolling period has {both}"
                 remedy = "Write days and minutes, or service_days"
                 yield Finding(said.place, FaultCode.NOT_EXACTLY_ONE, message, remedy)
+
+
+def counted_apart(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
+    """Where legs are counted by their two stops, somebody taps out."""
+    for section in ("fare_tiers", "subsidies"):
+        rules: tuple[CountingApart, ...] = getattr(tariff, section)
+        for index, rule in enumerate(rules):
+            fitting = [n for n in tariff.networks if not rule.networks or n.id in rule.networks]
+            if rule.for_each == "stops" and all(each.taps == "board" for each in fitting):
+                message = "Nobody taps out of its networks, so two stops are never known"
+                remedy = "Write for_each: route, or name a network where riders tap out"
+                yield Finding((section, index, "for_each"), FaultCode.NEVER_ACTS, message, remedy)
 
 
 def nothing_to_divide_by(tariff: Tariff, tables: Tables) -> Iterator[Finding]:
@@ -393,6 +406,7 @@ CHECKS = (
     subsidy_steps,
     surcharges,
     periods,
+    counted_apart,
     nothing_to_divide_by,
     over_the_fare,
     percent_as_fraction,

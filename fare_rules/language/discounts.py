@@ -303,6 +303,19 @@ class Accumulating(Rule, frozen=True, kw_only=True):
     ] = False
 
 
+class CountingApart(Accumulating, frozen=True, kw_only=True):
+    """A rule whose memory may be one for each route, or for each two stops."""
+
+    for_each: Annotated[
+        Literal["route", "stops"] | None,
+        Meta(
+            description="It counts apart: the legs of each route of a network, or those between "
+            "each two stops, either way. Each leg counts for its own, joined or not; one of which "
+            "the route or a stop is not known does not count."
+        ),
+    ] = None
+
+
 class TierStep(Record, frozen=True, kw_only=True):
     """A rate from some point on."""
 
@@ -317,7 +330,7 @@ class TierStep(Record, frozen=True, kw_only=True):
     percent: Annotated[Percent, Meta(description="What the rider pays of the fare.")]
 
 
-class FareTier(Accumulating, frozen=True, kw_only=True):
+class FareTier(CountingApart, frozen=True, kw_only=True):
     """A rate that depends on what was spent, or on how often one rode, in a period."""
 
     reading: Annotated[
@@ -409,7 +422,7 @@ class SubsidyStep(Record, frozen=True, kw_only=True):
     percent: Annotated[Percent, Meta(description="So much is given back of all that counts.")]
 
 
-class Subsidy(Accumulating, frozen=True, kw_only=True):
+class Subsidy(CountingApart, frozen=True, kw_only=True):
     """Money that another payer gives back after the period, by what was spent in it.
 
     It is worked out for whoever pays it, and no more: no charge is less for it, the gateway books

@@ -50,6 +50,13 @@ class ExampleBefore(Record, frozen=True, kw_only=True):
     spent: Annotated[Money, Meta(description="Spent in its period so far.")] = no_money()
     rides: Annotated[int, Meta(ge=0, description="Rides, or uses, so far.")] = 0
     zones: Annotated[Zones | None, Meta(description="Zones travelled so far.")] = None
+    network: Annotated[Id | None, Meta(description="With for_each: route, of which network.")] = (
+        None
+    )
+    route: Annotated[Id | None, Meta(description="With for_each: route, of which.")] = None
+    stops: Annotated[
+        tuple[Id, ...], Meta(description="With for_each: stops, between which two.")
+    ] = ()
     since: Annotated[
         Moment | None,
         Meta(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from fare_rules import RiderFold, RiderState, RideTap, TariffBook
-from fare_rules.periods import Window, is_over
+from fare_rules.periods import Window, is_over, rule_of
 from fare_rules.states import Journey, PastLeg
 from gateway.core.amendments import Amendment, AmendmentKind, hangs_together
 from gateway.core.days import (
@@ -117,8 +117,8 @@ def _windows(
     """Sums of periods that go on after a day; a sum may tell zones."""
     tariff = book.tariff_at(ends_at)
 
-    def is_past(rule_id: str, window: Window) -> bool:
-        rule = tariff.accumulators.get(rule_id) if tariff else None
+    def is_past(key: str, window: Window) -> bool:
+        rule = tariff.accumulators.get(rule_of(key)) if tariff else None
         has_begun = (
             window.opened_at < ends_at
             if window.opened_at is not None

@@ -190,6 +190,7 @@ tiers = st.fixed_dictionaries(
         "id": st.just("tier"),
         "reference": st.just("m"),
         "period": periods,
+        "for_each": st.sampled_from([None, None, "route", "stops"]),
         "reading": st.sampled_from(["per_trip", "split"]),
         "steps": st.tuples(percents, percents).map(
             lambda two: [{"from": "3", "percent": two[0]}, {"from": "9", "percent": two[1]}]
