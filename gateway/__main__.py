@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import aiohttp
+import structlog
 import uvloop
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -32,6 +33,7 @@ from gateway.archive_path import run_archive
 from gateway.audit_commands import audit_books
 from gateway.bank_commands import import_files, reconcile
 from gateway.close_process import NICENESS
+from gateway.command_database import database
 from gateway.core.registry import Role
 from gateway.correction_commands import corrections_app, disruptions_app
 from gateway.delivery_commands import deliver
@@ -53,16 +55,11 @@ from gateway.serving import (
     stop_event,
 )
 from gateway.settlement_commands import close_and_tell
-from gateway.shell import migrations, telemetry
+from gateway.shell import migrations
 from gateway.shell.archive_files import ArchiveMissing
 from gateway.shell.archive_store import NotTheOwner
 from gateway.shell.database import OUTAGES, UNFIT, open_pool
-from gateway.shell.embedded_postgres import (
-    EmbeddedPostgres,
-    PostgresCannotRun,
-    cluster_folder,
-    die_with,
-)
+from gateway.shell.embedded_postgres import PostgresCannotRun, die_with
 from gateway.shell.environment import SettingsWrong, read_settings, settings_table
 from gateway.shell.settings import Settings
 from gateway.shell.tap_log import read_tap_log
@@ -81,7 +78,7 @@ token = app.command(App(name="token", help="Bearer tokens for people and back-of
 
 def _read_tap_log(first_day: date | None, last_day: date | None) -> Iterator[RideTap]:
     """The gateway's own taps; those before the first day fill the riders' memory."""
-    with _database() as (_, dsn):
+    with database() as (_, dsn):
         yield from read_tap_log(dsn, last_day)
 
 
@@ -108,6 +105,7 @@ def speed(folder: Path, /, *more: Path) -> int:
 
 
 _out = Console(highlight=False, soft_wrap=True)
+log = structlog.get_logger()
 
 
 @app.command
@@ -120,7 +118,7 @@ def serve(
     """Serve taps on FAREGATE_HOST:FAREGATE_PORT until SIGTERM."""
     if workers is not None:
         os.environ["FAREGATE_WORKERS_COUNT"] = str(workers)
-    with _database() as (settings, dsn):
+    with _last_words_logged(), database(checks_schema=False) as (settings, dsn):
         key = _master_key(settings)
         if settings.workers_count == 1:
             _run(serve_until_stopped(settings, dsn, key))
@@ -133,7 +131,7 @@ def serve(
 def worker(*, supervisor: int, heartbeat: int, after_silence: bool = False) -> int:
     """Serve beside others on the port. `faregate serve --workers` starts it."""
     die_with(supervisor, signal.SIGKILL)
-    with _database() as (settings, dsn):
+    with _last_words_logged(), database(checks_schema=False) as (settings, dsn):
         key = _master_key(settings)
         _run(serve_and_beat(settings, dsn, key, heartbeat, after_silence=after_silence))
     return OK
@@ -148,7 +146,7 @@ def run(
     rate: Annotated[float, Parameter(help="Simulated taps per second.")] = 5,
 ) -> int:
     """Serve an example city, by default with simulated gates and an embedded PostgreSQL."""
-    with _database(data, port) as (settings, dsn):
+    with database(data, port, checks_schema=False) as (settings, dsn):
         _run(_run_city(settings, dsn, rate if simulation else 0))
     return OK
 
@@ -156,7 +154,7 @@ def run(
 @app.command
 def demo_stack(*, data: Path, port: int = 8080) -> int:
     """Serve an empty gateway on its own PostgreSQL, for replaying recorded days of any age."""
-    with _database(data, port) as (settings, dsn):
+    with database(data, port, checks_schema=False) as (settings, dsn):
         settings = structs.replace(settings, tap_age_days_max=36_500)
         _run(_run_empty(settings, dsn))
     return OK
@@ -173,14 +171,14 @@ def demo(*, riders: int = 20_000) -> int:
     """
     folder = Path(tempfile.mkdtemp(prefix="faregate-demo-"))
     folder.chmod(0o755)
-    with _database(folder / "data", 0) as (_, dsn):
+    with database(folder / "data", 0, checks_schema=False) as (_, dsn):
         return _run(run_monday(folder, dsn, riders_count=riders))
 
 
 @settle.command(name="close")
 def settle_close(*, service_day: date) -> int:
     """Settle everything up to a service day and write the files; again gives the same bytes."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         _let_gates_go_first()
         return _run(close_and_tell(settings, dsn, service_day))
 
@@ -188,7 +186,7 @@ def settle_close(*, service_day: date) -> int:
 @app.command(name="deliver")
 def deliver_files(*, watch: bool = False) -> int:
     """Send every settlement file that is due; exit 1 when some failed. --watch: stay and go on."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         return _run(deliver(settings, dsn, watches=watch))
 
 
@@ -200,7 +198,7 @@ def export_trips_of_day(
 
     Without --to, each operator's own are put where the gateway serves them.
     """
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         secret = _master_key(settings)
         return _run(export_trips(settings, dsn, secret, service_day, to, operator))
 
@@ -208,7 +206,7 @@ def export_trips_of_day(
 @bank.command(name="import")
 def bank_import(path: Path, /, *more: Path) -> int:
     """Take in what the bank says: pain.002, camt.053, camt.054. Twice changes nothing."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         return _run(import_files(settings, dsn, (path, *more)))
 
 
@@ -217,7 +215,7 @@ def reconcile_day(
     day: date | None = None, *, csv: Path | None = None, html: Path | None = None
 ) -> int:
     """Hold taps, ledger and bank against each other; exit 1 while something is not explained."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         return _run(reconcile(settings, dsn, day, csv, html))
 
 
@@ -231,7 +229,7 @@ def audit(
     processes: Annotated[int | None, Parameter(help="How many; else as many as cores.")] = None,
 ) -> int:
     """Compute what is new again from the tap log and compare; exit 1 on any break."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         _let_gates_go_first()
         return _run(audit_books(settings, dsn, full=full, since=since, processes=processes))
 
@@ -245,7 +243,7 @@ def archive(
     dry_run: Annotated[bool, Parameter(help="Say which days, and why not more.")] = False,
 ) -> int:
     """Move days older than FAREGATE_RETENTION_DAYS to Parquet files in FAREGATE_ARCHIVE_DIR."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         _let_gates_go_first()
         return _run(tell_days(run_archive, settings, dsn, before, is_dry_run=dry_run))
 
@@ -259,7 +257,7 @@ def unlink(
     dry_run: Annotated[bool, Parameter(help="Say which days, and why not more.")] = False,
 ) -> int:
     """Take from archived days older than FAREGATE_UNLINK_DAYS what leads to cards and wallets."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         _let_gates_go_first()
         return _run(tell_days(run_unlink, settings, dsn, before, is_dry_run=dry_run))
 
@@ -279,7 +277,7 @@ def config_show() -> int:
 @db.command(name="upgrade")
 def db_upgrade() -> int:
     """Apply pending migrations; safe when two processes do it at once."""
-    with _database() as (_, dsn):
+    with database(checks_schema=False) as (_, dsn):
         for name in _run(migrations.upgrade(dsn)):
             _out.print(f"applied {name}")
     return OK
@@ -288,7 +286,7 @@ def db_upgrade() -> int:
 @db.command(name="status")
 def db_status() -> int:
     """List pending migrations; exit 1 when there are any."""
-    with _database() as (_, dsn):
+    with database(checks_schema=False) as (_, dsn):
         missing = _run(migrations.pending(dsn))
     for name in missing:
         _out.print(f"pending {name}")
@@ -305,7 +303,7 @@ def token_create(
 ) -> int:
     """Print a new token, once. --operator narrows it to one operator's gates and wallets."""
     until = datetime.now(UTC) + timedelta(days=days)
-    with _database() as (_, dsn):
+    with database() as (_, dsn):
         issued = _with_pool(
             dsn,
             lambda pool: run_token_issue(pool, name, role, operator_id=operator, valid_until=until),
@@ -317,7 +315,7 @@ def token_create(
 @token.command(name="revoke")
 def token_revoke(name: str) -> int:
     """Revoke a token by its name."""
-    with _database() as (_, dsn):
+    with database() as (_, dsn):
         is_known = _with_pool(dsn, lambda pool: run_token_revocation(pool, name))
     _out.print("revoked" if is_known else f"there is no token named {name}")
     return OK if is_known else PROBLEMS_FOUND
@@ -330,7 +328,7 @@ def gates(
     day: Annotated[date | None, Parameter(help="A service day; else today.")] = None,
 ) -> int:
     """List the gates: what each sent on a day, and which numbers of its taps were not seen yet."""
-    with _database() as (settings, dsn):
+    with database() as (settings, dsn):
         return _run(tell_gates(settings, dsn, operator, day))
 
 
@@ -349,35 +347,6 @@ def healthcheck() -> int:
 
 
 # What the commands share.
-
-
-@contextlib.contextmanager
-def _database(data: Path | None = None, port: int | None = None) -> Iterator[tuple[Settings, str]]:
-    """The settings and a database: FAREGATE_DATABASE_URL, else an embedded server."""
-    settings = read_settings()
-    if data is not None:
-        data = data.resolve()
-        settlement_dir = data / settings.settlement_dir.name
-        archive_dir = data / settings.archive_dir.name
-        settings = structs.replace(
-            settings,
-            data_dir=data,
-            settlement_dir=settlement_dir,
-            archive_dir=archive_dir,
-            trips_dir=data / settings.trips_dir.name,
-        )
-    if port is not None:
-        settings = structs.replace(settings, port=port)
-    telemetry.start_logging(settings.log_level, settings.log_format)
-    if settings.database_url:
-        yield settings, str(settings.database_url)
-        return
-    settings = structs.replace(settings, auto_migrate=True)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with EmbeddedPostgres(
-        cluster_folder(settings.data_dir), bin_folder=settings.pg_bin
-    ) as postgres:
-        yield settings, postgres.dsn
 
 
 def _let_gates_go_first() -> None:
@@ -473,6 +442,40 @@ def _is_of_files(error: OSError) -> bool:
     return error.filename is not None or error.errno in _DISK_FAULTS
 
 
+def _why_it_cannot_run(error: Exception) -> str | None:
+    """What the operator has to mend; None when it is a fault of ours."""
+    if isinstance(error, TariffFaults):
+        return str(error)
+    if isinstance(
+        error,
+        CannotRun | PostgresCannotRun | migrations.MigrationFailed | NotTheOwner | ArchiveMissing,
+    ):
+        return f"cannot run: {error}"
+    if not isinstance(error, (*OUTAGES, *UNFIT)):
+        return None
+    if isinstance(error, OSError) and _is_of_files(error):
+        return f"cannot run: a file or folder cannot be used ({error})."
+    return (
+        f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and "
+        "run `faregate db upgrade` if it is new."
+    )
+
+
+@contextlib.contextmanager
+def _last_words_logged() -> Iterator[None]:
+    """What serves ends in the form of its log, whose lines a machine may read."""
+    try:
+        yield
+    except SettingsWrong:
+        raise  # There is no log yet.
+    except Exception as error:
+        if why := _why_it_cannot_run(error):
+            log.error(why)
+            sys.exit(CANNOT_RUN)
+        log.exception("ended by a fault")
+        sys.exit(PROBLEMS_FOUND)
+
+
 def main() -> None:
     if not __debug__:
         sys.exit("faregate checks money with assertions; do not run it under python -O.")
@@ -481,24 +484,11 @@ def main() -> None:
     except (SettingsWrong, TokenRefused) as wrong:
         print(wrong, file=sys.stderr)
         sys.exit(USAGE)
-    except TariffFaults as faults:
-        print(faults, file=sys.stderr)
-        sys.exit(CANNOT_RUN)
-    except (
-        CannotRun, PostgresCannotRun, migrations.MigrationFailed, NotTheOwner, ArchiveMissing
-    ) as error:  # fmt: skip
-        print(f"cannot run: {error}", file=sys.stderr)
-        sys.exit(CANNOT_RUN)
-    except (*OUTAGES, *UNFIT) as error:
-        if isinstance(error, OSError) and _is_of_files(error):
-            print(f"cannot run: a file or folder cannot be used ({error}).", file=sys.stderr)
+    except Exception as error:
+        if why := _why_it_cannot_run(error):
+            print(why, file=sys.stderr)
             sys.exit(CANNOT_RUN)
-        print(
-            f"cannot run: the database cannot be used ({error}). Check FAREGATE_DATABASE_URL, and "
-            "run `faregate db upgrade` if it is new.",
-            file=sys.stderr,
-        )
-        sys.exit(CANNOT_RUN)
+        raise
 
 
 if __name__ == "__main__":

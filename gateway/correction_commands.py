@@ -10,11 +10,11 @@ from typing import Literal
 from cyclopts import App
 
 from fare_rules import load_book
+from gateway.command_database import database
 from gateway.disruption_path import run_disruptions
-from gateway.exit_codes import CANNOT_RUN, OK
+from gateway.exit_codes import OK
 from gateway.shell.correction_store import list_corrections
 from gateway.shell.database import open_pool
-from gateway.shell.environment import read_settings
 
 corrections_app = App(name="corrections", help="What was put right, and what waits for a person.")
 disruptions_app = App(name="disruptions", help="Rides that a disruption left with one end.")
@@ -27,16 +27,13 @@ def apply() -> int:
 
     May be run again, and is at every close.
     """
-    settings = read_settings()
-    if not settings.database_url:
-        print("FAREGATE_DATABASE_URL is not set; the next close applies them, too.")
-        return CANNOT_RUN
-    asyncio.run(_apply(str(settings.database_url), settings.tariffs_dir))
+    with database() as (settings, dsn):
+        asyncio.run(_apply(dsn, settings.tariffs_dir))
     return OK
 
 
-async def _apply(url: str, tariffs: Path) -> None:
-    pool = await open_pool(url)
+async def _apply(dsn: str, tariffs: Path) -> None:
+    pool = await open_pool(dsn)
     try:
         done = await run_disruptions(pool, load_book(tariffs), datetime.now(UTC))
         print(
@@ -56,16 +53,13 @@ def list_(state: Literal["proposed", "booked", "rejected"] | None = None) -> int
     state
         Only those that are so.
     """
-    url = read_settings().database_url
-    if not url:
-        print("FAREGATE_DATABASE_URL is not set; ask GET /v1/corrections of a running gateway.")
-        return CANNOT_RUN
-    asyncio.run(_list(str(url), state))
+    with database() as (_, dsn):
+        asyncio.run(_list(dsn, state))
     return OK
 
 
-async def _list(url: str, state: str | None) -> None:
-    pool = await open_pool(url)
+async def _list(dsn: str, state: str | None) -> None:
+    pool = await open_pool(dsn)
     try:
         after, count = None, 0
         while found := await list_corrections(pool, after, _AT_ONCE, state=state):

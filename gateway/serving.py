@@ -66,10 +66,14 @@ async def prepare_database(settings: Settings, dsn: str) -> None:
         applied = await migrations.upgrade(dsn)
         log.info("migrated", migrations=applied)
     elif missing:
-        raise CannotRun(
-            f"{len(missing)} migrations are pending: {', '.join(missing)}. "
-            "Run `faregate db upgrade`, or set FAREGATE_AUTO_MIGRATE=true."
-        )
+        raise migrations_pending(missing)
+
+
+def migrations_pending(missing: Sequence[str]) -> CannotRun:
+    return CannotRun(
+        f"{len(missing)} migrations are pending; `faregate db status` lists them. "
+        "Run `faregate db upgrade`, or set FAREGATE_AUTO_MIGRATE=true and serve."
+    )
 
 
 @contextlib.asynccontextmanager

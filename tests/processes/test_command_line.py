@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from _stack import ROOT, run_faregate
 
@@ -88,6 +90,56 @@ async def test_a_token_that_is_not_made_says_why(database: str, tmp_path: Path) 
         assert said.returncode == 2, said
         assert why in said.stdout + said.stderr
         assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("command", [("corrections", "list"), ("disruptions", "apply")])
+def test_without_the_address_of_a_database_each_command_takes_the_embedded_one(
+    folder: Path, command: tuple[str, ...]
+) -> None:
+    where = {"FAREGATE_DATA_DIR": str(folder), "DATABASE_URL": ""}
+    assert run_faregate("db", "upgrade", **where).returncode == 0
+    said = run_faregate(*command, **where)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("0 ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gates",),
+        ("archive", "--dry-run"),
+        ("token", "create", "ann", "--role", "finance"),
+        ("corrections", "list"),
+        ("audit",),
+    ],
+    ids=" ".join,
+)
+async def test_a_schema_older_than_the_command_is_told_with_its_remedy(
+    database: str, command: tuple[str, ...]
+) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)"
+    )
+    await connection.close()
+    said = run_faregate(*command, FAREGATE_DATABASE_URL=database)
+    assert (said.returncode, said.stdout) == (3, "")
+    assert said.stderr.startswith("cannot run: 1 migrations are pending")
+    assert "faregate db upgrade" in said.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("serve",), ("worker", "--supervisor", str(os.getpid()), "--heartbeat", "1")]
+)
+def test_what_serves_says_in_its_log_why_it_cannot(command: tuple[str, ...], server_dsn) -> None:
+    """Nothing is migrated there: a machine that reads the log is told so as of all else."""
+    said = run_faregate(
+        *command, FAREGATE_DATABASE_URL=server_dsn, FAREGATE_GATE_MASTER_KEY="ab" * 32
+    )
+    assert said.returncode == 3
+    lines = [json.loads(line) for line in said.stderr.splitlines()]
+    assert "faregate db upgrade" in lines[-1]["event"]
+    assert lines[-1]["level"] == "error"
 
 
 def test_the_shipped_tariffs_are_free_of_faults() -> None:
