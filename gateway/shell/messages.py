@@ -25,6 +25,7 @@ _json_tap = msgspec.json.Decoder(Tap)
 _packed_taps = msgspec.msgpack.Decoder(list[Tap])
 _packed_raws = msgspec.msgpack.Decoder(list[Raw])
 _packed_tap = msgspec.msgpack.Decoder(Tap)
+_json_reader = json.JSONDecoder()
 _json = msgspec.json.Encoder()
 _packed = msgspec.msgpack.Encoder()
 _packed_frame = msgspec.msgpack.Decoder(tuple[int, Raw])
@@ -123,9 +124,35 @@ def _read_many(
             _check_tap(tap, chars_max)
         return list(found)
     except _FAULTS:
-        raws = _packed_raws.decode(body) if is_packed else _json_raws.decode(body)
+        raws = _packed_raws.decode(body) if is_packed else _json_parts(body)
         _check_count(len(raws), taps_max)
         return [_read_or_refuse(bytes(raw), is_packed, chars_max) for raw in raws]
+
+
+def _json_parts(body: bytes) -> list[Raw] | list[bytes]:
+    """The elements of an array as they were sent, each to be judged by itself.
+
+    Half a surrogate pair is well-formed JSON and no text: msgspec cannot even step over it.
+    """
+    try:
+        return _json_raws.decode(body)
+    except msgspec.DecodeError:
+        if rb"\u" not in body or not isinstance(json.loads(body), list):
+            raise
+    text, parts = body.decode(), []
+    at = text.index("[") + 1
+    while text[(at := _not_space(text, at))] != "]":
+        at = _not_space(text, at + 1) if text[at] == "," else at
+        _, end = _json_reader.raw_decode(text, at)
+        parts.append(text[at:end].encode())
+        at = end
+    return parts
+
+
+def _not_space(text: str, at: int) -> int:
+    while text[at] in " \t\n\r":
+        at += 1
+    return at
 
 
 def _read_or_refuse(raw: bytes, is_packed: bool, chars_max: int) -> Tap | TapResult:
@@ -144,7 +171,7 @@ def _read_or_refuse(raw: bytes, is_packed: bool, chars_max: int) -> Tap | TapRes
 def _tap_id_of(raw: bytes, is_packed: bool) -> UUID | None:
     """The id, if at least that can be read, so that the gate can tell which tap it was."""
     try:
-        decoded = msgspec.msgpack.decode(raw) if is_packed else msgspec.json.decode(raw)
+        decoded = msgspec.msgpack.decode(raw) if is_packed else json.loads(raw)
         return UUID(decoded["tap_id"])
     except (*_FAULTS, TypeError, KeyError, AttributeError):
         return None

@@ -473,3 +473,23 @@ def test_what_is_compared_or_opened_ends_in_no_line_break(kind, text):
     assert msgspec.convert(text, kind) == text
     with pytest.raises(msgspec.ValidationError, match="matching regex"):
         msgspec.convert(text + "\n", kind)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+async def test_half_a_character_spoils_its_own_tap_and_no_other(door, indent):
+    good, bad = door.tap(), door.tap(media_token="half \ud83d", stop_id="[luohu], {}")
+    body = f" {json.dumps([good, bad, good], indent=indent)}\n"
+    said = await door.post_bytes(body.encode())
+    assert said.status == 200, said.body
+    assert [(one["tap_id"], one["outcome"]) for one in said.message] == [
+        (good["tap_id"], "unknown_media"),
+        (bad["tap_id"], "malformed"),
+        (good["tap_id"], "unknown_media"),
+    ]
+
+
+@pytest.mark.parametrize("body", ['["\\ud800",]', '["\\ud800"', '["\\ud800"] x', '["\\ud800" {}]'])
+async def test_half_a_character_in_what_is_no_array_is_refused(door, body):
+    (await door.post_bytes(body.encode())).check_problem(
+        400, "undecodable-body", "Nothing was done"
+    )
