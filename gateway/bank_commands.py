@@ -63,7 +63,7 @@ async def reconcile(
             return PROBLEMS_FOUND
         through, after = wanted[-1].settlement_day, wanted[-1].days_after
         # The first settlement has everything up to its day.
-        since = date.fromordinal(after.toordinal() + 1) if after else await first_day(pool)
+        since = date.fromordinal(after.toordinal() + 1) if after else await first_day(pool, through)
         found = await run_reconciliation(
             pool,
             book,

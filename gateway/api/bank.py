@@ -41,7 +41,7 @@ class BankRequests:
         if row is None:
             raise not_found("No such day is settled.")
         after = row.days_after
-        since = date.fromordinal(after.toordinal() + 1) if after else await first_day(pool)
+        since = date.fromordinal(after.toordinal() + 1) if after else await first_day(pool, day)
         today = now().astimezone(book.timezone).date()
         with archive_at_hand():
             found = await run_reconciliation(

@@ -384,7 +384,7 @@ async def wallets_that_rode(
     )
 
 
-async def first_day(pool: asyncpg.Pool) -> date:
-    """The oldest service day that the log has."""
-    found: date | None = await pool.fetchval("SELECT min(service_day) FROM log_day")
-    return found or date.min
+async def first_day(pool: asyncpg.Pool, through: date) -> date:
+    """The oldest service day that the log has, up to this one."""
+    found: date = await pool.fetchval("SELECT least(min(service_day), $1) FROM log_day", through)
+    return found

@@ -15,8 +15,10 @@ from gateway.core.payment_order import message_id
 from gateway.example_bank import Booking, Order, camt_053, debit, orders, pain_002
 from gateway.reconcile_path import Reconciliation, run_reconciliation
 from gateway.reconcile_report import as_csv, as_html, as_text
-from gateway.shell.bank_store import load_payments_due
+from gateway.shell.bank_store import first_day, load_payments_due
+from gateway.shell.database import open_pool
 from gateway.shell.delivery_store import add_event, list_deliveries
+from gateway.shell.log_days import LogDays
 
 
 class Town:
@@ -386,3 +388,14 @@ def test_other_versions_say_the_same():
     assert read_bank_file(old).lines == read_bank_file(GOOD).lines
     pending = GOOD.replace(b"BOOK", b"PDNG")
     assert read_bank_file(pending).lines == ()
+
+
+async def test_before_any_tap_a_reconciliation_is_of_the_settled_day_alone(database: str):
+    day = date(2026, 1, 5)
+    async with await open_pool(database) as pool:
+        assert await first_day(pool, day) == day
+        # A gateway opens days before their first tap.
+        await LogDays().open(pool, [date(2026, 1, 9)])
+        assert await first_day(pool, day) == day
+        await LogDays().open(pool, [date(2026, 1, 3)])
+        assert await first_day(pool, day) == date(2026, 1, 3)
