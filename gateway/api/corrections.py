@@ -90,6 +90,8 @@ _REMEDIES = {
     CorrectionRefusal.MORE_THAN_CHARGED: "Refund at most what the rider paid and has not got back.",
     CorrectionRefusal.NO_FARE: "The tariff has no price for the ride that would come of it, or its "
     "campaign not the money; move money instead.",
+    CorrectionRefusal.REFUNDED: "A ride that would cost less was refunded already; leave it out, "
+    "or move money for the others instead.",
     CorrectionRefusal.WALLET_CLOSED: "A closed wallet takes what its rider gets back, and is "
     "closed again to pay that out; nothing more can be charged to it.",
     CorrectionRefusal.TOO_MANY_SELF_SERVICE: "Ask a person at the desk.",

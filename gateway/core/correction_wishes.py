@@ -75,6 +75,7 @@ class CorrectionRefusal(StrEnum):
     WRONG_TIME = "wrong_time"
     MORE_THAN_CHARGED = "more_than_charged"
     NO_FARE = "no_fare"
+    REFUNDED = "refunded"
     WALLET_CLOSED = "wallet_closed"
     TOO_MANY_SELF_SERVICE = "too_many_self_service"
 
@@ -157,6 +158,8 @@ class CorrectionSnapshot(Struct, frozen=True):
     operator_id: str | None = None
     # What was given back of the same tap or top-up, or is proposed to be.
     refunded_fen: int = 0
+    # Of each tap of the wallet that money was given back of: what is still paid for it.
+    left_fen: Mapping[UUID, int] = {}
     # What the wallet was given as goodwill within the window, or is to be.
     goodwill_fen: int = 0
     is_corrected: bool = False

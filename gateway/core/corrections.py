@@ -7,8 +7,11 @@ that is no ride is an entry of its own.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
+from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -128,9 +131,20 @@ def propose(
     booking = _book(wish, wallet, snapshot, book, terms)
     if isinstance(booking, CorrectionRefusal):
         return booking
+    if _is_given_twice(booking, snapshot.left_fen):
+        return CorrectionRefusal.REFUNDED
     # What is its rider's it takes, as of a late tap; nobody is there to pay more.
     is_closed = wallet.status is WalletStatus.CLOSED
     return CorrectionRefusal.WALLET_CLOSED if is_closed and booking.gained_fen < 0 else booking
+
+
+def _is_given_twice(booking: Booking, left_fen: Mapping[UUID, int]) -> bool:
+    """Whether a ride would cost less than what was refunded of it: then its rider is ahead."""
+    back_fen = Counter[UUID]()
+    for entry in booking.entries:
+        if entry.tap_id is not None and entry.tap_id in left_fen and entry.kind != "refund":
+            back_fen[entry.tap_id] += entry.main_fen
+    return any(0 < fen > left_fen[tap_id] for tap_id, fen in back_fen.items())
 
 
 def _book(

@@ -106,6 +106,10 @@ class CorrectionWork:
             charged_fen=charged_fen,
             operator_id=operator_id,
             refunded_fen=known["refunded_fen"],
+            left_fen={
+                row["tap_id"]: row["left_fen"]
+                for row in await connection.fetch(_READ_LEFT, wallet_id)
+            },
             goodwill_fen=await connection.fetchval(
                 _SUM_GOODWILL, wallet_id, now - GOODWILL_WINDOW, wish.correction_id
             )
@@ -310,6 +314,14 @@ SELECT
 FROM journal_entry
 WHERE wallet_id = $1 AND tap_id = $2 AND kind IN ('fare', 'correction')
 HAVING count(*) > 0
+"""
+_READ_LEFT = """
+SELECT tap_id, -sum(purse_fen + coalesce(debt_fen, 0))::bigint AS left_fen
+FROM journal_entry
+WHERE wallet_id = $1 AND tap_id IN (
+    SELECT subject FROM correction WHERE wallet_id = $1 AND kind = 'refund'
+)
+GROUP BY tap_id
 """
 _READ_AMENDMENT = """
 SELECT amendment FROM correction JOIN correction_decision USING (correction_id)

@@ -369,6 +369,24 @@ async def test_who_owes_too_much_does_not_begin_a_ride_until_it_is_paid(open_doo
         assert (await audited(door))[-1] == "audit passed"
 
 
+async def test_what_was_refunded_of_a_ride_is_not_given_back_once_more(desk):
+    """Of two rides as an adult one was refunded; the rider turns out to be one who rides free."""
+    wallet_id = await desk.open_wallet()
+    media = {"media_token": "card-1", "fare_media": "card"}
+    await desk.ask("POST", f"/v1/wallets/{wallet_id}/media", media)
+    taps = [(await desk.post_taps(desk.tap(tapped_at=at(minutes)))).message for minutes in (0, 90)]
+    paid = [tap["payers"][0]["amount_fen"] for tap in taps]
+    refund = {"tap_id": taps[0]["tap_id"], "amount_fen": paid[0], "reason": "complaint"}
+    assert (await correct(desk, wallet_id, "refund", **refund)).status == 200
+    wish = {"media_token": "card-1", "rider_category": "free", "reason": "wrong_class"}
+    said = await correct(desk, wallet_id, "reclass", **wish, since=at(-5), until=at(95))
+    said.check_problem(409, "refunded", "leave it out")
+    assert await net(desk, wallet_id) == 1000 - paid[1]
+    said = await correct(desk, wallet_id, "reclass", **wish, since=at(5), until=at(95))
+    assert said.status == 200, said.body
+    assert 1000 - paid[1] < await net(desk, wallet_id) <= 1000
+
+
 async def test_a_closed_wallet_takes_what_is_its_riders_and_nothing_else(desk):
     wallet_id, top_up_id = await desk.open_wallet(), str(uuid4())
     paid_in = {"top_up_id": top_up_id, "amount_fen": 300}
