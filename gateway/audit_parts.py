@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -24,13 +24,15 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
-from gateway.core.audit import Break, WalletBooks, audit_wallet
+from gateway.core.audit import audit_wallet
+from gateway.core.audit_books import BROKEN, Break, WalletBooks
 from gateway.core.settlement_files import MANIFEST
 from gateway.settlement_path import load_settlement
 from gateway.shell.archive_files import ArchivedDay, ArchiveMissing
 from gateway.shell.archived_books import ArchivedBooks
 from gateway.shell.audit_store import same_picture
 from gateway.shell.database import open_pool
+from gateway.shell.delivery_store import delivery_rows, load_delivery_rows
 from gateway.shell.embedded_postgres import die_with
 from gateway.shell.kept_store import load_books, load_books_of
 from gateway.shell.settlement_store import batch_rows, load_kept_settlement
@@ -49,6 +51,8 @@ class Scene(Struct, frozen=True):
     book: TariffBook
     archive: Path | None
     archived: tuple[ArchivedDay, ...] = ()
+    # From when on each ride of an open day must say how it is shared.
+    shared_since: datetime | None = None
 
 
 class Part(Struct, frozen=True):
@@ -138,7 +142,7 @@ async def audit_part(connection: Connection, scene: Scene, part: Part) -> Found:
     breaks: list[Break] = []
     async for one in _books(connection, part):
         books = archived.joined_to(one)
-        breaks += audit_wallet(books, scene.book)
+        breaks += audit_wallet(books, scene.book, scene.shared_since)
         wallets_count += 1
         incomplete_count += sum(kept.result.incomplete for kept in books.taps)
     if ids is None:
@@ -166,7 +170,7 @@ async def audit_settlement(pool: asyncpg.Pool, scene: Scene, day: date) -> tuple
         made = await load_settlement(pool, day, scene.book, scene.archive)
     except ArchiveMissing as missing:
         return (Break("settlement_differs", f"settlement {day}", str(missing)),)
-    except (AssertionError, LookupError, ValueError) as error:
+    except BROKEN as error:
         # The books are broken, not the audit.
         fault = f"it does not add up: {type(error).__name__} {error}"
         return (Break("settlement_differs", f"settlement {day}", fault),)
@@ -181,6 +185,11 @@ async def audit_settlement(pool: asyncpg.Pool, scene: Scene, day: date) -> tuple
         faults.append("its hash is not its manifest's")
     differing = {row[1] for row in kept.batches ^ frozenset(batch_rows(settlement))}
     faults += [f"the batch of {operator_id} is another than kept" for operator_id in differing]
+    sent = await load_delivery_rows(pool, day) ^ frozenset(
+        delivery_rows(settlement, kept.manifest_sha256)
+    )
+    told = sorted({str(row[2]) for row in sent})
+    faults += [f"the delivery to {operator_id} is another than kept" for operator_id in told]
     return tuple(Break("settlement_differs", f"settlement {day}", fault) for fault in faults)
 
 

@@ -33,7 +33,7 @@ from gateway.audit_parts import (
     parts_between,
     parts_of,
 )
-from gateway.core.audit import Break
+from gateway.core.audit_books import Break
 from gateway.core.audit_heads import (
     Basis,
     Head,
@@ -175,7 +175,8 @@ async def _audit(
             breaks += day_breaks(since, scan.verified, {day.service_day for day in days})
             breaks += clock_breaks(since, picture.closed_through)
             notes.append(_note(since, picture, todo, len(settlements)))
-        scene = Scene(book, archive, tuple(whole))
+        shared_since = await store.find_shared_since(connection)
+        scene = Scene(book, archive, tuple(whole), shared_since)
         if crew and crew.is_worth_it(todo.wallets_count):
             found, more = await _do_with(crew, connection, scene, todo)
         else:

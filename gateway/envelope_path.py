@@ -15,7 +15,7 @@ import asyncpg
 from msgspec import Struct
 
 from fare_rules import TariffBook
-from gateway.core.audit import Break
+from gateway.core.audit_books import Break
 from gateway.core.envelopes import (
     Draw,
     EnvelopeCampaign,

@@ -25,7 +25,7 @@ from datetime import date, datetime
 import msgspec
 from msgspec import Struct
 
-from gateway.core.audit import Break
+from gateway.core.audit_books import Break
 
 
 class DayDigest(Struct, frozen=True):

@@ -475,30 +475,55 @@ def _missing_end(
 
 def _move(
     wish: CorrectionWish, wallet: Wallet, snapshot: CorrectionSnapshot, book: TariffBook
-) -> Booking | CorrectionRefusal:
-    now = snapshot.now
-    operator_id = None
+) -> Booking:
+    amount_fen = wish.amount_fen
     if wish.kind is CorrectionKind.TOP_UP_VOID:
         assert snapshot.top_up is not None
-        amount_fen, bearer = -snapshot.top_up[1], BANK
+        amount_fen = -snapshot.top_up[1]
+    assert amount_fen is not None
+    moved, entry = move_money(
+        wish,
+        wallet,
+        amount_fen=amount_fen,
+        operator_id=snapshot.operator_id,
+        now=snapshot.now,
+        closed_through=snapshot.closed_through,
+        book=book,
+    )
+    return Booking(moved, (entry,))
+
+
+def move_money(
+    wish: CorrectionWish,
+    wallet: Wallet,
+    *,
+    amount_fen: int,
+    operator_id: str | None,
+    now: datetime,
+    closed_through: date | None,
+    book: TariffBook,
+) -> tuple[Wallet, JournalEntry]:
+    """Give a wallet money that is no ride, from who bears it: a sponsor, the bank for a top-up that
+    was void, or else the operator that was paid for the ride.
+    """
+    if wish.kind is CorrectionKind.TOP_UP_VOID:
+        operator_id, bearer = None, BANK
+    elif wish.sponsor_id is not None:
+        operator_id, bearer = None, f"{SPONSOR}{wish.sponsor_id}"
     else:
-        assert wish.amount_fen is not None
-        amount_fen, bearer = wish.amount_fen, f"{SPONSOR}{wish.sponsor_id}"
-        if wish.sponsor_id is None:
-            operator_id, bearer = snapshot.operator_id, f"{OPERATOR}{snapshot.operator_id}"
+        bearer = f"{OPERATOR}{operator_id}"
     moved = wallet.moved(amount_fen)
     day = book.service_day_of(now)
-    entry = JournalEntry(
+    return moved, JournalEntry(
         kind="goodwill" if wish.kind is CorrectionKind.GOODWILL else "refund",
         cause_id=wish.correction_id,
         wallet_id=wallet.wallet_id,
         wallet_version=moved.version,
         effective_at=now,
         service_day=day,
-        settlement_day=settlement_day(day, snapshot.closed_through),
+        settlement_day=settlement_day(day, closed_through),
         postings=(*rider_postings(wallet, moved), Posting(bearer, -amount_fen)),
         tap_id=wish.tap_id,
         operator_id=operator_id,
         product_id=REFUND if wish.tap_id else None,
     )
-    return Booking(moved, (entry,))

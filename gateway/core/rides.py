@@ -145,7 +145,7 @@ def top_up_first(
     moved = wallet.moved(rule.amount_fen)
     entry = JournalEntry(
         kind="auto_top_up",
-        cause_id=uuid5(tap.tap_id, "auto top-up"),
+        cause_id=auto_top_up_id(tap.tap_id),
         wallet_id=wallet.wallet_id,
         wallet_version=moved.version,
         effective_at=tap.tapped_at,
@@ -154,3 +154,8 @@ def top_up_first(
         postings=(*rider_postings(wallet, moved), Posting(BANK, -rule.amount_fen)),
     )
     return structs.replace(moved, terms=structs.replace(terms, topped_up_on=day)), (entry,)
+
+
+def auto_top_up_id(tap_id: UUID) -> UUID:
+    """The cause of what is paid in before a tap."""
+    return uuid5(tap_id, "auto top-up")

@@ -414,8 +414,7 @@ class _Desk:
         """Give back what purses hold, to those who gave it, and the rest to the rider."""
         wallet = self._return_purses(wallet, wallet.purses)
         if wallet.net_fen > 0:
-            cause_id = uuid5(wallet.wallet_id, f"payout {wallet.version}")
-            wallet = self._move(wallet, -wallet.net_fen, "payout", cause_id)
+            wallet = self._move(wallet, -wallet.net_fen, "payout", payout_id(wallet))
         return wallet
 
     def _held_for_rides_fen(self, wallet: Wallet) -> int:
@@ -427,6 +426,11 @@ class _Desk:
         self.entries.append(self.books.entry(kind, cause_id, wallet, moved, paid))
         self.wallets[wallet.wallet_id] = moved
         return moved
+
+
+def payout_id(wallet: Wallet) -> UUID:
+    """The cause of paying out what a wallet holds."""
+    return uuid5(wallet.wallet_id, f"payout {wallet.version}")
 
 
 def _asked(terms: Terms | None) -> tuple[str | None, UUID | None, Bounds]:

@@ -9,8 +9,11 @@ import asyncpg
 import msgspec
 
 from gateway.core.amendments import Amendment
+from gateway.core.audit_books import KeptCorrection
+from gateway.core.correction_wishes import CorrectionWish
 
 decode_amendment = msgspec.json.Decoder(Amendment).decode
+decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 encode_amendment = msgspec.json.Encoder().encode
 
 
@@ -26,6 +29,20 @@ async def load_amendments(
     return found
 
 
+def correction_from_row(row: asyncpg.Record) -> KeptCorrection:
+    """All that is kept of a correction, for the audit."""
+    said = dict(row)
+    amendment = decode_amendment(said["amendment"]) if said["amendment"] else None
+    return KeptCorrection(**said | {"wish": decode_wish(said["wish"]), "amendment": amendment})
+
+
+READ_CORRECTIONS = """
+SELECT
+    correction_id, wallet_id, kind, reason, note, subject, by_rider, amount_fen, proposed_at, wish,
+    amendment, state, checker, wallet_version, decided_at
+FROM correction LEFT JOIN correction_decision USING (correction_id)
+WHERE wallet_id = ANY($1::uuid[])
+"""
 _READ_AMENDMENTS = """
 SELECT wallet_id, wallet_version, amendment FROM correction
 JOIN correction_decision USING (correction_id)

@@ -25,7 +25,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, structs
 
-from gateway.core.audit import Break
+from gateway.core.audit_books import Break
 from gateway.core.days import ride_tap
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import structs
 
-from gateway.core.audit import Break, WalletBooks
+from gateway.core.audit_books import Break, WalletBooks
 from gateway.shell.archive_files import (
     ENTRIES,
     TAPS,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
 
-from gateway.core.audit import Break
+from gateway.core.audit_books import Break
 from gateway.core.audit_heads import NO_ROWS, DayDigest, Head, head_content, head_from, head_name
 from gateway.core.purse_desk import given_id, taken_id
 from gateway.core.taps import TapOutcome
@@ -174,14 +174,15 @@ async def _list_strange_transfers(
     connection: Connection, days: Sequence[date] | None
 ) -> list[Break]:
     """Entries that move money between wallets otherwise than somebody has asked."""
-    asked: dict[UUID, tuple[UUID, int]] = {}
-    for transfer_id, giver, taker, fen in await connection.fetch(_READ_TRANSFERS):
-        asked |= {given_id(transfer_id): (giver, fen), taken_id(transfer_id): (taker, -fen)}
+    asked: dict[UUID, tuple[UUID, int, datetime]] = {}
+    for transfer_id, giver, taker, fen, at in await connection.fetch(_READ_TRANSFERS):
+        asked[given_id(transfer_id)] = (giver, fen, at)
+        asked[taken_id(transfer_id)] = (taker, -fen, at)
     found = await connection.fetch(_READ_TRANSFER_ENTRIES, days, timeout=_SCAN_SECONDS)
     return [
         Break("transfer_differs", f"{wallet_id} {version}", "nobody asked for it as it is")
-        for wallet_id, version, cause_id, bank_fen in found
-        if asked.get(cause_id) != (wallet_id, bank_fen)
+        for wallet_id, version, cause_id, bank_fen, at in found
+        if asked.get(cause_id) != (wallet_id, bank_fen, at)
     ]
 
 
@@ -198,6 +199,12 @@ async def list_changed_settlements(
     """Settlements of which any row is new since a head."""
     age = picture.ages_since(since.settled_below)
     return {row[0] for row in await connection.fetch(_READ_CHANGED_SETTLEMENTS, age)}
+
+
+async def find_shared_since(connection: Connection) -> datetime | None:
+    """When the first ride of the open days was written that says how it is shared."""
+    found: datetime | None = await connection.fetchval(_READ_SHARED_SINCE, timeout=_SCAN_SECONDS)
+    return found
 
 
 async def list_bounds(connection: Connection, wallets_count: int) -> list[UUID]:
@@ -318,6 +325,12 @@ FORBIDDEN = {
     "tap_without_sequence": """
         SELECT tap_id::text FROM tap LEFT JOIN gate_sequence USING (tap_id, service_day)
         WHERE {of_days} AND outcome <> 'sequence_reused' AND gate_sequence.tap_id IS NULL""",
+    "entry_shared_in_part": """
+        SELECT wallet_id || ' ' || wallet_version FROM journal_entry
+        WHERE {of_days} AND num_nulls(journey_id, own_fen, distance_m, change_fen) NOT IN (0, 4)""",
+    "correction_without_wallet": """
+        SELECT correction_id::text FROM correction
+        WHERE NOT EXISTS (SELECT FROM wallet WHERE wallet.wallet_id = correction.wallet_id)""",
     "correction_without_checker": """
         SELECT correction_id::text FROM correction
         JOIN correction_decision USING (correction_id)
@@ -354,6 +367,29 @@ FORBIDDEN = {
         SELECT account FROM campaign JOIN slots USING (account) LEFT JOIN paid USING (account)
         LEFT JOIN archived USING (account)
         WHERE left_fen + coalesce(paid_fen, 0) + coalesce(old_fen, 0) <> budget_fen""",
+    "campaign_uses_inexact": """
+        WITH slots AS (
+            SELECT account, sum(left_uses) AS left_uses FROM campaign_slot GROUP BY account
+        ), rides AS (
+            SELECT share.sponsor AS account FROM journal_entry
+            CROSS JOIN unnest(sponsors, sponsors_fen) AS share (sponsor, amount_fen)
+            WHERE sponsors IS NOT NULL AND share.sponsor LIKE '%/%'
+            GROUP BY share.sponsor, tap_id, product_id HAVING sum(share.amount_fen) < 0
+        ), used AS (
+            SELECT account, count(*) AS used_count FROM rides GROUP BY account
+        )
+        SELECT account FROM campaign JOIN slots USING (account) LEFT JOIN used USING (account)
+        -- How many rides of archived days a campaign paid for is not kept.
+        WHERE left_uses + coalesce(used_count, 0) > uses_max
+        OR left_uses + coalesce(used_count, 0) < uses_max
+        AND NOT EXISTS (SELECT FROM campaign_old_day AS old WHERE old.account = campaign.account)
+        """,
+    "campaign_budget_differs": """
+        SELECT account FROM campaign LEFT JOIN (
+            SELECT DISTINCT ON (account) * FROM campaign_budget ORDER BY account, at DESC
+        ) AS newest USING (account)
+        WHERE coalesce(newest.budget_fen, 0) <> campaign.budget_fen
+        OR coalesce(newest.uses_max, 0) <> campaign.uses_max""",
     "campaign_claims_differ": """
         SELECT account FROM campaign WHERE claims_count <> (
             SELECT count(*) FROM campaign_claim WHERE campaign_claim.account = campaign.account
@@ -363,6 +399,7 @@ FORBIDDEN = {
         WHERE {of_days} AND kind = 'top_up' AND NOT EXISTS (
             SELECT FROM top_up WHERE top_up_id = entry.cause_id
             AND top_up.wallet_id = entry.wallet_id AND amount_fen = -bank_fen
+            AND top_up.recorded_at = entry.recorded_at
         )""",
     "top_up_without_entry": """
         SELECT top_up_id::text FROM top_up
@@ -432,9 +469,11 @@ FORBIDDEN = {
         SELECT wallet_id || ' ' || wallet_version FROM journal_entry JOIN wrong
         USING (settlement_day) WHERE operator_id IS NOT NULL""",
 }
-_READ_TRANSFERS = "SELECT transfer_id, from_wallet_id, to_wallet_id, amount_fen FROM transfer"
+_READ_TRANSFERS = """
+SELECT transfer_id, from_wallet_id, to_wallet_id, amount_fen, recorded_at FROM transfer
+"""
 _READ_TRANSFER_ENTRIES = """
-SELECT wallet_id, wallet_version, cause_id, bank_fen FROM journal_entry
+SELECT wallet_id, wallet_version, cause_id, bank_fen, recorded_at FROM journal_entry
 WHERE kind = 'transfer' AND ($1::date[] IS NULL OR service_day = ANY($1))
 """
 _READ_CHANGED_WALLETS = """
@@ -444,7 +483,7 @@ SELECT wallet_id FROM (
     UNION SELECT wallet_id FROM journal_entry WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM purse_grant WHERE age(xmin) BETWEEN 0 AND $1
     UNION SELECT wallet_id FROM wallet_base WHERE age(xmin) BETWEEN 0 AND $1
-    UNION SELECT wallet_id FROM correction JOIN correction_decision AS decided
+    UNION SELECT wallet_id FROM correction LEFT JOIN correction_decision AS decided
         USING (correction_id)
         WHERE age(correction.xmin) BETWEEN 0 AND $1 OR age(decided.xmin) BETWEEN 0 AND $1
 ) AS changed
@@ -454,6 +493,12 @@ _READ_CHANGED_SETTLEMENTS = """
 SELECT settlement_day FROM settlement WHERE age(xmin) BETWEEN 0 AND $1
 UNION SELECT settlement_day FROM settlement_batch WHERE age(xmin) BETWEEN 0 AND $1
 UNION SELECT settlement_day FROM settlement_manifest WHERE age(xmin) BETWEEN 0 AND $1
+UNION SELECT settlement_day FROM delivery WHERE age(xmin) BETWEEN 0 AND $1
+"""
+_READ_SHARED_SINCE = """
+SELECT min(recorded_at) FROM journal_entry
+WHERE journey_id IS NOT NULL
+    AND settlement_day > coalesce((SELECT closed_through FROM settlement_clock), '-infinity')
 """
 _READ_BOUNDS = """
 SELECT wallet_id FROM (

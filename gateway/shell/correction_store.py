@@ -27,7 +27,7 @@ from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
-from gateway.shell.amendment_rows import decode_amendment, encode_amendment
+from gateway.shell.amendment_rows import decode_amendment, decode_wish, encode_amendment
 from gateway.shell.campaign_store import load_left, spend_anywhere
 from gateway.shell.kept_store import load_kept, read_days
 from gateway.shell.log_days import LogDays
@@ -39,8 +39,6 @@ from gateway.shell.wallet_store import (
     load_media,
     save_wallets_and_entries,
 )
-
-_decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 
 
 class Correction(Struct, frozen=True, omit_defaults=True):
@@ -263,7 +261,7 @@ async def load_correction_entries(pool: asyncpg.Pool, wish: CorrectionWish) -> l
 
 def _correction(row: asyncpg.Record) -> Correction:
     return Correction(
-        wish=_decode_wish(row["wish"]),
+        wish=decode_wish(row["wish"]),
         state=row["state"] or "proposed",
         amount_fen=row["amount_fen"],
         maker=row["maker"],

@@ -39,21 +39,45 @@ async def enqueue(
     connection: Connection, settlement: Settlement, manifest_sha256: str, now: datetime
 ) -> None:
     """Make a delivery for each operator of a settlement, in the transaction that saves it."""
-    period = settlement.period
-    for batch in settlement.batches:
-        delivery_id = delivery_id_of(manifest_sha256, batch.operator_id)
-        name = delivery_name(period.number, period.service_day, operator_folder(batch.operator_id))
-        reference = end_to_end_id(period.number, batch.operator_id) if batch.paid_fen else None
+    for row in delivery_rows(settlement, manifest_sha256):
         status = await connection.execute(
             """INSERT INTO delivery VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING""",
-            delivery_id, period.service_day, batch.operator_id, name, batch.paid_fen, reference,
+            *row,
             now,
-        )  # fmt: skip
+        )
         if rows_changed(status):
+            delivery_id = row[0]
             await connection.execute(
                 "INSERT INTO delivery_job (delivery_id, due_at) VALUES ($1, $2)", delivery_id, now
             )
             await add_event(connection, delivery_id, DeliveryStatus.PENDING, "", now)
+
+
+def delivery_rows(
+    settlement: Settlement, manifest_sha256: str
+) -> list[tuple[UUID, date, str, str, int, str | None]]:
+    """A settlement's deliveries as they are kept: one an operator, under what name, what it pays
+    and the payment's reference.
+    """
+    period = settlement.period
+    return [
+        (
+            delivery_id_of(manifest_sha256, batch.operator_id),
+            period.service_day,
+            batch.operator_id,
+            delivery_name(period.number, period.service_day, operator_folder(batch.operator_id)),
+            batch.paid_fen,
+            end_to_end_id(period.number, batch.operator_id) if batch.paid_fen else None,
+        )
+        for batch in settlement.batches
+    ]
+
+
+async def load_delivery_rows(
+    pool: asyncpg.Pool, settlement_day: date
+) -> frozenset[tuple[object, ...]]:
+    found = await pool.fetch(_READ_OF_SETTLEMENT, settlement_day)
+    return frozenset(tuple(row) for row in found)
 
 
 async def add_event(
@@ -225,4 +249,8 @@ SELECT
         (SELECT max(closed_at) FROM settlement), (SELECT min(opened_at) FROM log_day)
     )), 0)::float8
 FROM delivery_job JOIN delivery USING (delivery_id) JOIN delivery_channel USING (operator_id)
+"""
+_READ_OF_SETTLEMENT = """
+SELECT delivery_id, settlement_day, operator_id, name, paid_fen, end_to_end_id FROM delivery
+WHERE settlement_day = $1
 """

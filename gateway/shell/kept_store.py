@@ -10,7 +10,7 @@ import asyncpg
 
 from fare_rules import RideTap
 from gateway.core.amendments import loaded_from
-from gateway.core.audit import Break, WalletBooks
+from gateway.core.audit_books import Break, KeptCorrection, WalletBooks
 from gateway.core.days import LoadedDays, Opening, WalletDay
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
@@ -20,7 +20,7 @@ from gateway.core.taps import LET_THROUGH
 from gateway.core.unlinking import Base
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
-from gateway.shell.amendment_rows import load_amendments
+from gateway.shell.amendment_rows import READ_CORRECTIONS, correction_from_row, load_amendments
 from gateway.shell.transactions import Connection
 from gateway.shell.wallet_store import READ_WALLETS, load_grants
 
@@ -212,7 +212,14 @@ async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> 
     grants: dict[UUID, dict[UUID, KnownGrant]] = {}
     for row in await connection.fetch(_READ_GRANTS_OF_WALLETS, ids):
         grants.setdefault(row["wallet_id"], {})[row["grant_id"]] = KnownGrant(**row)
-    amendments = await load_amendments(connection, ids)
+    corrections: dict[UUID, dict[UUID, KeptCorrection]] = {}
+    for row in await connection.fetch(READ_CORRECTIONS, ids):
+        correction_id, wallet_id = row["correction_id"], row["wallet_id"]
+        try:
+            corrections.setdefault(wallet_id, {})[correction_id] = correction_from_row(row)
+        except rows.UNREADABLE as error:
+            one = Break("correction_unreadable", f"correction {correction_id}", str(error))
+            unreadable.setdefault(wallet_id, []).append(one)
     bases = await load_bases(connection, ids)
     return [
         WalletBooks(
@@ -220,7 +227,7 @@ async def _books_of(connection: Connection, found: Sequence[asyncpg.Record]) -> 
             tuple(taps.get(w.wallet_id, ())),
             tuple(entries.get(w.wallet_id, ())),
             grants.get(w.wallet_id, {}),
-            tuple(amendments.get(w.wallet_id, ())),
+            corrections.get(w.wallet_id, {}),
             unreadable=tuple(unreadable.get(w.wallet_id, ())),
             base=bases.get(w.wallet_id),
         )

@@ -80,7 +80,7 @@ _decode_coupons = msgspec.msgpack.Decoder(tuple[tuple[str, datetime], ...]).deco
 
 
 # What reading a row raises that nobody of ours has written.
-UNREADABLE = (msgspec.MsgspecError, ValueError, AssertionError)
+UNREADABLE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AssertionError)
 _STATUSES = {str(status): status for status in WalletStatus}
 # What wallet_from_row expects, in its order.
 WALLET_COLUMNS = (

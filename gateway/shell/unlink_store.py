@@ -20,13 +20,12 @@ from gateway.core.days import Opening
 from gateway.core.unlinking import Base
 from gateway.core.wallets import Wallet
 from gateway.shell import rows
-from gateway.shell.amendment_rows import decode_amendment, load_amendments
+from gateway.shell.amendment_rows import decode_amendment, decode_wish, load_amendments
 from gateway.shell.archive_store import DayInUse
 from gateway.shell.kept_store import load_bases
 from gateway.shell.tap_store import save_openings
 from gateway.shell.wallet_store import LOCK_WALLETS, save_wallets_and_entries
 
-_decode_wish = msgspec.json.Decoder(CorrectionWish).decode
 # How long an audit may keep us from the mark, and new days of the log wait behind us.
 _LOCK_MS = 200
 _PLACES = (
@@ -66,7 +65,7 @@ class RidersWork:
         for row in await self._connection.fetch(_READ_NOTED, self._ids):
             amendment = decode_amendment(row["amendment"]) if row["amendment"] else None
             self.noted.setdefault(row["wallet_id"], []).append(
-                Noted(_decode_wish(row["wish"]), amendment)
+                Noted(decode_wish(row["wish"]), amendment)
             )
 
     async def save_bases(self, bases: Mapping[UUID, Base]) -> None:

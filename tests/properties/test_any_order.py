@@ -7,7 +7,8 @@ from _stores import FakeStore
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.audit import WalletBooks, audit_wallet
+from gateway.core.audit import audit_wallet
+from gateway.core.audit_books import WalletBooks
 
 
 def told(book, *steps) -> FakeStore:

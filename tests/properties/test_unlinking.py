@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from fare_rules import TariffBook, load_book
-from gateway.core.audit import WalletBooks, audit_wallet
+from gateway.core.audit import audit_wallet
+from gateway.core.audit_books import WalletBooks
 from gateway.core.unlinking import (
     Base,
     DayRows,

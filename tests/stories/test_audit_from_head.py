@@ -62,20 +62,33 @@ CHANGES = {
     "an amount, moved to the operator": (
         "UPDATE journal_entry SET purse_fen = purse_fen - 1, operator_fen = operator_fen + 1"
         " WHERE wallet_version = 2",
-        {"balance_differs", "charge_differs", "settlement_differs"},
-        {"balance_differs", "charge_differs", "settlement_differs", "verified_day_differs"},
+        {"balance_differs", "charge_differs", "settlement_differs", "entry_differs"},
+        {
+            "balance_differs",
+            "charge_differs",
+            "settlement_differs",
+            "verified_day_differs",
+            "entry_differs",
+        },
     ),
     "an entry that no longer sums to zero": (
         "ALTER TABLE journal_entry DROP CONSTRAINT postings_sum_to_zero;"
         "UPDATE journal_entry SET operator_fen = operator_fen + 1 WHERE wallet_version = 2"
         " AND service_day = '2018-09-05'",
-        {"entry_unbalanced", "entry_unreadable", "balance_differs", "charge_differs"},
+        {
+            "entry_unbalanced",
+            "entry_unreadable",
+            "balance_differs",
+            "charge_differs",
+            "entry_differs",
+        },
         {
             "entry_unbalanced",
             "entry_unreadable",
             "balance_differs",
             "charge_differs",
             "verified_day_differs",
+            "entry_differs",
         },
     ),
     "an answer": (
@@ -102,7 +115,7 @@ CHANGES = {
     ),
     "an entry that is gone": (
         "DELETE FROM journal_entry WHERE wallet_version = 2",
-        {"balance_differs", "charge_differs", "settlement_differs"},
+        {"balance_differs", "charge_differs", "settlement_differs", "entry_differs"},
         {"verified_day_differs"},
     ),
     "a day opened again": (
@@ -128,13 +141,18 @@ CHANGES = {
     ),
     "a transfer that nobody asked for": (
         desk_entries("transfer", {"ann": 1_000, "bob": -1_000}),
-        {"transfer_differs"},
-        {"transfer_differs"},
+        {"transfer_differs", "entry_differs"},
+        {"transfer_differs", "entry_differs"},
     ),
     "a payout of a wallet that is open": (
         desk_entries("payout", {"ann": -1_000}),
-        {"payout_without_close"},
-        {"payout_without_close"},
+        {"payout_without_close", "entry_differs"},
+        {"payout_without_close", "entry_differs"},
+    ),
+    "an auto top-up that nobody's rule asked for": (
+        desk_entries("auto_top_up", {"ann": 1_000}),
+        {"entry_differs", "memory_differs"},
+        {"entry_differs", "memory_differs"},
     ),
     "money carried from no settlement": (
         "INSERT INTO settlement_batch (settlement_day, operator_id, ride_count, gross_fen,"
@@ -163,8 +181,8 @@ CHANGES = {
     "an operator that nobody knows": (
         "UPDATE journal_entry SET operator_id = 'nobody' WHERE wallet_version = 2"
         " AND service_day = '2018-09-03'",
-        {"charge_differs", "settlement_differs"},
-        {"charge_differs", "settlement_differs", "verified_day_differs"},
+        {"charge_differs", "settlement_differs", "entry_differs"},
+        {"charge_differs", "settlement_differs", "verified_day_differs", "entry_differs"},
     ),
     "who was to be paid": (
         "UPDATE settlement SET parties = 'nonsense' WHERE settlement_day = '2018-09-04'",
@@ -173,7 +191,7 @@ CHANGES = {
     ),
     "a delivery that is gone": (
         "DELETE FROM delivery WHERE operator_id = 'bus'",
-        {"delivery_differs"},
+        {"delivery_differs", "settlement_differs"},
         {"delivery_differs"},
     ),
     # Changes that only a full audit sees.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
+import asyncpg
 import pytest
 from _stores import MIDNIGHT, REGISTRY
 from _town import RETENTION_DAYS, UNLINK_DAYS, Town, day_of, moment
@@ -144,6 +145,22 @@ def test_whoever_was_put_right_long_ago_goes_on_from_there(town: Town) -> None:
     town.close(ARCHIVING_DAY)
     assert sum(one.totals.gross_fen for one in town.settlements()) == 800 + 1_000 + 300 + 200
     town.check_audit()
+
+
+def test_a_correction_that_nobody_can_read_is_named(town: Town) -> None:
+    async def spoil() -> UUID:
+        owner = await asyncpg.connect(town.dsn)
+        await owner.execute("SET session_replication_role = replica")
+        found: UUID = await owner.fetchval(
+            """UPDATE correction SET amendment = 'nonsense' WHERE kind = 'reclass'
+            RETURNING correction_id"""
+        )
+        await owner.close()
+        return found
+
+    spoilt = town.store.run(spoil())
+    named = [one for one in town.audit().breaks if one.kind == "correction_unreadable"]
+    assert [one.subject for one in named] == [f"correction {spoilt}"]
 
 
 def test_a_card_that_did_not_tap_then_is_given_no_class_archived_or_not(town: Town) -> None:
