@@ -62,7 +62,8 @@ class ExplainedLine(Struct, frozen=True):
     amount_fen: int
     # What the rider pays after this step.
     leaves_fen: int
-    # Of what is taken off: a sponsor or the operator. None where something is added.
+    # Of what is taken off: a sponsor or the operator. None where something is added, and where it
+    # was charged with the legs before, by whoever paid for those.
     borne_by: str | None
     # The clause of the official notice.
     reference: str
@@ -76,22 +77,28 @@ def explained(quote: Quote, tariff: CompiledTariff) -> tuple[ExplainedLine, ...]
     Shape:  one for one; the tariff is the one that made the quote.
     """
     steps = _steps_of(tariff)
+    # A joined leg costs the whole journey, less what was charged before. Where the rule itself
+    # makes the whole cheaper, that is its first line.
+    charged_before = {rule.id for rule in tariff.file.fare_leg_join_rules if not rule.less}
     lines: list[ExplainedLine] = []
     rider_fen = 0
     for line in quote.lines:
         rider_fen += line.amount_fen
         step, place = steps.get(line.rule_id, ("rule", ""))
+        is_forgone = line.amount_fen < 0 and line.rule_id not in charged_before
         lines.append(
             ExplainedLine(
                 rule_id=line.rule_id,
                 step=step,
                 amount_fen=line.amount_fen,
                 leaves_fen=rider_fen,
-                borne_by=line.borne_by or (OPERATOR if line.amount_fen < 0 else None),
+                borne_by=line.borne_by or (OPERATOR if is_forgone else None),
                 reference=line.reference,
                 place=place,
             )
         )
+        if step == _STEPS["fare_leg_join_rules"]:
+            charged_before.add(line.rule_id)
     return tuple(lines)
 
 

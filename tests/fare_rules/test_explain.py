@@ -104,3 +104,68 @@ def test_every_line_of_every_example_has_its_rule_its_clause_and_its_place(folde
                 file, _, number = line.place.partition(":")
                 assert (folder / file).exists(), line
                 assert int(number) > 1, line
+
+
+JOINED = """
+tariff: joined
+effective_from: 2026-01-01
+reference: Harbour fare notice
+timezone: Asia/Singapore
+service_day_starts: 04:00
+currency: SGD
+rider_categories: [{id: adult, default: true}]
+fare_media: [{id: card}]
+sponsors: [{id: city}]
+networks: [{id: bus, taps: board, reference: j.1}]
+fare_products: [{id: ride, pricing: {kind: flat, amount: 2.00}, reference: j.2}]
+fare_leg_rules: [{id: any, networks: [bus], product: ride}]
+concessions:
+  - id: city_half
+    pays: {kind: percent, percent: 50, rounding: {mode: down}}
+    borne_by: city
+    reference: j.3
+fare_leg_join_rules:
+  - id: both
+    from: {networks: [bus]}
+    to: {networks: [bus]}
+    window_minutes: 60
+    price_as: sum
+    reference: j.4
+    LESS
+"""
+
+
+@pytest.mark.parametrize(
+    ("less", "told"),
+    [
+        ("", ["concession city_half: -1.00 SGD, borne by city"]),
+        (
+            "less: 0.40",
+            [
+                "joined to the legs before both: -0.40 SGD, borne by the operator",
+                "concession city_half: -0.80 SGD, borne by city",
+            ],
+        ),
+    ],
+)
+def test_what_a_joined_journey_was_charged_before_is_nobodys_to_bear(
+    tmp_path: Path, less: str, told: list[str]
+):
+    """A sponsor bore a part of it with the leg before: the operator has forgone none of it."""
+    (tmp_path / "2026-01-01.yaml").write_text(JOINED.replace("LESS", less))
+    book = load_book(tmp_path)
+    (tmp_path / EXAMPLES_FILE).write_text(
+        """
+- name: Two buses
+  day: 2026-01-05
+  taps:
+    - {at: 08:00, tap: board, network: bus}
+    - {at: 08:20, tap: board, network: bus}
+"""
+    )
+    [example] = load_examples(tmp_path, book)
+    fold, _ = fold_example(example, book)
+    *_, lines = explain_fold(fold, book).values()
+    borne = [line for line in lines if "borne by" in line]
+    assert [line.partition(", leaves")[0] for line in borne] == told
+    assert any(line.startswith("joined to the legs before both: -") for line in lines)
