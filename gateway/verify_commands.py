@@ -11,6 +11,8 @@ import msgspec
 from pyiso20022.pain import pain_001_001_09 as iso
 from xsdata.formats.dataclass.parsers import XmlParser
 
+from fare_rules.amounts import said
+from fare_rules.currency import currency_digits
 from gateway.core import verification
 from gateway.core.settlement_files import MANIFEST, PAYMENT_ORDER, Manifest, sha256_of
 from gateway.core.signed_books import (
@@ -85,12 +87,12 @@ def _described(path: Path) -> Path:
     return path / (MANIFEST if (path / MANIFEST).exists() else PACKAGE)
 
 
-def _keys(said: str | None) -> list[PublicKey]:
-    if said is None:
+def _keys(key: str | None) -> list[PublicKey]:
+    if key is None:
         return []
-    if re.fullmatch("[0-9a-f]{64}", said):
-        return [public_key_of(bytes.fromhex(said))]
-    return msgspec.json.decode(Path(said).read_bytes(), type=list[PublicKey])
+    if re.fullmatch("[0-9a-f]{64}", key):
+        return [public_key_of(bytes.fromhex(key))]
+    return msgspec.json.decode(Path(key).read_bytes(), type=list[PublicKey])
 
 
 def _manifest(content: bytes) -> Manifest | OperatorManifest:
@@ -106,19 +108,23 @@ def _link(manifest: Manifest | OperatorManifest, name: str, content: bytes) -> L
 
 def _summary(manifest: Manifest | OperatorManifest) -> str:
     period = manifest.period
+
+    def money(fen: int) -> str:
+        return f"{said(fen, currency_digits(period.currency))} {period.currency}"
+
     if isinstance(manifest, OperatorManifest):
         batch = manifest.batch
         what = (
-            f"{batch.ride_count} rides earned {batch.gross_fen} fen, agreements bring "
-            f"{batch.shared_fen}, fees {batch.fees_fen}; {batch.paid_fen} fen paid to "
-            f"{manifest.operator_id}"
+            f"{batch.ride_count} rides earned {money(batch.gross_fen)}, agreements bring "
+            f"{money(batch.shared_fen)}, fees {money(batch.fees_fen)}; {money(batch.paid_fen)} "
+            f"paid to {manifest.operator_id}"
         )
         if batch.fees_fen and not verification.fees_name(
             batch, {file.name for file in manifest.files}
         ):
             what += " (no file shows the fees)"
     else:
-        what = f"{manifest.totals.ride_count} rides, {manifest.totals.paid_fen} fen paid"
+        what = f"{manifest.totals.ride_count} rides, {money(manifest.totals.paid_fen)} paid"
     return f"settlement {period.number} of {period.service_day} is right: {what}"
 
 
@@ -165,7 +171,7 @@ def _trip_faults(content: bytes, path: Path, keys: list[PublicKey]) -> list[str]
             faults.append(fault)
         else:
             faults += [
-                f"{folder}/{said}" for said in verification.trip_faults(one, _opener(folder))
+                f"{folder}/{fault}" for fault in verification.trip_faults(one, _opener(folder))
             ]
     if not faults:
         told = ", ".join(

@@ -46,13 +46,17 @@ DEBTOR = Debtor("Harbour Clearing", "6222020200112233445", "ICBKCNBJSZN")
 
 @pytest.fixture
 def settled(tmp_path: Path) -> Path:
+    return settle_days(tmp_path, "CNY")
+
+
+def settle_days(tmp_path: Path, currency: str) -> Path:
     """Three settled days of two operators; the second is signed with another key."""
     signers = [Signer(bytes(32)), Signer(bytes([1] * 32)), Signer(bytes(32))]
     folder, previous, after = tmp_path / "settlement", None, None
     for number, (said, signer) in enumerate(zip(DAYS, signers, strict=True), start=1):
         day = date.fromisoformat(said)
         closed_at = datetime.combine(day + timedelta(days=1), time(5), UTC)
-        period = SettlementPeriod(number, after, day, closed_at, "CNY", "Asia/Shanghai")
+        period = SettlementPeriod(number, after, day, closed_at, currency, "Asia/Shanghai")
         lines = [_line(f"{said} {n}", "metro" if n % 2 else "bus", day, n) for n in range(1, 9)]
         files = settlement_files(
             settle(lines, period, operators=OPERATORS, carried_in={}),
@@ -86,6 +90,18 @@ def test_what_is_right_is_said_to_be(settled: Path):
     ]
     code, said = checked(settled / DAYS[0] / "operators" / "bus", "--key", settled / "keys.json")
     assert (code, "paid to bus" in said) == (0, True)
+
+
+@pytest.mark.parametrize(("currency", "earned"), [("EUR", "20.00 EUR"), ("JPY", "2000 JPY")])
+def test_amounts_are_said_in_their_currency(
+    tmp_path: Path, currency: str, earned: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = settle_days(tmp_path, currency) / DAYS[0]
+    assert verify(folder, folder / "operators" / "bus") == 0
+    whole, own = capsys.readouterr().out.splitlines()[:2]
+    assert whole.endswith(f"8 rides, {earned.replace('20', '36')} paid")
+    assert f"4 rides earned {earned}, " in own
+    assert own.endswith(f"; {earned} paid to bus")
 
 
 def test_a_key_in_hexadecimal_is_enough_and_another_one_is_not(settled: Path):

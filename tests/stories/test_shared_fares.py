@@ -67,7 +67,7 @@ def test_a_day_closed_before_operators_were_told_of_fees_comes_out_as_it_was(
     # What lies there is not taken for edited, and what it cannot show is said.
     town.close(0)
     assert verify(own, own.parents[1]) == 0
-    assert "fees -3; " in (said := capsys.readouterr().out)
+    assert "fees -0.03 CNY; " in (said := capsys.readouterr().out)
     assert "no file shows the fees" in said
 
 
