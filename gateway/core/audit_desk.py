@@ -20,7 +20,7 @@ from gateway.core.corrections import move_money
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import BANK, JournalEntry, Posting
 from gateway.core.purse_desk import Books, grant_money, return_purse
-from gateway.core.rides import auto_top_up_id, top_up_first
+from gateway.core.rides import top_up_first
 from gateway.core.wallet_classes import NO_CLASSES, AutoTopUp, Terms
 from gateway.core.wallet_desk import payout_id
 from gateway.core.wallets import Wallet
@@ -33,12 +33,22 @@ class Due(NamedTuple):
     written_at: datetime | None
 
 
+class OwnTopUp(NamedTuple):
+    """What a rider's own rule may pay in: before which tap, with the first version that the tap
+    made, and when it did last.
+    """
+
+    before: KeptTap | None = None
+    version: int = 0
+    last_day: date | None = None
+
+
 def due_entry(
     posted: JournalEntry,
     wallet: Wallet,
     books: WalletBooks,
     book: TariffBook,
-    topped_up_on: date | None,
+    top_up: OwnTopUp,
 ) -> Due | None:
     """The entry that a wallet must have where one is posted; None where nothing asked for it."""
     wallet = structs.replace(wallet, version=posted.wallet_version - 1)
@@ -55,7 +65,7 @@ def due_entry(
     if posted.kind == "grant_return":
         return _return(posted, wallet, desk)
     if posted.kind == "auto_top_up":
-        return _auto_top_up(posted, wallet, books, book, topped_up_on)
+        return _auto_top_up(posted, wallet, book, top_up)
     if posted.kind in ("refund", "goodwill"):
         return _money(posted, wallet, books, book)
     if posted.kind not in ("top_up", "transfer", "payout"):
@@ -79,30 +89,19 @@ def _return(posted: JournalEntry, wallet: Wallet, desk: Books) -> Due | None:
 
 
 def _auto_top_up(
-    posted: JournalEntry,
-    wallet: Wallet,
-    books: WalletBooks,
-    book: TariffBook,
-    topped_up_on: date | None,
+    posted: JournalEntry, wallet: Wallet, book: TariffBook, top_up: OwnTopUp
 ) -> Due | None:
     """Once a day, just before a tap that opens; the rule itself may be another by now."""
-    kept = next((o for o in books.taps if auto_top_up_id(o.tap.tap_id) == posted.cause_id), None)
-    if kept is None or posted.main_fen <= 0 or not _is_just_before(posted, kept, books.entries):
+    kept = top_up.before
+    if kept is None or posted.main_fen <= 0 or posted.wallet_version + 1 != top_up.version:
         return None
     rule = AutoTopUp(wallet.net_fen + 1, posted.main_fen)
-    terms = Terms(auto_top_up=rule, topped_up_on=topped_up_on)
+    terms = Terms(auto_top_up=rule, topped_up_on=top_up.last_day)
     day = book.service_day_of(kept.tap.tapped_at)
     _, entries = top_up_first(
         structs.replace(wallet, terms=terms), kept.tap, day, NO_CLASSES, closed_before([posted])
     )
     return Due(entries[0], kept.received_at) if entries else None
-
-
-def _is_just_before(posted: JournalEntry, kept: KeptTap, entries: Iterable[JournalEntry]) -> bool:
-    if not kept.result.outcome.is_let_through:
-        return False
-    charged = [one.wallet_version for one in entries if one.cause_id == kept.tap.tap_id]
-    return posted.wallet_version + 1 == min(charged, default=kept.wallet_version)
 
 
 def _money(

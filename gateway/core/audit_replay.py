@@ -17,7 +17,7 @@ from fare_rules import TariffBook
 from gateway.core.amendments import Amendment
 from gateway.core.answers import ride_result
 from gateway.core.audit_books import Break, WalletBooks
-from gateway.core.audit_desk import closed_before, due_entry
+from gateway.core.audit_desk import OwnTopUp, closed_before, due_entry
 from gateway.core.audit_start import start
 from gateway.core.corrections import amend, amended_days
 from gateway.core.days import LoadedDays
@@ -25,7 +25,7 @@ from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.purse_desk import KnownGrant
 from gateway.core.purses import with_purse
-from gateway.core.rides import charged_until, sweep, sweep_id, take_ride
+from gateway.core.rides import auto_top_up_id, charged_until, sweep, sweep_id, take_ride
 from gateway.core.unlinking import Base, last_day_of, unlinked
 from gateway.core.wallets import Wallet
 
@@ -46,6 +46,11 @@ class _Step(NamedTuple):
     entries: tuple[JournalEntry, ...]
     tap: KeptTap | None = None
     amendment: Amendment | None = None
+
+    @property
+    def first_version(self) -> int:
+        """The version of its first entry, or its own: each entry makes one."""
+        return self.version - max(len(self.entries), 1) + 1
 
 
 def replay_breaks(
@@ -84,6 +89,13 @@ class _Replay:
         for entry in sorted(books.entries, key=lambda entry: entry.wallet_version):
             by_cause[entry.cause_id] = (*by_cause.get(entry.cause_id, ()), entry)
         self.steps = self._steps(by_cause)
+        self.topping_up = {}
+        if any(entry.kind == "auto_top_up" for entry in books.entries):
+            self.topping_up = {
+                auto_top_up_id(step.tap.tap.tap_id): OwnTopUp(step.tap, step.first_version)
+                for step in self.steps
+                if step.tap is not None
+            }
         if books.base is not None:
             self._begin_at(books.base, by_cause)
 
@@ -196,7 +208,9 @@ class _Replay:
         self.wallet = structs.replace(swept, version=last.wallet_version)
 
     def _take_at_desk(self, entry: JournalEntry) -> None:
-        due = due_entry(entry, self.wallet, self.books, self.book, self.topped_up_on)
+        top_up = self.topping_up.get(entry.cause_id, OwnTopUp())
+        top_up = top_up._replace(last_day=self.topped_up_on)
+        due = due_entry(entry, self.wallet, self.books, self.book, top_up)
         step = _Step(entry.wallet_version, (entry,))
         if due is None:
             self._differs("entry_differs", entry, f"{entry.kind}: nobody asked for it as it is")
@@ -233,8 +247,7 @@ class _Replay:
         """Hold what one step has posted against what was due of it, entry by entry."""
         posted = {entry.entry_id: entry for entry in step.entries}
         owed = {entry.entry_id: entry for entry in due}
-        first = step.version - len(step.entries) + 1
-        for number, (entry_id, entry) in enumerate(posted.items(), first):
+        for number, (entry_id, entry) in enumerate(posted.items(), step.first_version):
             if entry_id not in owed:
                 if self.is_sharing or _moves(entry):
                     self._differs(kind, entry, "it is not due")
