@@ -20,12 +20,13 @@ from gateway.core.correction_wishes import (
     CorrectionTerms,
     CorrectionWish,
 )
-from gateway.core.corrections import GOODWILL_WINDOW, Booking, begins_at
+from gateway.core.corrections import GOODWILL_WINDOW, Booking
 from gateway.core.days import Opening
 from gateway.core.decide import KeptTap
 from gateway.core.ledger import JournalEntry
 from gateway.core.registry import Registry
 from gateway.core.wallets import Wallet
+from gateway.core.wished_amendments import begins_at
 from gateway.shell import rows
 from gateway.shell.amendment_rows import decode_amendment, decode_wish, encode_amendment
 from gateway.shell.campaign_store import load_left, spend_anywhere
