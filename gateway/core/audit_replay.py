@@ -178,8 +178,8 @@ class _Replay:
         self.wallet = structs.replace(ride.wallet, version=step.version)
 
     def _take_amendment(self, step: _Step, amendment: Amendment) -> None:
+        named = f"{amendment.kind} {amendment.correction_id}"
         if not self.days.days:
-            named = f"{amendment.kind} {amendment.correction_id}"
             self.breaks.append(Break("correction_differs", named, "no tap was there to put right"))
             return
         booking = amend(
@@ -190,7 +190,7 @@ class _Replay:
             closed_through=closed_before(step.entries),
         )
         decided_at = self.books.corrections[amendment.correction_id].decided_at
-        self._compare(step, booking.entries, decided_at, "correction_differs")
+        self._compare(step, booking.entries, decided_at, "correction_differs", named)
         self.days = amended_days(self.days, booking)
         self.wallet = structs.replace(booking.wallet, version=step.version)
 
@@ -243,6 +243,7 @@ class _Replay:
         due: Sequence[JournalEntry],
         written_at: datetime | None,
         kind: str,
+        subject: str | None = None,
     ) -> None:
         """Hold what one step has posted against what was due of it, entry by entry."""
         posted = {entry.entry_id: entry for entry in step.entries}
@@ -250,12 +251,13 @@ class _Replay:
         for number, (entry_id, entry) in enumerate(posted.items(), step.first_version):
             if entry_id not in owed:
                 if self.is_sharing or _moves(entry):
-                    self._differs(kind, entry, "it is not due")
+                    self._differs(kind, entry, "it is not due", subject)
             elif fault := self._fault(entry, owed[entry_id], number, written_at):
-                self._differs(kind, entry, fault)
+                self._differs(kind, entry, fault, subject)
         for entry_id in owed.keys() - posted.keys():
             if _moves(owed[entry_id]) or _is_since(written_at, self.shared_since):
-                self._differs(kind, owed[entry_id], f"not posted, due {owed[entry_id].postings}")
+                fault = f"not posted, due {owed[entry_id].postings}"
+                self._differs(kind, owed[entry_id], fault, subject)
 
     def _fault(
         self,
@@ -285,8 +287,12 @@ class _Replay:
             return self.is_sharing or posted.kind not in _OF_RIDES
         return posted.shared != due.shared
 
-    def _differs(self, kind: str, entry: JournalEntry, fault: str) -> None:
-        self.breaks.append(Break(kind, f"entry {entry.entry_id}", fault))
+    def _differs(
+        self, kind: str, entry: JournalEntry, fault: str, subject: str | None = None
+    ) -> None:
+        named = f"entry {entry.entry_id}"
+        found = Break(kind, subject, f"{named}: {fault}") if subject else Break(kind, named, fault)
+        self.breaks.append(found)
 
     def memory_breaks(self) -> list[Break]:
         """What the wallet's row remembers must be what all of it comes to."""
