@@ -17,7 +17,6 @@ from fare_rules.base_fare import BaseFares, FareRefusal, Trip
 from fare_rules.currency import currency_digits
 from fare_rules.filters import Filter, compile_filter
 from fare_rules.language.discounts import (
-    Accumulating,
     Concession,
     Coupon,
     FareTier,
@@ -38,6 +37,13 @@ from fare_rules.language.products import (
 from fare_rules.language.scalars import moment
 from fare_rules.language.tariff import Tariff
 from fare_rules.legs import Leg, LegFacts
+from fare_rules.memories import (
+    accumulators,
+    counts_apart,
+    counts_journeys,
+    lookback,
+    trailing,
+)
 from fare_rules.money import Fen
 from fare_rules.networks import NetworkRules
 from fare_rules.paths import Paths
@@ -151,20 +157,12 @@ class CompiledTariff:
             *tariff.disruptions,
         ]
         self.campaigns = {rule.id: self._campaign(rule.begins, rule.ends) for rule in dated}
-        self.accumulators: dict[str, Accumulating] = {
-            rule.id: rule for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
-        }
-        joins = bool(tariff.fare_leg_join_rules)
-        # Of these, which journeys were counted must be known.
-        self.counts_journeys = frozenset(
-            [cap.id for cap in tariff.fare_caps if cap.rides is not None]
-            + [
-                tier.id
-                for tier in tariff.fare_tiers
-                if joins or any(step.after_rides is not None for step in tier.steps)
-            ]
-            + [subsidy.id for subsidy in tariff.subsidies if subsidy.steps]
-        )
+        self.accumulators = accumulators(tariff)
+        # Of these: which keep a memory for each route or each two stops, which trail behind each
+        # ride, and of which it must be known what journeys were counted.
+        self.counts_apart = counts_apart(tariff)
+        self.trailing = trailing(tariff)
+        self.counts_journeys = counts_journeys(tariff)
         # The campaign that pays for a promotion; load_book sets it.
         self.campaign_of: dict[str, str] = {}
         self.change_ids = frozenset(rule.id for rule in tariff.fare_transfer_rules)
@@ -177,7 +175,7 @@ class CompiledTariff:
         for promotion in tariff.promotions:
             if offer := promotion.either_or:
                 self.offers[offer] = (*self.offers.get(offer, ()), promotion.id)
-        self.lookback = timedelta(minutes=_lookback_minutes(tariff))
+        self.lookback = lookback(tariff)
         self.has_holds = any(network.hold_fen for network in self.networks.values())
 
     def service_day_of(self, instant: datetime) -> date:
@@ -497,20 +495,3 @@ def _one_a_layer(concessions: Iterable[Concession]) -> tuple[Concession, ...]:
 
 def _highest_first(rules: tuple[R, ...]) -> tuple[R, ...]:
     return tuple(sorted(rules, key=lambda rule: -rule.priority))  # type: ignore[attr-defined]
-
-
-def _lookback_minutes(tariff: Tariff) -> int:
-    """How long a leg that is over can still matter to the next."""
-    windows = [
-        *(
-            rule.window_minutes + (60 if rule.window_starts == "next_full_hour" else 0)
-            for rule in tariff.fare_transfer_rules
-        ),
-        *(rule.window_minutes for rule in tariff.fare_leg_join_rules),
-        *(pair.minutes or 0 for rule in tariff.fare_leg_join_rules for pair in rule.pairs),
-        *(
-            rule.same_place_minutes
-            for rule in (*tariff.fare_tiers, *tariff.fare_caps, *tariff.subsidies)
-        ),
-    ]
-    return max(windows, default=0)

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from fare_rules.base_fare import percent_of
 from fare_rules.compiled import CompiledTariff
-from fare_rules.language.discounts import Accumulating, CountingApart, FareCap, FareTier, Trailing
+from fare_rules.language.discounts import Accumulating, FareCap, FareTier
 from fare_rules.legs import Leg
 from fare_rules.paying import split_fen, tier_percent
 from fare_rules.periods import Window, window_at, window_key
@@ -47,7 +47,7 @@ class Counting:
         return self.follows.journey_id if self.follows else self._own_journey_id
 
     def tier(self, rule: FareTier, total: RunningSum) -> None:
-        key = self._key(rule)
+        key = self._key(rule) if self.tariff.counts_apart else rule.id
         if key is None or self._stands_apart(rule):
             return
         window = self._window(rule, key)
@@ -79,9 +79,10 @@ class Counting:
 
     def remember(self, total: RunningSum, *, incomplete: bool, is_given: bool = False) -> None:
         """Add the leg to whatever counts it; what a promotion gave for nothing may be no ride."""
-        journey_id = self.journey_id
+        journey_id, tariff = self.journey_id, self.tariff
+        apart, trailing = tariff.counts_apart, tariff.trailing
         for rule in (*self.plan.tiers, *self.plan.caps, *self.plan.subsidies):
-            key = self._key(rule)
+            key = self._key(rule) if apart else rule.id
             if key is None:
                 continue
             if (incomplete and not rule.incomplete_legs) or self._stands_apart(rule):
@@ -99,12 +100,12 @@ class Counting:
                 widest.high,
                 window.journeys,
             )
-            if rule.id in self.tariff.counts_journeys:
+            if rule.id in tariff.counts_journeys:
                 is_ride = spent_fen > 0 or rule.counts_free
                 counted = counted.with_ride(
                     journey_id, spent_fen, is_ride=is_ride, is_own=rule.counts_transfers
                 )
-            if isinstance(rule.period, Trailing):
+            if rule.id in trailing:
                 span = self.plan.span or Span(-1, -1)
                 counted = counted.on_day(self._counted_at()[0], window, *span)
             self.windows[key] = counted
@@ -119,10 +120,11 @@ class Counting:
 
     def _key(self, rule: Accumulating) -> str | None:
         """Which memory of a rule the leg is for; None where its route or a stop is not known."""
-        if not isinstance(rule, CountingApart) or rule.for_each is None:
+        for_each = self.tariff.counts_apart.get(rule.id)
+        if for_each is None:
             return rule.id
         leg = self.leg
-        if rule.for_each == "route":
+        if for_each == "route":
             return window_key(rule.id, leg.network, leg.route_id) if leg.route_id else None
         if leg.from_stop is None or leg.to_stop is None:
             return None

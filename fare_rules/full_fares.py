@@ -57,8 +57,11 @@ class FullFares(Struct, frozen=True, gc=False):
             metres = None if None in parts else sum(part for part in parts if part is not None)
         # A gate names the fare of its own leg alone.
         gate_fare_fen = self.gate_fare_fen() if journey is None else None
-        minutes = self.minutes(journey.boarded_at if journey else leg.boarded_at)
-        return Trip(facts, plan.network, plan.span, metres, plan.added_m, gate_fare_fen, minutes)
+        trip = Trip(facts, plan.network, plan.span, metres, plan.added_m, gate_fare_fen)
+        if not self.tariff.times_rides:
+            return trip
+        began_at = journey.boarded_at if journey else leg.boarded_at
+        return structs.replace(trip, minutes=self.minutes(began_at))
 
     def minutes(self, since: datetime, until: datetime | None = None) -> int | None:
         """The time ridden, of the leg or from its journey's first tap, where a product asks."""

@@ -142,14 +142,14 @@ def window_at(period: Period, window: Window | None, day: date, instant: datetim
             if instant < ends_at:
                 return window
         return Window(opened_at=instant)
+    first_day = first_day_of(period, day)
+    if window is not None and window.first_day == first_day:
+        return window
     if isinstance(period, Trailing):
         # What another tariff remembered by this name may be of a period of another kind.
         if window is None or not window.days:
             return Window()
         return window.since(day - timedelta(days=period.days - 1))
-    first_day = first_day_of(period, day)
-    if window is not None and window.first_day == first_day:
-        return window
     return Window(first_day=first_day)
 
 
