@@ -301,6 +301,32 @@ sponsors: [{id: mayor}]
     assert back.fare("bus b>a") == city.fare("bus b>a") == 100
 
 
+def test_what_beyond_paid_zones_costs_is_in_no_price(written, there_and_back):
+    city = written(
+        HEAD
+        + """
+rider_categories: [{id: adult, default: true}]
+fare_media: [{id: card}]
+zones: [1, 2]
+stops: [{id: a, zones: [1]}, {id: b, zones: [2]}]
+networks: [{id: bus, taps: board, reference: s.1}]
+fare_products:
+  - {id: ride, reference: s.1, pricing: {kind: zones, fares: [{zones: 1-2, amount: 2}]}}
+  - {id: timed, reference: s.1, pricing: {kind: time_bands, bands: [{up_to_minutes: 9, amount: 1}]}}
+fare_leg_rules:
+  - {id: timed, fare_media: [card], routes: [r1], product: timed, priority: 1}
+  - {id: all, product: ride}
+concessions:
+  - {id: season, reference: s.2, pays: {kind: extension, zones: [1]}}
+"""
+    )
+    back = there_and_back(city)
+    said = [remark for remark in back.remarks if "season" in remark or "timed" in remark]
+    assert "concessions season: In no price, since it asks which zones are paid already" in said
+    assert any("time_bands" in remark for remark in said)
+    assert back.fare("bus a>b") == 200
+
+
 def test_seasons_and_worked_days_are_in_the_calendar(written, there_and_back, tmp_path):
     city = written(
         HEAD
