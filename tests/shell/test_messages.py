@@ -491,5 +491,5 @@ async def test_half_a_character_spoils_its_own_tap_and_no_other(door, indent):
 @pytest.mark.parametrize("body", ['["\\ud800",]', '["\\ud800"', '["\\ud800"] x', '["\\ud800" {}]'])
 async def test_half_a_character_in_what_is_no_array_is_refused(door, body):
     (await door.post_bytes(body.encode())).check_problem(
-        400, "undecodable-body", "Nothing was done"
+        400, "undecodable_body", "Nothing was done"
     )
