@@ -316,8 +316,8 @@ class _Replay:
 
 def _is_never_swept(row: Wallet, wallet: Wallet, book: TariffBook) -> bool:
     """Whether a wallet's row lets a leg go on past the moment at which it is to be charged."""
-    untils = [rider.open_until for rider in wallet.riders.values() if rider.open_until]
-    due_at = charged_until(wallet, max(untils), book) if untils else None
+    moments = [rider.open_until for rider in wallet.riders.values() if rider.open_until]
+    due_at = charged_until(wallet, max(moments), book) if moments else None
     return due_at is not None and (row.open_until is None or row.open_until > due_at)
 
 
