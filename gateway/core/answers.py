@@ -108,7 +108,8 @@ def _limited(
 
 def _is_payment(ride: Ride) -> bool:
     """Whether a tap that opens is paid for, or will be: not if its exit came in first and was."""
-    opening = ride.wallet.riders[ride.tap.media_token].state.open_tap
+    rider = ride.wallet.riders.get(ride.tap.media_token)
+    opening = rider.state.open_tap if rider else None
     return ride.charge is not None or (opening is not None and opening.tap_id == ride.tap.tap_id)
 
 

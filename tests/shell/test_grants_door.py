@@ -235,6 +235,29 @@ async def test_an_entry_that_comes_in_after_its_exit_is_no_further_payment(harbo
     assert (await harbour.wallet(wallet_id))["balance_fen"] == paid - 300
 
 
+async def test_an_entry_that_comes_in_once_its_ride_was_made_free_is_no_payment(harbour):
+    """Nothing of the ride is left to remember."""
+    wallet_id = await harbour.open_wallet(class_id="small", fen=9_000)
+    clock = datetime.now(UTC) - timedelta(minutes=50)
+    said = {}
+    for minute, action in ((30, "exit"), (10, "enter")):
+        at = (clock + timedelta(minutes=minute)).isoformat()
+        tap = harbour.metro_tap(action, tapped_at=at, offline=True)
+        said[action] = (await harbour.post_taps(tap)).message
+        if action == "exit":
+            wish = {
+                "correction_id": str(uuid4()),
+                "wallet_id": wallet_id,
+                "kind": "free_ride",
+                "reason": "gate_fault",
+                "tap_id": said["exit"]["tap_id"],
+            }
+            made = await harbour.ask("POST", "/v1/corrections", wish, who="desk")
+            assert made.status == 200, made.body
+    assert said["enter"]["outcome"] == "leg_opened"
+    assert (await harbour.wallet(wallet_id))["balance_fen"] == 9_000
+
+
 async def test_a_child_spends_within_limits_cut_out_of_its_parents(harbour):
     parent = await harbour.open_wallet("hers", class_id="small", fen=5_000)
     child, limits = (
