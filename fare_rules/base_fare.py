@@ -218,52 +218,35 @@ def distance_m(trip: Trip) -> int | None:
 
 
 def _by_distance(pricing: DistanceBands, metres: int) -> Fen:
-    fare_fen = _band_fare(pricing, metres if pricing.ends == "inclusive" else metres + 1)
-    return Fen(fare_fen if pricing.maximum is None else min(fare_fen, pricing.maximum))
-
-
-def _band_fare(pricing: DistanceBands, metres: int) -> int:
     # Bands that end exclusively are those of one metre more that end inclusively.
-    for band in pricing.bands:
-        if metres <= band.up_to_km:
-            return band.amount
-    last = pricing.bands[-1]
-    if pricing.beyond is None:
-        return last.amount
-    steps_begun = -(-(metres - last.up_to_km) // pricing.beyond.every_km)
-    return last.amount + steps_begun * pricing.beyond.add
+    fare_fen = _of_bands(pricing, metres if pricing.ends == "inclusive" else metres + 1)
+    return _at_most(pricing.maximum, fare_fen)
 
 
 def _by_stops(pricing: StopBands, trip: Trip) -> Fen | FareRefusal:
     count = trip.network.stops_count_between(
         trip.facts.route_id, trip.facts.from_stop, trip.facts.to_stop
     )
-    if count is None:
-        return FareRefusal.NO_DISTANCE
-    for band in pricing.bands:
-        if count <= band.up_to_stops:
-            return Fen(band.amount)
-    last = pricing.bands[-1]
-    if pricing.beyond is None:
-        return Fen(last.amount)
-    steps_begun = -(-(count - last.up_to_stops) // pricing.beyond.every_stops)
-    return Fen(last.amount + steps_begun * pricing.beyond.add)
+    return FareRefusal.NO_DISTANCE if count is None else Fen(_of_bands(pricing, count))
 
 
 def _by_time(pricing: TimeBands, minutes: int) -> Fen:
-    fare_fen = _time_band_fare(pricing, minutes)
-    return Fen(fare_fen if pricing.maximum is None else min(fare_fen, pricing.maximum))
+    return _at_most(pricing.maximum, _of_bands(pricing, minutes))
 
 
-def _time_band_fare(pricing: TimeBands, minutes: int) -> int:
+def _of_bands(pricing: DistanceBands | StopBands | TimeBands, measure: int) -> int:
     for band in pricing.bands:
-        if minutes <= band.up_to_minutes:
+        if measure <= band.end:
             return band.amount
     last = pricing.bands[-1]
     if pricing.beyond is None:
         return last.amount
-    steps_begun = -(-(minutes - last.up_to_minutes) // pricing.beyond.every_minutes)
+    steps_begun = -(-(measure - last.end) // pricing.beyond.step)
     return last.amount + steps_begun * pricing.beyond.add
+
+
+def _at_most(maximum: int | None, fare_fen: int) -> Fen:
+    return Fen(fare_fen if maximum is None else min(fare_fen, maximum))
 
 
 def zone_count_fen(pricing: ZoneCount, count: int) -> Fen:

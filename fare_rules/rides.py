@@ -125,7 +125,7 @@ def rides_of(network: str, tariffs: Tariffs) -> Iterator[Rides]:
         points = sorted(set(_metres(pricings, _added_metres(tariffs))))
         counted = [(place._replace(distance_m=each), 1) for each in points for place in places]
         yield Rides(network, "distances", counted)
-    minutes = sorted({end for pricing in pricings for end in _minutes(pricing)})
+    minutes = sorted(set(_minutes(pricings)))
     if minutes and not _is_board(network, tariffs):
         is_measured = True
         counted = [(place._replace(minutes=each), 1) for each in minutes for place in places]
@@ -351,7 +351,12 @@ def _metres(pricings: list[object], added: list[int]) -> Iterator[int]:
     """Distances at which a fare may change, and the metre before and after each."""
     yield 1
     for pricing in pricings:
-        for end in _band_ends(pricing):
+        ends: Iterable[int] = ()
+        if isinstance(pricing, DistanceBands):
+            ends = _band_ends(pricing)
+        elif isinstance(pricing, PerKm):
+            ends = (1000 * km for km in _KM_SAMPLES)
+        for end in ends:
             for shift in (0, *added):
                 yield from (
                     metres
@@ -360,26 +365,18 @@ def _metres(pricings: list[object], added: list[int]) -> Iterator[int]:
                 )
 
 
-def _band_ends(pricing: object) -> Iterator[int]:
-    match pricing:
-        case DistanceBands(bands=bands, beyond=beyond):
-            yield from (int(band.up_to_km) for band in bands)
-            last = int(bands[-1].up_to_km)
-            for step in range(1, _BEYOND_STEPS_MAX + 1 if beyond else 1):
-                assert beyond is not None
-                yield last + step * int(beyond.every_km)
-        case PerKm():
-            yield from (1000 * km for km in _KM_SAMPLES)
-
-
-def _minutes(pricing: object) -> Iterator[int]:
+def _minutes(pricings: list[object]) -> Iterator[int]:
     """Times at which a fare may change, and the minute after each."""
-    if isinstance(pricing, TimeBands):
-        ends = [int(band.up_to_minutes) for band in pricing.bands]
-        if pricing.beyond is not None:
-            steps = range(1, _BEYOND_STEPS_MAX + 1)
-            ends += [ends[-1] + step * pricing.beyond.every_minutes for step in steps]
-        yield from (minutes for end in ends for minutes in (end, end + 1))
+    for pricing in pricings:
+        if isinstance(pricing, TimeBands):
+            yield from (minutes for end in _band_ends(pricing) for minutes in (end, end + 1))
+
+
+def _band_ends(pricing: DistanceBands | TimeBands) -> Iterator[int]:
+    yield from (band.end for band in pricing.bands)
+    if pricing.beyond is not None:
+        last, each = pricing.bands[-1].end, pricing.beyond.step
+        yield from (last + step * each for step in range(1, _BEYOND_STEPS_MAX + 1))
 
 
 def _is_board(network: str, tariffs: Tariffs) -> bool:

@@ -42,12 +42,20 @@ class DistanceBand(Record, frozen=True, kw_only=True):
     ]
     amount: Annotated[Money, Meta(description="The fare in it.")]
 
+    @property
+    def end(self) -> int:
+        return self.up_to_km
+
 
 class BeyondKm(Record, frozen=True, kw_only=True):
     """What is added past the last band."""
 
     every_km: Annotated[Kilometres, Meta(description="Each such distance, begun or whole, adds.")]
     add: Annotated[Money, Meta(description="What it adds.")]
+
+    @property
+    def step(self) -> int:
+        return self.every_km
 
 
 class DistanceBands(_Pricing, frozen=True, kw_only=True, tag="distance_bands"):
@@ -81,12 +89,20 @@ class StopBand(Record, frozen=True, kw_only=True):
     up_to_stops: Annotated[Count, Meta(description="Stops ridden, the last included.")]
     amount: Annotated[Money, Meta(description="The fare.")]
 
+    @property
+    def end(self) -> int:
+        return self.up_to_stops
+
 
 class BeyondStops(Record, frozen=True, kw_only=True):
     """What is added past the last band."""
 
     every_stops: Annotated[Count, Meta(description="So many stops, begun or whole, add.")]
     add: Annotated[Money, Meta(description="What they add.")]
+
+    @property
+    def step(self) -> int:
+        return self.every_stops
 
 
 class StopBands(_Pricing, frozen=True, kw_only=True, tag="stop_bands"):
@@ -107,12 +123,20 @@ class TimeBand(Record, frozen=True, kw_only=True):
     ]
     amount: Annotated[Money, Meta(description="The fare.")]
 
+    @property
+    def end(self) -> int:
+        return self.up_to_minutes
+
 
 class BeyondMinutes(Record, frozen=True, kw_only=True):
     """What is added past the last band."""
 
     every_minutes: Annotated[Count, Meta(description="So many minutes, begun or whole, add.")]
     add: Annotated[Money, Meta(description="What they add.")]
+
+    @property
+    def step(self) -> int:
+        return self.every_minutes
 
 
 class TimeBands(_Pricing, frozen=True, kw_only=True, tag="time_bands"):
