@@ -37,7 +37,8 @@ _SAID = (
     "kind", "postings", "effective_at", "service_day", "settlement_day", "operator_id",
     "product_id", "ride_count",
 )  # fmt: skip
-_said = attrgetter(*_SAID, "cause_id", "tap_id", "shared")
+# What an entry's id is made of, and is quicker to compare than the id.
+_made_by = attrgetter("cause_id", "tap_id", "product_id")
 _OF_RIDES = ("fare", "correction")
 
 
@@ -248,28 +249,18 @@ class _Replay:
         subject: str | None = None,
     ) -> None:
         """Hold what one step has posted against what was due of it, entry by entry."""
-        # Nearly always they are the same, in the same order.
-        if len(step.entries) == len(due) and all(
-            _said(entry) == _said(one)
-            and entry.wallet_version == number
-            and (entry.recorded_at == written_at or None in (entry.recorded_at, written_at))
-            for number, (entry, one) in enumerate(
-                zip(step.entries, due, strict=True), step.first_version
-            )
-        ):
-            return
-        posted = {entry.entry_id: entry for entry in step.entries}
-        owed = {entry.entry_id: entry for entry in due}
-        for number, (entry_id, entry) in enumerate(posted.items(), step.first_version):
-            if entry_id not in owed:
+        posted = {_made_by(entry): entry for entry in step.entries}
+        owed = {_made_by(entry): entry for entry in due}
+        for number, (key, entry) in enumerate(posted.items(), step.first_version):
+            if key not in owed:
                 if self.is_sharing or _moves(entry):
                     self._differs(kind, entry, "it is not due", subject)
-            elif fault := self._fault(entry, owed[entry_id], number, written_at):
+            elif fault := self._fault(entry, owed[key], number, written_at):
                 self._differs(kind, entry, fault, subject)
-        for entry_id in owed.keys() - posted.keys():
-            if _moves(owed[entry_id]) or _is_since(written_at, self.shared_since):
-                fault = f"not posted, due {owed[entry_id].postings}"
-                self._differs(kind, owed[entry_id], fault, subject)
+        for key in owed.keys() - posted.keys():
+            if _moves(owed[key]) or _is_since(written_at, self.shared_since):
+                fault = f"not posted, due {owed[key].postings}"
+                self._differs(kind, owed[key], fault, subject)
 
     def _fault(
         self,

@@ -93,7 +93,6 @@ _OPTIONAL: dict[CorrectionKind, frozenset[str]] = {
 }
 _ALL_FIELDS = frozenset[str]().union(*_FIELDS.values(), *_OPTIONAL.values())
 _MISSING = (CorrectionKind.MISSING_EXIT, CorrectionKind.MISSING_ENTRY)
-# What closes what opens, and the other way round.
 _NEEDS_TAP = (
     CorrectionKind.VOID,
     CorrectionKind.FREE_RIDE,

@@ -21,6 +21,7 @@ from gateway.core.days import priced_taps
 from gateway.core.decide import KeptTap
 from gateway.core.missing_rides import DESK
 
+# What closes what opens, and the other way round.
 _OTHER_END = {one: other for ends in ENDS.values() for one, other in permutations(ends, 2)}
 
 
